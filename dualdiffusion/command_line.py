@@ -1,0 +1,62 @@
+"""What every command shares: an argument parser with one-line errors, and exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from dualdiffusion.errors import UserError, one_line
+
+
+class CommandParser(argparse.ArgumentParser):
+    """An argument parser whose errors are a UserError of one line instead of a usage text."""
+
+    def __init__(self, *args: object, **settings: object) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **settings})  # type: ignore[arg-type]
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
+def add_set_option(parser: argparse.ArgumentParser) -> None:
+    """Adds `--set key.path=value`, which may be given several times, also with several values at once."""
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        dest="overrides",
+        action="extend",
+        nargs="+",
+        default=[],
+        help="change any key of the config by its dotted path, e.g. --set optimizer.learning_rate=0.005",
+    )
+
+
+def run_command(command: Callable[[], int | None]) -> None:
+    """Runs a command's main function and exits the process with its code.
+
+    Exit codes: what `command` returns (None is 0), 2 for a UserError, 3 for a full disk, 130 for Ctrl-C.
+    """
+    try:
+        code = command() or 0
+    except UserError as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:
+        # The reader of our output (head, less) has gone: not an error. Standard output is pointed elsewhere so that
+        # the interpreter's own flush at exit does not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        where = f" while writing {error.filename}" if error.filename else ""
+        print(f"error: the disk is full{where}; free some space and run the same command again", file=sys.stderr)
+        code = 3
+    sys.exit(code)

@@ -1,0 +1,44 @@
+"""What a network may be told besides its input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """Conditions of a batch. A route that is None is not used; later routes are further fields with the default None.
+
+    labels: (B, label_dim) mixes of games; a single game is a one-hot row, a mix is a row of unit length.
+    labels_kept: (B,) 1 where the labels hold, 0 where the network shall be unconditional; None is all 1.
+    """
+
+    labels: Tensor | None = None
+    labels_kept: Tensor | None = None
+
+    def to(self, device: torch.device) -> Conditioning:
+        """The same conditions on another device."""
+        moved = {name: value if value is None else value.to(device) for name, value in vars(self).items()}
+        return Conditioning(**moved)
+
+    def unconditional(self) -> Conditioning:
+        """The same shapes with every label dropped."""
+        if self.labels is None:
+            return self
+        return Conditioning(self.labels, torch.zeros(len(self.labels), device=self.labels.device))
+
+
+def concatenate(a: Conditioning, b: Conditioning) -> Conditioning:
+    """The conditions of two batches as one, a first."""
+
+    def kept(c: Conditioning) -> Tensor | None:
+        if c.labels is None or c.labels_kept is not None:
+            return c.labels_kept
+        return torch.ones(len(c.labels), device=c.labels.device)
+
+    if a.labels is None or b.labels is None:
+        return Conditioning()
+    return Conditioning(torch.cat([a.labels, b.labels]), torch.cat([kept(a), kept(b)]))

@@ -1,0 +1,238 @@
+"""Strict configuration: JSON files that extend one another, dotted overrides, and errors that name the key.
+
+A config class is declared beside the class that it configures. A file is read by `load_config`, which
+- resolves `extends` (a path relative to the file, in any object of the file),
+- applies `--set key.path=value` overrides, and
+- validates strictly: an unknown key, a wrong type or an impossible value is one line with file and key path.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from dualdiffusion.errors import UserError
+from dualdiffusion.files import read_json
+
+C = TypeVar("C", bound="Config")
+
+
+class Config(BaseModel):
+    """Base of every config: frozen, strict, and refusing what it does not know."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        protected_namespaces=(),
+        validate_default=True,
+    )
+
+    def to_json(self) -> dict[str, Any]:
+        """The fully resolved config as JSON data; reading it back gives an equal config."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def from_json(cls, data: Any) -> Self:
+        """Validates JSON data strictly. Lists serve for tuples, and strings for paths, as JSON has neither.
+
+        Raises:
+            pydantic.ValidationError: see `explain` for turning it into one line.
+        """
+        return cls.model_validate_json(json.dumps(data), strict=True)
+
+
+class InvalidPartError(ValueError):
+    """A validation error inside a part that was chosen by name, with the part's config class for near-miss hints."""
+
+    def __init__(self, config: type[Config], error: ValidationError) -> None:
+        super().__init__(str(error))
+        self.config, self.error = config, error
+
+
+def load_config(config: type[C], path: Path, overrides: Sequence[str] = ()) -> C:
+    """Reads, merges and validates a config file.
+
+    Args:
+        config: the class to validate against.
+        path: the JSON file.
+        overrides: `key.path=value` strings; values are JSON, or plain text where they are not valid JSON.
+
+    Raises:
+        UserError: one line naming the file, the key path, and what is allowed there.
+    """
+    data = apply_overrides(read_config(path), overrides)
+    return validate(config, data, str(path))
+
+
+def validate(config: type[C], data: Any, source: str) -> C:
+    """Validates JSON data against `config`; `source` names where the data came from in errors.
+
+    Raises:
+        UserError: one line naming the source, the key path, and what is allowed there.
+    """
+    try:
+        return config.from_json(data)
+    except ValidationError as error:
+        raise UserError(f"{source}: {explain(config, error)}") from None
+
+
+def read_config(path: Path, _seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Reads a JSON file and resolves every `extends` in it, without validating.
+
+    Raises:
+        UserError: missing or malformed file, or files that extend one another in a circle.
+    """
+    path = Path(path)
+    if path.resolve() in _seen:
+        raise UserError(f"{path}: extends itself")
+    data = read_json(path)
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: must hold a JSON object, not {_json_type(data)}")
+    return _resolve_extends(data, path, (*_seen, path.resolve()))
+
+
+def _resolve_extends(value: Any, path: Path, seen: tuple[Path, ...]) -> Any:
+    if isinstance(value, list):
+        return [_resolve_extends(item, path, seen) for item in value]
+    if not isinstance(value, dict):
+        return value
+    own = {key: _resolve_extends(item, path, seen) for key, item in value.items() if key != "extends"}
+    if "extends" not in value:
+        return own
+    if not isinstance(value["extends"], str):
+        raise UserError(f"{path}: extends: must be the path of one file, not {_json_type(value['extends'])}")
+    base_path = path.parent / value["extends"]
+    if not base_path.is_file():
+        raise UserError(f"{path}: extends: {value['extends']}: no such file (paths are relative to {path.parent}/)")
+    return merge(read_config(base_path, seen), own)
+
+
+def merge(base: Any, changes: Any) -> Any:
+    """`base` with `changes` laid over it, object by object; lists and values are replaced whole.
+
+    Where `changes` names another `type` of part, its object replaces the old one: settings of one part mean nothing
+    to another.
+    """
+    if not (isinstance(base, dict) and isinstance(changes, dict)):
+        return changes
+    if "type" in changes and changes["type"] != base.get("type", changes["type"]):
+        return changes
+    return {**base, **{key: merge(base.get(key), value) for key, value in changes.items()}}
+
+
+def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """A copy of `data` with `key.path=value` overrides set; a number in the path indexes a list.
+
+    Raises:
+        UserError: an override without `=`, or a path through something that is not an object or list.
+    """
+    data = json.loads(json.dumps(data))
+    for override in overrides:
+        key_path, separator, text = override.partition("=")
+        if not separator or not key_path.strip():
+            raise UserError(f"--set {override}: must be key.path=value")
+        _set_path(data, key_path.strip().split("."), _parse_value(text), override)
+    return data
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _set_path(data: Any, keys: list[str], value: Any, override: str) -> None:
+    *parents, last = keys
+    node = data
+    for key in parents:
+        if isinstance(node, dict):
+            if not isinstance(node.get(key), dict | list):
+                node[key] = {}
+            node = node[key]
+        else:
+            node = node[_list_index(node, key, override)]
+    if isinstance(node, dict):
+        node[last] = merge(node.get(last), value)
+    else:
+        node[_list_index(node, last, override)] = value
+
+
+def _list_index(node: Any, key: str, override: str) -> int:
+    if not isinstance(node, list):
+        raise UserError(f"--set {override}: {key}: the value above it is not an object or a list")
+    if not (key.isdigit() and int(key) < len(node)):
+        raise UserError(f"--set {override}: {key}: must be an index from 0 to {len(node) - 1}")
+    return int(key)
+
+
+def nearest(name: str, known: Iterable[str], count: int = 1) -> list[str]:
+    """The names in `known` most like `name`, best first; empty where nothing is alike."""
+    by_folded = {candidate.casefold(): candidate for candidate in known}
+    matches = difflib.get_close_matches(name.casefold(), by_folded, n=count, cutoff=0.5)
+    return [by_folded[match] for match in matches]
+
+
+def explain(config: type[BaseModel], error: ValidationError) -> str:
+    """The first problem of a validation error as `key.path: what is wrong; what is allowed`."""
+    problems = list(_problems(config, error, ()))
+    first = problems[0]
+    return first if len(problems) == 1 else f"{first} (and {len(problems) - 1} more)"
+
+
+def _problems(config: type[BaseModel], error: ValidationError, prefix: tuple[str, ...]) -> Iterable[str]:
+    for item in error.errors(include_url=False):
+        location = prefix + tuple(str(part) for part in item["loc"])
+        inner = item.get("ctx", {}).get("error")
+        if isinstance(inner, InvalidPartError):
+            yield from _problems(inner.config, inner.error, location)
+            continue
+        path = ".".join(location)
+        if item["type"] == "extra_forbidden":
+            known = _known_keys(config, item["loc"][:-1])
+            hint = nearest(str(item["loc"][-1]), known)
+            allowed = f"did you mean {'.'.join((*location[:-1], hint[0]))}?" if hint else f"known: {', '.join(known)}"
+            yield f"{path}: unknown key; {allowed}"
+        elif item["type"] == "missing":
+            yield f"{path}: is missing"
+        elif item["type"] == "json_invalid":
+            yield f"{path}: not valid JSON"
+        else:
+            given = json.dumps(item["input"], default=str)
+            text = item["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+            text = text[:1].lower() + text[1:]
+            shown = "" if inner is not None or len(given) > 80 else f", not {given}"
+            yield f"{path}: {text}{shown}" if path else f"{text}{shown}"
+
+
+def _known_keys(config: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """The keys of the config that stands at `location` below `config`; empty where that cannot be told."""
+    current: Any = config
+    for part in location:
+        field = getattr(current, "model_fields", {}).get(part)
+        if field is None and isinstance(part, int):
+            continue
+        current = _config_in(field.annotation) if field else None
+    return list(getattr(current, "model_fields", {}))
+
+
+def _config_in(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _config_in(argument)
+        if found is not None:
+            return found
+    return None
+
+
+def _json_type(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")

@@ -1,0 +1,94 @@
+"""The denoiser: preconditioning around any backbone, and the learned uncertainty of each noise level.
+
+Shared by training and sampling, and the only place where networks are scaled by sigma.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from dualdiffusion.component import part_of
+from dualdiffusion.conditioning import Conditioning
+from dualdiffusion.config import Config
+from dualdiffusion.module import Module
+from dualdiffusion.nn.magnitude_preserving import MPConv, MPFourier
+
+
+class Denoiser(Module):
+    """D(x; sigma): an estimate of the clean latents at their own scale. Karras et al. 2022, equation 7 and table 1."""
+
+    class Config(Config):
+        backbone: part_of("dualdiffusion.models")
+        """The network F; any file of dualdiffusion/models that takes (x, c_noise, *, conditioning, position)."""
+        sigma_data: Annotated[float, Field(gt=0)] = 1.0
+        """Standard deviation of the clean latents."""
+        logvar_channels: Annotated[int, Field(gt=0, multiple_of=2)] = 128
+        """Fourier features of the learned log-variance."""
+
+    config: Config
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.backbone = config.backbone.build()
+        self.logvar_fourier = MPFourier(config.logvar_channels, bandwidth=1.0)
+        self.logvar_linear = MPConv(config.logvar_channels, 1, ())
+
+    @property
+    def label_dim(self) -> int:
+        return self.backbone.label_dim
+
+    def forward(
+        self, x: Tensor, sigma: Tensor, conditioning: Conditioning, *, position: Tensor | None = None
+    ) -> Tensor:
+        """
+        Args:
+            x: (B, C, *space), clean latents plus noise of standard deviation sigma.
+            sigma: (B,).
+            position: what the backbone is told about rows, or None.
+
+        Returns:
+            The estimate of the clean latents, (B, C, *space), float32.
+        """
+        x = x.float()
+        shape = (-1, *[1] * (x.ndim - 1))
+        s = sigma.float().reshape(shape)
+        data = self.config.sigma_data
+        c_skip = data**2 / (s**2 + data**2)
+        c_out = s * data / (s**2 + data**2).sqrt()
+        c_in = 1 / (s**2 + data**2).sqrt()
+        output = self.backbone(c_in * x, self.c_noise(sigma), conditioning=conditioning, position=position)
+        return c_skip * x + c_out * output.float()
+
+    @staticmethod
+    def c_noise(sigma: Tensor) -> Tensor:
+        """The noise level as networks see it: ln(sigma) / 4."""
+        return sigma.float().log() / 4
+
+    def log_variance(self, sigma: Tensor) -> Tensor:
+        """u(sigma), the logarithm of the expected loss at each noise level (Karras et al. 2023, equation 15): (B,)."""
+        return self.logvar_linear(self.logvar_fourier(self.c_noise(sigma)))[:, 0]
+
+    def before_update(self) -> None:
+        self.backbone.before_update()
+
+    def after_update(self) -> None:
+        self.backbone.after_update()
+
+
+def edm_weight(sigma: Tensor, sigma_data: float) -> Tensor:
+    """Loss weight that makes every noise level count alike at initialisation (Karras et al. 2022, table 1)."""
+    return (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
+
+
+def latents_like(x: Tensor, sigma: Tensor) -> Tensor:
+    """`sigma` (B,) shaped to multiply x (B, C, *space)."""
+    return sigma.reshape(-1, *[1] * (x.ndim - 1))
+
+
+def add_noise(x: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+    """x + sigma * noise, with sigma (B,)."""
+    return x + latents_like(x, sigma) * torch.as_tensor(noise)

@@ -1,0 +1,152 @@
+"""Writing that survives being killed: everything is written aside, synced, and renamed into place."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from dualdiffusion.errors import UserError
+
+TEMPORARY_MARK = ".tmp-"
+
+
+def temporary_path(path: Path) -> Path:
+    """A hidden sibling of `path`, told from finished files by `TEMPORARY_MARK`, with the same suffix."""
+    # Short, because the finished name may already be as long as the file system allows.
+    return path.with_name(f"{TEMPORARY_MARK}{os.getpid()}-{abs(hash(path.name)) % 10**8}{path.suffix}")
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes a rename in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_file(path: Path) -> None:
+    """Flushes a finished file's contents to the disk."""
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yields a temporary path to write to; on success it becomes `path`, on any error it is removed.
+
+    A process killed inside the block leaves the old `path` whole, and a temporary that `sweep` removes.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_path(path)
+    try:
+        yield temporary
+        sync_file(temporary)
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes `text` as UTF-8, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes `value` as indented JSON, atomically. Names that are not UTF-8 survive as escapes."""
+    write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Reads JSON.
+
+    Raises:
+        UserError: the file is missing or is not JSON; the message names the file and the line.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: not valid JSON: {error}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def write_jsonl(path: Path, records: list[dict[str, Any]]) -> None:
+    """Writes one JSON object per line, atomically."""
+    write_text(path, "".join(json.dumps(record) + "\n" for record in records))
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Reads one JSON object per line.
+
+    Raises:
+        UserError: the file is missing or a line is not JSON.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            return [json.loads(line) for line in file if line.strip()]
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: not valid JSON lines: {error}") from None
+
+
+def sweep(folder: Path) -> None:
+    """Removes temporaries that killed processes left in `folder` (not in its subfolders)."""
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        if path.name.startswith(TEMPORARY_MARK):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+@contextlib.contextmanager
+def folder_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Holds `folder` for this process; the kernel lets go of it when the process ends, however it ends.
+
+    Args:
+        folder: created if missing; the lock is the file `.lock` in it, which holds the owner's process id.
+        wait: wait for the other process instead of refusing.
+
+    Raises:
+        UserError: another process holds the folder and `wait` is false; the message gives its process id.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # Never unlinked: removing a lock file lets two processes hold two different files of the same name.
+    with open(folder / ".lock", "a+", encoding="utf-8") as file:
+        _acquire(file, folder, wait)
+        file.seek(0)
+        file.truncate()
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+def _acquire(file: IO[str], folder: Path, wait: bool) -> None:
+    announced = False
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            file.seek(0)
+            owner = file.read().strip() or "unknown"
+            if not wait:
+                raise UserError(
+                    f"{folder}: process {owner} is already at work on this folder; wait for it or stop it first"
+                ) from None
+            if not announced:
+                print(f"{folder}: waiting for process {owner}, which is at work on this folder", flush=True)
+                announced = True
+            time.sleep(0.5)

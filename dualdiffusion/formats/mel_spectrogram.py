@@ -1,0 +1,160 @@
+"""Mel spectrogram without phase, critically sampled: as many numbers as the audio it stands for.
+
+Shapes: B batch, C channels, N samples, F mel bands, T frames (N / hop_length), K STFT bins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from dualdiffusion.config import Config
+from dualdiffusion.dsp.frequency_scale import invert_filters, mel_centers, mel_filters
+from dualdiffusion.dsp.phase_recovery import fast_griffin_lim
+from dualdiffusion.dsp.stft import hann_power_window, stft
+from dualdiffusion.module import Module
+from dualdiffusion.randomness import ItemRandom
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class MelSpectrogram(Module):
+    """Audio (B, C, N) <-> normalised mel spectrogram (B, C, F, T).
+
+    The buffers `mean` and `std` are constants of the dataset, never of a clip: loudness and dynamics survive.
+    """
+
+    class Config(Config):
+        sample_rate: Positive = 32000
+        """In Hz."""
+        num_channels: Positive = 2
+        hop_length: Positive = 256
+        """Samples between frames (8 ms at 32 kHz)."""
+        window_length: Positive = 6400
+        """Nominal samples of the window (200 ms at 32 kHz); its negligible tails are cut off."""
+        window_exponent: Annotated[float, Field(gt=0)] = 32.0
+        """The window is a hann window raised to this power."""
+        n_mels: Positive = 256
+        """Mel bands; as many as hop_length makes the format critically sampled."""
+        f_min: Annotated[float, Field(ge=0)] = 20.0
+        """Lower edge of the lowest band, in Hz."""
+        f_max: Annotated[float, Field(gt=0)] = 16000.0
+        """Upper edge of the highest band, in Hz."""
+        abs_exponent: Annotated[float, Field(gt=0, le=1)] = 0.25
+        """Magnitudes are raised to this power, which makes loud and soft comparable, roughly as ears do."""
+        noise_floor: Annotated[float, Field(gt=0)] = 2e-5
+        """Added to magnitudes; what lies far below is not told from silence. A full-scale sine is 1."""
+        mel_refinements: Annotated[int, Field(ge=0)] = 10
+        """Non-negative refinements when mel bands are turned back into STFT bins."""
+        phase_iterations: Annotated[int, Field(ge=0)] = 50
+        """Iterations of phase recovery."""
+        phase_momentum: Annotated[float, Field(ge=0, le=1.2)] = 0.99
+        stereo_coherence: Annotated[float, Field(ge=0, le=1)] = 0.67
+        """Share of the iterations over which the channels separate from a common phase."""
+
+    config: Config
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        if config.f_max > config.sample_rate / 2:
+            raise ValueError(f"f_max {config.f_max} is above half of the sample rate {config.sample_rate}")
+        window = hann_power_window(config.window_length, config.window_exponent, config.hop_length)
+        filters = mel_filters(
+            n_bins=len(window) // 2 + 1,
+            n_mels=config.n_mels,
+            f_min=config.f_min,
+            f_max=config.f_max,
+            sample_rate=config.sample_rate,
+        )
+        self.register_buffer("window", window, persistent=False)
+        self.register_buffer("filters", filters, persistent=False)
+        self.register_buffer("pseudo_inverse", torch.linalg.pinv(filters), persistent=False)
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("std", torch.ones(()))
+
+    @property
+    def frames_per_second(self) -> float:
+        return self.config.sample_rate / self.config.hop_length
+
+    def num_frames(self, samples: int) -> int:
+        """Frames that `encode` makes of so many samples; a rest of less than a hop is dropped."""
+        return samples // self.config.hop_length
+
+    def num_samples(self, frames: int) -> int:
+        """Samples that `decode` makes of so many frames."""
+        return frames * self.config.hop_length
+
+    def sample_shape(self, frames: int) -> tuple[int, int, int]:
+        """(C, F, T) of an encoded clip."""
+        return self.config.num_channels, self.config.n_mels, frames
+
+    def position(self) -> Tensor:
+        """ln of the bands' centre frequencies, shape (F,), scaled to zero mean and unit variance."""
+        centers = mel_centers(n_mels=self.config.n_mels, f_min=self.config.f_min, f_max=self.config.f_max)
+        ln = centers.log()
+        return (ln - ln.mean()) / ln.std()
+
+    def encode(self, audio: Tensor) -> Tensor:
+        """(B, C, N) samples in [-1, 1] -> (B, C, F, N // hop_length), about zero mean and unit variance."""
+        return (self._compress(self.mel(audio)) - self.mean) / self.std
+
+    def mel(self, audio: Tensor) -> Tensor:
+        """(B, C, N) -> mel magnitudes (B, C, F, T); frame t is centred on samples t * hop_length to one hop later."""
+        hop, n_fft = self.config.hop_length, len(self.window)
+        frames = self.num_frames(audio.shape[-1])
+        audio = audio[..., : frames * hop]
+        before = (n_fft - hop) // 2
+        padded = torch.nn.functional.pad(audio, (before, n_fft - hop - before))
+        return self.filters @ stft(padded, self.window, hop).abs().transpose(-1, -2)
+
+    def decode(
+        self,
+        x: Tensor,
+        *,
+        iterations: int | None = None,
+        seeds: list[int] | None = None,
+        callback: Callable[[int, int], None] | None = None,
+    ) -> Tensor:
+        """(B, C, F, T) -> audio (B, C, T * hop_length); deterministic for the same seeds.
+
+        Args:
+            iterations: of phase recovery; None for the config's.
+            seeds: one per clip, of the initial phase; None is 0 for all.
+            callback: called with (iterations done, iterations).
+        """
+        magnitudes = invert_filters(
+            self.filters, self.pseudo_inverse, self.to_mel(x), refinements=self.config.mel_refinements
+        ).transpose(-1, -2)
+        noise = ItemRandom(seeds or [0] * len(x)).rand((1, *magnitudes.shape[2:])).to(x.device)
+        hop, n_fft = self.config.hop_length, len(self.window)
+        audio = fast_griffin_lim(
+            magnitudes,
+            self.window,
+            hop,
+            iterations=self.config.phase_iterations if iterations is None else iterations,
+            momentum=self.config.phase_momentum,
+            stereo_coherence=self.config.stereo_coherence,
+            initial_phase=2 * torch.pi * noise,
+            callback=callback,
+        )
+        before = (n_fft - hop) // 2
+        return audio[..., before : before + self.num_samples(x.shape[-1])]
+
+    def to_mel(self, x: Tensor) -> Tensor:
+        """Undoes the normalisation and compression: (B, C, F, T) -> mel magnitudes, non-negative."""
+        compressed = (x * self.std + self.mean).clamp(min=0)
+        return (compressed ** (1 / self.config.abs_exponent) - self.config.noise_floor).clamp(min=0)
+
+    def _compress(self, mel: Tensor) -> Tensor:
+        return (mel + self.config.noise_floor) ** self.config.abs_exponent
+
+    @torch.no_grad()
+    def fit(self, clips: list[Tensor]) -> None:
+        """Measures the normalisation constants on a list of clips (C, N)."""
+        values = torch.cat([self._compress(self.mel(clip[None].to(self.mean.device))).flatten() for clip in clips])
+        self.mean.copy_(values.mean())
+        self.std.copy_(values.std())

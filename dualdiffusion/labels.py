@@ -1,0 +1,90 @@
+"""The games: class ids, names, and weighted mixes of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dualdiffusion.config import nearest
+from dualdiffusion.errors import UserError
+from dualdiffusion.files import read_json, write_json
+
+
+@dataclass(frozen=True)
+class Game:
+    """One class. `tracks` is how many training tracks the dataset holds of it; 0 for a game no longer in the data."""
+
+    id: int
+    name: str
+    tracks: int
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The games that a model or dataset knows, ordered by id. Ids start at 0 and never change."""
+
+    games: tuple[Game, ...]
+
+    @property
+    def names(self) -> list[str]:
+        return [game.name for game in self.games]
+
+    @property
+    def dim(self) -> int:
+        """Length of a label vector: one more than the largest id."""
+        return max((game.id for game in self.games), default=-1) + 1
+
+    def id_of(self, name: str) -> int:
+        """The id of a game.
+
+        Raises:
+            UserError: no game has this name; the message gives the nearest names.
+        """
+        for game in self.games:
+            if game.name == name:
+                return game.id
+        hint = nearest(name, self.names, count=3) or self.names[:5]
+        raise UserError(f"unknown game {name!r}; nearest: {', '.join(hint)}")
+
+    def vector(self, weights: Mapping[str, float]) -> list[float]:
+        """The label vector of a weighted mix, scaled to unit length; negative weights push away from a game.
+
+        Scaling makes 2:1 and 200:100 the same mix, and gives every mix the magnitude of a single game's one-hot
+        vector, which is what the network was trained on.
+
+        Raises:
+            UserError: an unknown game, or no weight other than zero.
+        """
+        vector = [0.0] * self.dim
+        for name, weight in weights.items():
+            vector[self.id_of(name)] += weight
+        length = math.sqrt(sum(value * value for value in vector))
+        if length == 0:
+            raise UserError("games: at least one game needs a weight other than 0")
+        return [value / length for value in vector]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"games": [{"id": game.id, "name": game.name, "tracks": game.tracks} for game in self.games]}
+
+    @staticmethod
+    def from_json(data: Any, source: Path) -> Labels:
+        """Reads the `games` list of labels.json or dataset_info.json; other keys of a game are ignored.
+
+        Raises:
+            UserError: the list is missing or malformed.
+        """
+        try:
+            games = tuple(Game(int(game["id"]), str(game["name"]), int(game["tracks"])) for game in data["games"])
+        except (KeyError, TypeError, ValueError):
+            raise UserError(f"{source}: games: must be a list of objects with id, name and tracks") from None
+        return Labels(tuple(sorted(games, key=lambda game: game.id)))
+
+    @staticmethod
+    def load(path: Path) -> Labels:
+        return Labels.from_json(read_json(path), path)
+
+    def save(self, path: Path) -> None:
+        write_json(path, self.to_json())

@@ -1,0 +1,172 @@
+"""What every part of a model shares: a typed config, and saving and loading as safetensors and JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from dualdiffusion.component import Component, component_from_json, type_name
+from dualdiffusion.config import Config, InvalidPartError, explain
+from dualdiffusion.errors import UserError
+from dualdiffusion.files import atomic_path, read_json, write_json
+from dualdiffusion.model_folder import FORMAT_VERSION, RAW, ModelFolder
+
+# The kind folders whose classes a model folder may name; nothing else is importable through a file on disk.
+MODULE_KINDS = {
+    "formats": "dualdiffusion.formats",
+    "models": "dualdiffusion.models",
+    "diffusion": "dualdiffusion.diffusion",
+}
+
+M = TypeVar("M", bound="Module")
+
+
+class Module(nn.Module):
+    """A network or format with a typed config. Subclasses take `(config)` and declare `Config` inside."""
+
+    Config: ClassVar[type[Any]] = Config
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.config = config
+
+    @property
+    def device(self) -> torch.device:
+        return next((tensor.device for tensor in self.state_dict().values()), torch.device("cpu"))
+
+    def before_update(self) -> None:
+        """Called on accumulated gradients before every optimizer step."""
+
+    def after_update(self) -> None:
+        """Called after every change of the weights by an optimizer."""
+
+
+def registered_type(cls: type[Any]) -> str:
+    """The name of a module class in model_index.json: `<kind>/<file>.<Class>`."""
+    kind = next((kind for kind, package in MODULE_KINDS.items() if cls.__module__.startswith(package + ".")), None)
+    if kind is None:
+        raise ValueError(f"{cls.__module__}.{cls.__name__} lies in none of {', '.join(MODULE_KINDS.values())}")
+    return f"{kind}/{type_name(cls)}"
+
+
+def registered_component(type: str, config: Any, source: Path) -> Component:
+    """The class and validated config that a model folder's JSON names.
+
+    Raises:
+        UserError: unknown type, or settings that do not fit it.
+    """
+    kind, _, name = type.partition("/")
+    if kind not in MODULE_KINDS:
+        raise UserError(f"{source}: type {type!r}: must start with one of {', '.join(MODULE_KINDS)} and a slash")
+    try:
+        return component_from_json(MODULE_KINDS[kind], {**config, "type": name})
+    except InvalidPartError as error:
+        raise UserError(f"{source}: {explain(error.config, error.error)}") from None
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{source}: {error}") from None
+
+
+def save_weights(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Writes tensors as safetensors, atomically."""
+    with atomic_path(path) as temporary:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
+
+
+def load_weights(path: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """Reads safetensors.
+
+    Raises:
+        UserError: missing or damaged file.
+    """
+    try:
+        return load_file(path, device=str(device))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (safetensors.SafetensorError, OSError) as error:
+        raise UserError(f"{path}: damaged weights: {error}") from None
+
+
+def save_module(folder: ModelFolder, name: str, module: Module, *, ema: str = RAW) -> None:
+    """Writes a module's config and raw weights into a model folder and registers it.
+
+    The weights are one file put in place by one rename, so a kill at any moment leaves the old or the new ones whole.
+    """
+    type = registered_type(module.__class__)
+    save_weights(folder.weights_path(name), module.state_dict())
+    config = {"format_version": FORMAT_VERSION, "type": type, "config": module.config.to_json()}
+    if not folder.config_path(name).exists() or read_json(folder.config_path(name)) != config:
+        write_json(folder.config_path(name), config)
+    folder.register(name, type, ema)
+
+
+def module_component(folder: ModelFolder, name: str) -> Component:
+    """A stored module's class and config, without its weights.
+
+    Raises:
+        UserError: the folder has no such module, or its files are damaged.
+    """
+    entry = folder.module_entry(name)
+    path = folder.config_path(name)
+    stored = read_json(path)
+    if not isinstance(stored, dict) or stored.get("type") != entry["type"]:
+        raise UserError(f"{path}: does not describe a module of type {entry['type']}")
+    return registered_component(entry["type"], stored.get("config"), path)
+
+
+def load_module(folder: ModelFolder, name: str, *, ema: str | None = None, device: torch.device | str = "cpu") -> Any:
+    """Builds a module from a model folder, in evaluation mode.
+
+    Args:
+        ema: the EMA to load, `raw`, or None for the model's default.
+
+    Raises:
+        UserError: missing module or EMA, damaged or mismatched weights.
+    """
+    component = module_component(folder, name)
+    path = folder.weights_path(name, folder.chosen_ema(name, ema))
+    module = component.build()
+    load_state(module, load_weights(path), path)
+    return module.to(device).eval()
+
+
+def load_state(module: nn.Module, state: dict[str, Tensor], source: Path) -> None:
+    """Puts weights into a module, all of them or none.
+
+    Raises:
+        UserError: names the first missing, unexpected or differently shaped tensor.
+    """
+    expected = module.state_dict()
+    for name, tensor in expected.items():
+        if name not in state:
+            raise UserError(f"{source}: has no tensor {name!r}; it belongs to another architecture")
+        if state[name].shape != tensor.shape:
+            raise UserError(
+                f"{source}: {name} is {tuple(state[name].shape)}, but the config says {tuple(tensor.shape)}"
+            )
+    extra = sorted(set(state) - set(expected))
+    if extra:
+        raise UserError(f"{source}: tensor {extra[0]!r} has no place in this architecture")
+    module.load_state_dict(state)
+
+
+def describe(module: nn.Module) -> dict[str, int]:
+    """Number of parameters by top-level part, and their "total"."""
+    counts = {name: sum(p.numel() for p in child.parameters()) for name, child in module.named_children()}
+    return {
+        **{name: count for name, count in counts.items() if count},
+        "total": sum(p.numel() for p in module.parameters()),
+    }
+
+
+def config_differences(old: Any, new: Any, prefix: str = "") -> list[str]:
+    """Key paths at which two JSON values differ, each as `key: old, now new`."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = list(dict.fromkeys([*old, *new]))
+        return [d for key in keys for d in config_differences(old.get(key), new.get(key), f"{prefix}{key}.")]
+    return [] if old == new else [f"{prefix.rstrip('.')}: {json.dumps(old)}, now {json.dumps(new)}"]

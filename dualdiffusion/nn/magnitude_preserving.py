@@ -1,0 +1,124 @@
+"""Magnitude-preserving layers: unit variance in, unit variance out, at initialisation and throughout training.
+
+Written from the equations of Karras et al. 2023, "Analyzing and Improving the Training Dynamics of Diffusion Models"
+(EDM2), whose numbers are given at each function. Shapes: B batch, C channels, F frequency, T time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def normalize(x: Tensor, dim: Sequence[int] | None = None, eps: float = 1e-4) -> Tensor:
+    """Scales x to unit root mean square over `dim` (default: all but the first axis). Equation 66."""
+    if dim is None:
+        dim = range(1, x.ndim)
+    norm = torch.linalg.vector_norm(x, dim=tuple(dim), keepdim=True, dtype=torch.float32)
+    scale = math.sqrt(norm.numel() / x.numel())
+    return x / torch.add(eps, norm, alpha=scale).to(x.dtype)
+
+
+def mp_silu(x: Tensor) -> Tensor:
+    """SiLU divided by its root mean square for unit normal input. Equation 81."""
+    return F.silu(x) / 0.596
+
+
+def mp_sum(a: Tensor, b: Tensor, t: float) -> Tensor:
+    """Blend of two uncorrelated unit-variance inputs, t the share of b. Equation 88."""
+    return torch.lerp(a, b, t) / math.sqrt((1 - t) ** 2 + t**2)
+
+
+def mp_cat(a: Tensor, b: Tensor, t: float) -> Tensor:
+    """Concatenation along channels in which b has weight t whatever the channel counts. Equation 103."""
+    channels_a, channels_b = a.shape[1], b.shape[1]
+    scale = math.sqrt((channels_a + channels_b) / ((1 - t) ** 2 + t**2))
+    return torch.cat([a * (scale * (1 - t) / math.sqrt(channels_a)), b * (scale * t / math.sqrt(channels_b))], dim=1)
+
+
+def mp_dropout(x: Tensor, probability: float, training: bool) -> Tensor:
+    """Dropout that keeps the variance: plain dropout divides by 1 - p, which raises it by 1 / (1 - p)."""
+    if not training or probability == 0:
+        return x
+    return F.dropout(x, probability) * math.sqrt(1 - probability)
+
+
+def resample(x: Tensor, mode: str) -> Tensor:
+    """Halves ("down", by averaging) or doubles ("up", by repeating) both spatial axes; "keep" leaves x alone."""
+    if mode == "down":
+        return F.avg_pool2d(x, 2)
+    if mode == "up":
+        return F.interpolate(x, scale_factor=2, mode="nearest")
+    return x
+
+
+class MPFourier(nn.Module):
+    """Features of a number whose inner product is a smooth bell of the difference of two numbers.
+
+    Pairs of cosine and sine of frequencies at the quantiles of a normal distribution of the given bandwidth: by
+    Bochner's theorem <f(a), f(b)> / C then approximates exp(-(bandwidth (a - b))^2 / 2), and depends on a - b alone.
+    Random frequencies and phases, as in equation 75, do so only on average.
+
+    Maps (B,) to (B, channels) of unit magnitude.
+    """
+
+    def __init__(self, channels: int, bandwidth: float) -> None:
+        super().__init__()
+        if channels % 2:
+            raise ValueError(f"channels must be even, not {channels}")
+        quantiles = (torch.arange(channels // 2, dtype=torch.float64) + 0.5) / (channels // 2)
+        normal = math.sqrt(2) * torch.erfinv(2 * quantiles - 1)
+        self.register_buffer("frequencies", (bandwidth * normal).float(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        angle = x.float()[:, None] * self.frequencies
+        return math.sqrt(2) * torch.cat([angle.cos(), angle.sin()], dim=1).to(x.dtype)
+
+
+class MPConv(nn.Module):
+    """Convolution or linear layer without bias whose weights keep unit variance. Equations 47 and 66.
+
+    The stored weights are brought back to unit variance after each update (`normalize_weights`), not in forward. For
+    equal training dynamics the gradient is freed of its radial part before the update (`project_gradients`), as
+    normalising in forward would do.
+
+    Args:
+        kernel: () for a linear layer, (k, k) for a convolution with zero padding.
+        groups: channels are split in so many groups that do not see each other.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: Sequence[int], groups: int = 1) -> None:
+        super().__init__()
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(f"{in_channels} and {out_channels} channels do not divide into {groups} groups")
+        self.groups = groups
+        self.weight = nn.Parameter(normalize(torch.randn(out_channels, in_channels // groups, *kernel)))
+
+    def forward(self, x: Tensor, gain: Tensor | float = 1.0) -> Tensor:
+        weight = self.weight * (gain / math.sqrt(self.weight[0].numel()))
+        weight = weight.to(x.dtype)
+        if weight.ndim == 2:
+            return F.linear(x, weight)
+        return F.conv2d(x, weight, padding=weight.shape[-1] // 2, groups=self.groups)
+
+
+@torch.no_grad()
+def normalize_weights(module: nn.Module) -> None:
+    """Brings every MPConv below `module` back to unit weight variance. Call after each update."""
+    for layer in module.modules():
+        if isinstance(layer, MPConv):
+            layer.weight.copy_(normalize(layer.weight))
+
+
+@torch.no_grad()
+def project_gradients(module: nn.Module) -> None:
+    """Removes the part of each MPConv's gradient that only changes the length of a filter. Call before each update."""
+    for layer in module.modules():
+        if isinstance(layer, MPConv) and layer.weight.grad is not None:
+            weight, grad = layer.weight.flatten(1), layer.weight.grad.flatten(1)
+            radial = (weight * grad).sum(dim=1, keepdim=True) / (weight * weight).sum(dim=1, keepdim=True)
+            layer.weight.grad.sub_((weight * radial).view_as(layer.weight))

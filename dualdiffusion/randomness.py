@@ -1,0 +1,48 @@
+"""Randomness without state: every random number is a function of what it is for.
+
+A training step's noise depends on the run's seed and the sample's number, a clip's noise on its own seed, whatever
+else is in the batch, how many processes share the work, and whether the run was interrupted before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def mix_seed(*parts: int | str) -> int:
+    """A seed in [0, 2^63) that depends on all parts and on their order."""
+    digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+class ItemRandom:
+    """One random stream for each item of a batch, so that item k does not depend on its neighbours."""
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        # Always on the CPU: the same seed gives the same noise on every device.
+        self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def __len__(self) -> int:
+        return len(self._generators)
+
+    def randn(self, shape: Sequence[int]) -> Tensor:
+        """Unit normal noise of shape (items, *shape), float32 on the CPU."""
+        return torch.stack([torch.randn(tuple(shape), generator=generator) for generator in self._generators])
+
+    def rand(self, shape: Sequence[int] = ()) -> Tensor:
+        """Uniform numbers in [0, 1) of shape (items, *shape), float32 on the CPU."""
+        return torch.stack([torch.rand(tuple(shape), generator=generator) for generator in self._generators])
+
+    def randn_like(self, x: Tensor) -> Tensor:
+        """Unit normal noise like x, whose first axis is the items.
+
+        Raises:
+            ValueError: x has another number of items.
+        """
+        if len(x) != len(self):
+            raise ValueError(f"x has {len(x)} items, but there are {len(self)} random streams")
+        return self.randn(x.shape[1:]).to(device=x.device, dtype=x.dtype)
