@@ -1,0 +1,1 @@
+"""One file for each sound chip; each exports CHIP."""

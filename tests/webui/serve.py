@@ -1,0 +1,36 @@
+"""`python -m tests.webui.serve <model> <outputs> <port> [<host> <token>]`: the real server with the fake model."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from dualdiffusion.command_line import run_command
+from webui.__main__ import bind, serve
+from webui.settings import Settings
+
+GAMES = ["Castle", "Cave", "Sky Ruins", "Neon Harbor", "Moss", "Clockwork"]
+
+
+def make_model(folder: Path, games: list[str] | None = None) -> Path:
+    """A model folder with labels only, which is all that the web process reads."""
+    folder.mkdir(parents=True, exist_ok=True)
+    labels = [{"id": i, "name": name, "tracks": 8 + i} for i, name in enumerate(games or GAMES)]
+    (folder / "labels.json").write_text(json.dumps({"games": labels}))
+    return folder
+
+
+def main() -> None:
+    """Serves until killed."""
+    model, outputs, port, *rest = sys.argv[1:]
+    host, token = (*rest, None, None)[:2]
+    settings = Settings(
+        Path(model), Path(outputs), host or "127.0.0.1", int(port), token, "tests.webui.fake_model:load", queue_limit=8
+    )
+    with bind(settings.host, settings.port) as listener:
+        serve(settings, listener)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,233 @@
+"""The real page in a real browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.webui.conftest import Server, until
+from tests.webui.fake_model import REFUSES
+
+pytestmark = pytest.mark.browser
+
+
+class Visit:
+    """A page, and everything on it that should not happen."""
+
+    def __init__(self, chromium: Any, server: Server, **settings: Any) -> None:
+        self.server = server
+        self.context = chromium.new_context(viewport={"width": 1280, "height": 800}, **settings)
+        self.context.set_default_timeout(10_000)
+        self.page = self.context.new_page()
+        self.hosts: set[str] = set()
+        self.complaints: list[str] = []
+        self.page.on("request", lambda request: self.hosts.add(request.url.split("/")[2]))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", lambda line: self.complaints.append(line.text) if line.type == "error" else None)
+        self.open()
+
+    def open(self) -> None:
+        self.page.goto(self.server.url)
+        self.page.locator(".fader-row").first.wait_for()
+        until(lambda: self.page.locator("#model-line").get_attribute("data-status") == "ready", "the model is ready")
+
+    def quick(self, seconds: float = 3, steps: int = 4, seed: int = 5) -> None:
+        """Settings that make a clip soon."""
+        for name, value in (("number-seconds", seconds), ("number-steps", steps), ("seed", seed)):
+            self.page.fill(f"#{name}", str(value))
+
+    def cards(self) -> list[str]:
+        return self.page.locator(".card-title").all_inner_texts()
+
+    def wait_for_cards(self, count: int) -> None:
+        until(lambda: len(self.cards()) == count, f"{count} cards (there are {self.cards()})")
+
+    def close(self) -> None:
+        self.context.close()
+
+
+@pytest.fixture(scope="module")
+def page_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all visits; each finds its history empty."""
+    server = Server(tmp_path_factory.mktemp("page"))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def empty_server(page_server: Server) -> Server:
+    for job in page_server.client.get("/api/jobs?view=active").json()["jobs"]:
+        page_server.client.delete(f"/api/jobs/{job['id']}")
+    until(lambda: not page_server.client.get("/api/jobs?view=active").json()["jobs"], "the queue is empty")
+    for job in page_server.client.get("/api/jobs").json()["jobs"]:
+        page_server.client.post(f"/api/jobs/{job['id']}/bin")
+    return page_server
+
+
+@pytest.fixture
+def visit(chromium: Any, empty_server: Server) -> Iterator[Visit]:
+    visit = Visit(chromium, empty_server)
+    yield visit
+    visit.close()
+    assert visit.complaints == []
+    assert visit.hosts == {f"127.0.0.1:{empty_server.port}"}
+
+
+def test_first_visit_says_what_to_do_and_one_click_gives_music(visit: Visit) -> None:
+    page = visit.page
+    assert "press Generate" in page.inner_text("#history-empty")
+    page.fill("#number-steps", "5")
+    page.dblclick("#generate")  # twice by accident is once
+    visit.wait_for_cards(1)
+    assert visit.cards() == ["Castle"]
+    page.keyboard.press("Space")  # plays, although Generate was what was clicked last
+    until(lambda: page.locator("#dock-play").get_attribute("aria-label") == "Pause", "Space plays")
+    assert not visit.server.client.get("/api/jobs?view=active").json()["jobs"]
+
+
+def test_mix_generate_watch_play_and_find_again(visit: Visit) -> None:
+    page = visit.page
+    page.locator(".fader").nth(0).fill("0.7")
+    page.locator(".fader-row .number").nth(1).fill("-0.3")
+    assert page.locator("#mix-bar").get_attribute("aria-label") == "The mix: Castle 70 percent, Cave -30 percent"
+    visit.quick(seconds=4, steps=40, seed=77)
+    page.check("input[value=increment]", force=True)
+    page.click("#generate")
+
+    progress = page.locator("progress")
+    seen = until(lambda: (value := progress.evaluate("p => p.value")) > 0 and value, "progress")
+    until(lambda: progress.evaluate("p => p.value") > seen, "more progress")
+    until(lambda: page.locator(".preview").evaluate("i => i.naturalWidth > 0 && !i.hidden"), "a preview")
+    assert "left" in until(lambda: "left" in (text := page.inner_text(".forming-text")) and text, "the time left")
+    assert page.input_value("#seed") == "78"
+
+    visit.wait_for_cards(1)
+    assert visit.cards() == ["Castle 70 · Cave −30"]
+    page.locator(".card-play").click()
+    time = page.locator("#dock-wave")
+    until(lambda: float(time.get_attribute("aria-valuenow")) > 0.3, "the sound goes on")
+    assert page.locator("#dock-play").get_attribute("aria-label") == "Pause"
+    page.locator(".card-picture").click(position={"x": 280, "y": 110})
+    until(lambda: float(time.get_attribute("aria-valuenow")) > 2, "playing from the place that was clicked")
+    page.locator("#dock-play").click()
+
+    page.reload()
+    visit.wait_for_cards(1)
+    assert page.locator(".fader").nth(0).input_value() == "0.7" and page.input_value("#number-steps") == "40"
+
+    visit.server.kill()
+    until(lambda: page.locator("#model-line").get_attribute("data-status") == "lost", "the loss is told")
+    visit.server.start()
+    until(lambda: page.locator("#model-line").get_attribute("data-status") == "ready", "the page is back by itself")
+    assert visit.cards() == ["Castle 70 · Cave −30"]
+    visit.complaints.clear()  # the browser's own complaints about the lost connection
+
+
+def test_keyboard_alone_generates_plays_and_cancels(visit: Visit) -> None:
+    page = visit.page
+    visit.quick()
+    page.keyboard.press("Control+Enter")
+    visit.wait_for_cards(1)
+    until(lambda: "ready" in page.inner_text("#live"), "the end is announced")
+    page.locator("#stage").focus()
+    page.keyboard.press("Space")
+    until(lambda: page.locator("#dock-play").get_attribute("aria-label") == "Pause", "Space plays")
+    page.keyboard.press("Space")
+    until(lambda: page.locator("#dock-play").get_attribute("aria-label") == "Play", "Space pauses")
+    page.locator("#dock-wave").focus()
+    page.keyboard.press("End")
+    assert float(page.locator("#dock-wave").get_attribute("aria-valuenow")) == pytest.approx(3, abs=0.1)
+    page.fill("#number-steps", "400")
+    page.keyboard.press("Control+Enter")
+    page.locator(".forming").wait_for()
+    page.keyboard.press("Escape")
+    until(lambda: page.locator(".forming").count() == 0, "Esc cancels")
+    page.locator("#stage").focus()
+    page.keyboard.press("?")
+    assert page.locator("#help").is_visible()
+
+
+def test_star_rename_reuse_delete_and_undo(visit: Visit) -> None:
+    page = visit.page
+    visit.quick(seed=42)
+    page.click("#generate")
+    visit.wait_for_cards(1)
+    page.locator(".star").click()
+    page.locator(".rename").click()
+    page.locator(".title-input").fill("<b>Bold</b> theme")
+    page.keyboard.press("Enter")
+    until(lambda: visit.cards() == ["<b>Bold</b> theme"], "the new name, as text")
+    page.click("[data-view=starred]")
+    visit.wait_for_cards(1)
+    page.click("#mix-clear")
+    page.locator(".reuse").click()
+    assert page.input_value("#seed") == "42" and page.locator(".fader").first.input_value() == "1"
+    with page.expect_download() as download:
+        page.locator(".download").click()
+    assert Path(download.value.path()).read_bytes().startswith(b"fLaC")
+    page.locator(".card .bin").click()
+    visit.wait_for_cards(0)
+    page.click("text=Undo")
+    visit.wait_for_cards(1)
+
+
+def test_errors_stand_beside_their_field_and_keep_what_was_typed(visit: Visit) -> None:
+    page = visit.page
+    page.fill("#number-seconds", "9999")
+    page.click("#generate")
+    until(lambda: "600" in page.inner_text("#error-seconds"), "the error")
+    assert page.input_value("#number-seconds") == "9999"
+    assert page.locator("#number-seconds").get_attribute("aria-invalid") == "true"
+    visit.quick(seed=REFUSES)
+    assert page.inner_text("#error-seconds") == ""
+    page.click("#generate")
+    until(lambda: "another shape" in page.inner_text(".card-error"), "the failure")
+    assert page.locator(".retry").is_visible()
+    page.click("#mix-clear")
+    page.click("#generate")
+    until(lambda: "at least one game" in page.inner_text("#error-games").lower(), "the empty mix")
+    visit.complaints.clear()  # Chromium logs each 422 as an error
+
+
+def test_many_games_are_searched_and_mixed(chromium: Any, tmp_path: Path) -> None:
+    server = Server(tmp_path, games=[f'Game {i} "<i>' for i in range(300)])
+    visit = Visit(chromium, server)
+    try:
+        page = visit.page
+        page.fill("#mix-search", "game 27")
+        assert page.locator(".fader-row:visible").count() == 13
+        page.locator(".fader-row:visible .solo").first.click()
+        assert page.locator("#mix-bar .part").get_attribute("title") == 'Game 27 "<i>'
+        page.fill("#mix-search", "")
+        page.click("#mix-used")
+        assert page.locator(".fader-row:visible").count() == 2
+        page.click("#mix-random")
+        assert 2 <= page.locator("#mix-bar .part").count() <= 4
+        page.click("#mix-clear")
+        assert page.locator("#mix-bar .part").count() == 0
+        assert visit.complaints == []
+    finally:
+        visit.close()
+        server.close()
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_narrow_screens_need_no_sideways_scrolling_and_controls_have_names(
+    chromium: Any, empty_server: Server, scheme: str
+) -> None:
+    visit = Visit(chromium, empty_server, color_scheme=scheme)
+    visit.page.set_viewport_size({"width": 360, "height": 740})
+    visit.quick()
+    visit.page.click("#generate")
+    visit.wait_for_cards(1)
+    assert visit.page.evaluate("document.documentElement.scrollWidth") == 360
+    nameless = visit.page.evaluate(
+        """() => [...document.querySelectorAll('button, input, select, [role=slider], progress, a')]
+            .filter((control) => !(control.ariaLabel || control.textContent.trim() || control.labels?.length))
+            .map((control) => control.outerHTML)"""
+    )
+    assert nameless == []
+    visit.close()

@@ -1,0 +1,83 @@
+"""`python -m webui --model models/demo`: the page to play with a model."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+from dualdiffusion.command_line import CommandParser, run_command
+from dualdiffusion.errors import UserError
+from dualdiffusion.model_folder import ModelFolder
+from webui.settings import Settings
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = CommandParser(prog="python -m webui", description="Play with a trained model in the browser.")
+    parser.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="model folder, e.g. models/demo")
+    parser.add_argument("--outputs", type=Path, default=Path("outputs"), metavar="FOLDER", help="default: %(default)s")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; default: %(default)s")
+    parser.add_argument("--port", type=int, default=7860, help="default: %(default)s; 0 for any free one")
+    parser.add_argument("--token", help="what visitors must show; required where other machines can reach the page")
+    return parser
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Raises:
+    UserError: the port is taken, or the address is not this machine's.
+    """
+    if not 0 <= port <= 65535:
+        raise UserError(f"--port {port}: must be from 0 to 65535")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(128)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise UserError(
+                f"--port {port}: is in use by another program; choose another, e.g. --port {port + 1}"
+            ) from None
+        raise UserError(f"--host {host} --port {port}: cannot listen there: {error.strerror}") from None
+    return listener
+
+
+def main() -> None:
+    """Serves until Ctrl-C."""
+    options = _parser().parse_args()
+    settings = Settings(options.model, options.outputs, options.host, options.port, options.token)
+    settings.check()
+    with bind(options.host, options.port) as listener:
+        serve(settings, listener)
+
+
+def serve(settings: Settings, listener: socket.socket) -> None:
+    """Serves on a bound socket until a signal.
+
+    Raises:
+        UserError: the model folder or the history cannot be used, or another server has the outputs folder.
+    """
+    # Imported here, so that --help and the errors above are quick.
+    import uvicorn
+
+    from dualdiffusion.files import folder_lock
+    from webui.server import create_app
+
+    settings = replace(settings, port=listener.getsockname()[1])
+    ModelFolder(settings.model).labels()  # refused before anything is written
+    with folder_lock(settings.outputs / ".webui"):
+        app = create_app(settings)
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        query = "?token=..." if settings.token else ""
+        print(f"Dual Diffusion plays {settings.model} at http://{host}:{settings.port}/{query}", flush=True)
+        config = uvicorn.Config(
+            app, log_level="warning", ws_max_size=65536, timeout_graceful_shutdown=2, server_header=False, lifespan="on"
+        )
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    run_command(main)

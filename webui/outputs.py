@@ -1,0 +1,74 @@
+"""The outputs folder as the page sees it: audio, pictures and peaks beside it, and the bin.
+
+<outputs>/<audio files>            written by `sampling.output`, shared with the command line
+<outputs>/history.sqlite3          the queue and the history
+<outputs>/.webui/<job id>.png      spectrogram
+<outputs>/.webui/<job id>.json     waveform peaks: {"seconds", "peaks"}
+<outputs>/.bin/                    deleted audio
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class OutputFolder:
+    """Paths, and the two moves that deleting and undoing are."""
+
+    path: Path
+
+    def create(self) -> None:
+        for folder in (self.path, self.extras, self.bin):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def database(self) -> Path:
+        return self.path / "history.sqlite3"
+
+    @property
+    def extras(self) -> Path:
+        return self.path / ".webui"
+
+    @property
+    def bin(self) -> Path:
+        return self.path / ".bin"
+
+    def spectrogram(self, job_id: str) -> Path:
+        return self.extras / f"{job_id}.png"
+
+    def peaks(self, job_id: str) -> Path:
+        return self.extras / f"{job_id}.json"
+
+    def audio(self, file: str | None, binned: bool = False) -> Path | None:
+        """The audio file, or None where there is none (any more), or where its name leads out of the folder."""
+        folder = self.bin if binned else self.path
+        if not file or Path(file).name != file:
+            return None
+        path = folder / file
+        return path if path.is_file() and path.resolve().parent == folder.resolve() else None
+
+    def move(self, file: str | None, *, to_bin: bool) -> str | None:
+        """Moves audio into the bin or back, never over another file; returns the name it has there.
+
+        A file that has vanished is left out: its name comes back unchanged.
+        """
+        source = self.audio(file, binned=not to_bin)
+        if source is None:
+            return file
+        folder = self.bin if to_bin else self.path
+        folder.mkdir(parents=True, exist_ok=True)
+        target = folder / source.name
+        number = 2
+        while True:
+            try:
+                # A link, unlike a rename, refuses to replace what is there.
+                os.link(source, target)
+                break
+            except FileExistsError:
+                target = folder / f"{source.stem} ({number}){source.suffix}"
+                number += 1
+        source.unlink()
+        return target.name

@@ -1,0 +1,300 @@
+"""The page and its JSON API. Imports no torch: the model lives in a process of its own (webui/worker.py).
+
+    GET    /api/health                     {"status": "loading" or "ready" or "failed", "model", "games": [...], ...}
+    GET    /api/options                    what a request may contain: defaults, ranges, samplers, schedules
+    POST   /api/jobs                       a request -> {"id"}; the header Idempotency-Key makes repeating it harmless
+    GET    /api/jobs?view=active|all|starred|bin&before=<position>&limit=50   -> {"jobs": [...]}
+    GET    /api/jobs/{id}                  {"status", "progress", "error", "request", ...}
+    PATCH  /api/jobs/{id}                  {"title", "starred"}
+    DELETE /api/jobs/{id}                  cancels; 409 if the job has ended
+    POST   /api/jobs/{id}/retry            again, after failed, cancelled or interrupted
+    POST   /api/jobs/{id}/bin, /restore    delete, and undo
+    GET    /api/jobs/{id}/audio            the audio file, with byte ranges; ?download=1 to save it
+    GET    /api/jobs/{id}/spectrogram, /peaks, /preview
+    WS     /api/events                     {"type": "job|progress|preview|health", ...}
+
+Every refusal is {"error": "seconds: input should be less than or equal to 600, not 9999", "field": "seconds"}.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import Depends, FastAPI, Query, Request, WebSocket
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, Response
+from fastapi.staticfiles import StaticFiles
+from pydantic import Field, ValidationError
+from starlette.exceptions import HTTPException
+
+from dualdiffusion.config import Config, explain
+from sampling.request import Request as SamplingRequest
+from sampling.samplers import SAMPLERS
+from sampling.schedules import SCHEDULES
+from webui.jobs import QueueFullError
+from webui.refusal import RefusedError, json_response
+from webui.security import Guard
+from webui.service import Service
+from webui.settings import Settings
+
+STATIC = Path(__file__).resolve().parent / "static"
+MAX_BODY = 256 * 1024  # bytes; a mix of a thousand games has a quarter of it
+MAX_DRAIN = 32 * 2**20  # bytes read and dropped, so that a sender of too much hears the refusal
+JOB_ID = re.compile(r"[0-9a-f]{16}")
+
+
+class Edit(Config):
+    """Changes to an item of the history; null leaves as it is."""
+
+    title: Annotated[str, Field(max_length=200)] | None = None
+    """The item's name; empty for the name that follows from its games."""
+    starred: bool | None = None
+    """Whether it is marked with a star."""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application, with its history open; the model's process starts with the server.
+
+    Raises:
+        UserError: unsafe settings, a model folder without labels, or an unusable history.
+    """
+    settings.check()
+    service = Service(settings)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with service.active():
+            yield
+
+    # No interactive documentation: FastAPI's pages load scripts from other hosts.
+    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(Guard, settings=settings)
+    app.state.service = service
+    _add_error_handlers(app)
+    _add_job_routes(app, service)
+    _add_file_routes(app, service)
+    _add_page(app, service)
+    return app
+
+
+async def _body(request: Request) -> bytes:
+    """The body of a JSON request.
+
+    Raises:
+        RefusedError: 413 or 415.
+    """
+    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise RefusedError(415, "send JSON, with the header Content-Type: application/json")
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MAX_DRAIN:
+            break
+        if size <= MAX_BODY:
+            parts.append(part)
+    if size > MAX_BODY:
+        raise RefusedError(413, f"the request is larger than {MAX_BODY // 1024} KiB")
+    return b"".join(parts)
+
+
+def _job_id(job_id: str) -> str:
+    if not JOB_ID.fullmatch(job_id):
+        raise RefusedError(404, "there is no job with this id", "id")
+    return job_id
+
+
+Body = Annotated[bytes, Depends(_body)]
+JobId = Annotated[str, Depends(_job_id)]
+
+
+def _add_job_routes(app: FastAPI, service: Service) -> None:
+    @app.get("/api/health")
+    async def health() -> Response:
+        return json_response(service.health())
+
+    @app.get("/api/options")
+    async def options() -> Response:
+        return json_response(request_options())
+
+    @app.post("/api/jobs")
+    async def submit(request: Request, body: Body) -> Response:
+        key = request.headers.get("idempotency-key")
+        if key is not None and not 1 <= len(key) <= 200:
+            raise RefusedError(422, "Idempotency-Key: must have 1 to 200 characters", "Idempotency-Key")
+        job = await service.submit(body, key)
+        return json_response({"id": job.id, "status": job.status}, 201)
+
+    @app.get("/api/jobs")
+    async def jobs(
+        view: Literal["active", "all", "starred", "bin"] = "all",
+        before: Annotated[int | None, Query(ge=0, lt=2**53)] = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    ) -> Response:
+        def read() -> list[dict[str, Any]]:
+            rows = service.store.active() if view == "active" else service.store.finished(view, before, limit)
+            return [service.describe(job) for job in rows]
+
+        return json_response({"jobs": await asyncio.to_thread(read)})
+
+    @app.get("/api/jobs/{job_id}")
+    async def job(job_id: JobId) -> Response:
+        return json_response(service.describe(await service.job(job_id)))
+
+    @app.patch("/api/jobs/{job_id}")
+    async def edit(job_id: JobId, body: Body) -> Response:
+        try:
+            changes = Edit.model_validate_json(body, strict=True)
+        except ValidationError as error:
+            field = ".".join(str(part) for part in error.errors()[0]["loc"]) or None
+            raise RefusedError(422, explain(Edit, error).removeprefix(": ")[:500], field) from None
+        return json_response(service.describe(await service.edit(job_id, changes.title, changes.starred)))
+
+    @app.delete("/api/jobs/{job_id}")
+    async def cancel(job_id: JobId) -> Response:
+        return json_response(service.describe(await service.cancel(job_id)))
+
+    @app.post("/api/jobs/{job_id}/retry")
+    async def retry(job_id: JobId) -> Response:
+        return json_response(service.describe(await service.retry(job_id)))
+
+    @app.post("/api/jobs/{job_id}/bin")
+    async def to_bin(job_id: JobId) -> Response:
+        return json_response(service.describe(await service.bin(job_id, True)))
+
+    @app.post("/api/jobs/{job_id}/restore")
+    async def restore(job_id: JobId) -> Response:
+        return json_response(service.describe(await service.bin(job_id, False)))
+
+
+def _add_file_routes(app: FastAPI, service: Service) -> None:
+    @app.get("/api/jobs/{job_id}/audio")
+    async def audio(job_id: JobId, download: bool = False) -> Response:
+        job = await service.job(job_id)
+        path = service.outputs.audio(job.file, job.binned is not None)
+        if path is None:
+            ended = job.status == "done"
+            raise RefusedError(
+                410 if ended else 404, "the audio file is gone" if ended else f"this job is {job.status}"
+            )
+        disposition = "attachment" if download else "inline"
+        return FileResponse(
+            path, filename=path.name, content_disposition_type=disposition, headers={"Cache-Control": "no-cache"}
+        )
+
+    @app.get("/api/jobs/{job_id}/spectrogram")
+    async def spectrogram(job_id: JobId) -> Response:
+        return _extra(service.outputs.spectrogram(job_id), "image/png")
+
+    @app.get("/api/jobs/{job_id}/peaks")
+    async def peaks(job_id: JobId) -> Response:
+        return _extra(service.outputs.peaks(job_id), "application/json")
+
+    @app.get("/api/jobs/{job_id}/preview")
+    async def preview(job_id: JobId) -> Response:
+        running = service.running
+        if running is None or running.id != job_id or running.preview is None:
+            raise RefusedError(404, "there is no preview of this job now")
+        return Response(running.preview, headers={"Cache-Control": "no-store"}, media_type="image/webp")
+
+
+def _extra(path: Path, media_type: str) -> Response:
+    if not path.is_file():
+        raise RefusedError(404, "this file is gone from the outputs folder")
+    return FileResponse(path, media_type=media_type, headers={"Cache-Control": "private, max-age=86400"})
+
+
+def _add_page(app: FastAPI, service: Service) -> None:
+    @app.get("/")
+    async def page(request: Request) -> Response:
+        html = (STATIC / "index.html").read_text(encoding="utf-8")
+        nonce = request.scope["state"]["nonce"]
+        return Response(html.replace("{{nonce}}", nonce), headers={"Cache-Control": "no-store"}, media_type="text/html")
+
+    @app.websocket("/api/events")
+    async def events(connection: WebSocket) -> None:
+        await connection.accept()
+        try:
+            with service.events.listen() as queue:
+                await _follow(connection, queue, service)
+        except RefusedError as refusal:
+            await connection.close(1013, refusal.error)
+
+    app.mount("/static", _Static(directory=STATIC))
+
+
+async def _follow(connection: WebSocket, queue: asyncio.Queue[dict[str, Any] | None], service: Service) -> None:
+    """Sends events until the page leaves or falls behind."""
+
+    async def send() -> None:
+        await connection.send_json({"type": "health", "health": service.health()})
+        while event := await queue.get():
+            await connection.send_json(event)
+        await connection.close(1012)
+
+    async def until_closed() -> None:
+        while (await connection.receive())["type"] != "websocket.disconnect":
+            pass
+
+    tasks = [asyncio.create_task(send()), asyncio.create_task(until_closed())]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class _Static(StaticFiles):
+    """Browsers ask each time whether a file has changed: an update must never mix old and new modules."""
+
+    async def get_response(self, path: str, scope: Any) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+def request_options() -> dict[str, Any]:
+    """What a request may contain, read from its class, so that the page needs no change when one is added."""
+    schema = SamplingRequest.model_json_schema()["properties"]
+    bounds = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
+    fields = {
+        name: {"default": field.get("default")}
+        | {ours: field[theirs] for ours, theirs in bounds.items() if theirs in field}
+        for name, field in schema.items()
+    }
+    return {"fields": fields, "samplers": list(SAMPLERS), "schedules": list(SCHEDULES)}
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    @app.exception_handler(RefusedError)
+    async def refused(_request: Request, refusal: RefusedError) -> Response:
+        return refusal.response()
+
+    @app.exception_handler(QueueFullError)
+    async def full(_request: Request, _error: QueueFullError) -> Response:
+        return RefusedError(429, "the queue is full; wait for a job to end, or cancel some").response()
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        field = str(first["loc"][-1])
+        return RefusedError(422, f"{field}: {first['msg'][:1].lower()}{first['msg'][1:]}", field).response()
+
+    @app.exception_handler(HTTPException)
+    async def http(_request: Request, error: HTTPException) -> Response:
+        return RefusedError(error.status_code, str(error.detail).lower()).response()
+
+    @app.exception_handler(sqlite3.Error)
+    async def database(_request: Request, error: sqlite3.Error) -> Response:
+        return RefusedError(503, f"the history cannot be written: {error}").response()
+
+    @app.exception_handler(OSError)
+    async def disk(_request: Request, error: OSError) -> Response:
+        return RefusedError(503, f"the outputs folder cannot be used: {error.strerror or error}").response()

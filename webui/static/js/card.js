@@ -1,0 +1,138 @@
+/** One item of the history. */
+
+import { fillMixBar } from './colours.js';
+import { el, setText } from './dom.js';
+import { ago, short, titleOf } from './format.js';
+import { icon } from './icons.js';
+import { drawWhenSeen } from './waveform.js';
+
+const OUTCOMES = { failed: 'Failed', cancelled: 'Cancelled', interrupted: 'Interrupted' };
+
+/**
+ * @typedef {{play: (id: string, at?: number) => void, reuse: (id: string) => void, star: (id: string) => void,
+ *   rename: (id: string, title: string) => void, bin: (id: string) => void, restore: (id: string) => void,
+ *   retry: (id: string) => void}} Actions
+ */
+
+/** @param {import('./api.js').Job} job @param {Actions} actions */
+export function createCard(job, actions) {
+  const card = el('li', { class: 'card', tabindex: '-1' });
+  const bar = el('div', { class: 'mix-bar thin', 'aria-hidden': 'true' });
+  fillMixBar(bar, job.request.games);
+  card.append(
+    job.status === 'done' ? picture(job, actions) : el('p', { class: 'outcome' }),
+    el('div', { class: 'card-body' },
+      el('div', { class: 'card-head' }, el('h3', { class: 'card-title' }), age(job)),
+      bar,
+      el('p', { class: 'card-meta' }, ...meta(job)),
+      el('p', { class: 'card-error' }),
+      el('div', { class: 'card-actions' }, ...buttons(job, actions))),
+  );
+  return card;
+}
+
+/** @param {HTMLElement} card @param {import('./api.js').Job} job */
+export function updateCard(card, job) {
+  const title = titleOf(job);
+  setText(card.querySelector('.card-title'), title);
+  card.querySelector('.card-title').title = title;
+  setText(card.querySelector('time'), ago(job.finished ?? job.created));
+  setText(card.querySelector('.card-error'), job.error ?? '');
+  const outcome = card.querySelector('.outcome');
+  if (outcome) setText(outcome, OUTCOMES[job.status] ?? '');
+  card.classList.toggle('missing', job.missing);
+  const star = card.querySelector('.star');
+  star?.setAttribute('aria-pressed', String(job.starred));
+  star?.setAttribute('aria-label', `Star ${title}`);
+  const play = /** @type {?HTMLButtonElement} */ (card.querySelector('.card-play'));
+  if (play) play.disabled = job.missing;
+}
+
+/** Shows on the card what the player does. */
+export function showPlaying(card, { isCurrent, isPlaying, progress, title }) {
+  const play = card.querySelector('.card-play');
+  if (!play) return;
+  card.classList.toggle('current', isCurrent);
+  card.style.setProperty('--progress', String(isCurrent ? progress : 0));
+  const state = isCurrent && isPlaying ? 'pause' : 'play';
+  if (play.dataset.state === state) return;
+  play.dataset.state = state;
+  play.replaceChildren(icon(state));
+  play.setAttribute('aria-label', `${state === 'pause' ? 'Pause' : 'Play'} ${title}`);
+}
+
+function picture(job, actions) {
+  const canvas = el('canvas', { class: 'wave' });
+  drawWhenSeen(canvas, job);
+  const image = el('img', { src: job.spectrogram, alt: '', loading: 'lazy', class: 'spectrogram' });
+  image.addEventListener('error', () => { image.hidden = true; });
+  const area = el('div', { class: 'card-picture', title: 'Play from here' }, image, canvas, el('span', { class: 'playhead' }),
+    el('button', { type: 'button', class: 'play-button card-play' }));
+  area.addEventListener('click', (event) => {
+    if (/** @type {HTMLElement} */ (event.target).closest('button')) return actions.play(job.id);
+    const { left, width } = area.getBoundingClientRect();
+    return actions.play(job.id, Math.min(Math.max((event.clientX - left) / width, 0), 1));
+  });
+  return area;
+}
+
+function meta(job) {
+  const { seed, seconds, steps, cfg_scale: guidance, sampler, schedule } = job.request;
+  return [
+    el('span', {}, `${short(seconds)} s`),
+    el('span', {}, `seed ${seed}`),
+    el('span', { title: `${sampler}, ${schedule}` }, `${steps} steps`),
+    el('span', {}, `guidance ${short(guidance)}`),
+  ];
+}
+
+function age(job) {
+  const time = new Date((job.finished ?? job.created) * 1000);
+  return el('time', { datetime: time.toISOString(), title: time.toLocaleString() }, ago(time.getTime() / 1000));
+}
+
+function buttons(job, actions) {
+  const button = (name, label, action, more = {}) =>
+    el('button', { type: 'button', class: `icon-button ${name}`, 'aria-label': label, title: label, onclick: action, ...more }, icon(name));
+  const reuse = button('reuse', 'Use these settings', () => actions.reuse(job.id));
+  if (job.binned) return [button('restore', 'Take out of the bin', () => actions.restore(job.id)), reuse];
+  const bin = button('bin', 'Delete (to the bin)', () => actions.bin(job.id));
+  if (job.status !== 'done') return [button('retry', 'Try again', () => actions.retry(job.id)), reuse, bin];
+  const download = el('a', { class: 'icon-button download', href: `${job.audio ?? ''}?download=1`, download: job.file, 'aria-label': 'Download', title: 'Download' }, icon('download'));
+  return [
+    button('star', 'Star', () => actions.star(job.id), { 'aria-pressed': 'false' }),
+    reuse,
+    job.missing ? null : download,
+    button('rename', 'Rename', (event) => editTitle(event.currentTarget.closest('.card'), job.id, actions)),
+    bin,
+  ].filter(Boolean);
+}
+
+/** Turns the title into a text field; Enter or leaving it keeps, Esc gives up. */
+function editTitle(card, id, actions) {
+  const heading = card.querySelector('.card-title');
+  if (heading.hidden) return;
+  const before = heading.textContent;
+  const input = /** @type {HTMLInputElement} */ (el('input', { type: 'text', class: 'title-input', maxlength: 200, value: before, 'aria-label': 'Name of the clip' }));
+  let open = true;
+  const close = (keep) => {
+    if (!open) return;
+    open = false;
+    const title = input.value.trim();
+    input.remove();
+    heading.hidden = false;
+    if (keep && title !== before) actions.rename(id, title);
+    card.querySelector('.rename')?.focus();
+  };
+  input.addEventListener('keydown', (event) => {
+    if (event.key === 'Enter' || event.key === 'Escape') {
+      event.preventDefault();
+      event.stopPropagation();
+      close(event.key === 'Enter');
+    }
+  });
+  input.addEventListener('blur', () => close(true));
+  heading.hidden = true;
+  heading.after(input);
+  input.select();
+}

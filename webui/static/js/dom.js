@@ -1,0 +1,53 @@
+/** Building and updating elements. Text from users and files enters the page through text nodes only. */
+
+/**
+ * @param {string} tag
+ * @param {Record<string, any>} [properties] `class`, `onclick` and other handlers, `aria-…` and other attributes;
+ *   undefined, null and false are left out
+ * @param {...(Node|string|null|undefined)} children
+ * @returns {HTMLElement}
+ */
+export function el(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name.startsWith('on')) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value === true ? '' : String(value));
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+/** @param {string} id @returns {any} */
+export const byId = (id) => document.getElementById(id);
+
+/**
+ * Makes the children of `parent` those of `items`, in order, keeping the elements (and with them the focus) of items
+ * that stay.
+ * @template T
+ * @param {HTMLElement} parent
+ * @param {T[]} items
+ * @param {{key: (item: T) => string, create: (item: T) => HTMLElement, update: (element: HTMLElement, item: T) => void}} how
+ */
+export function reconcile(parent, items, { key, create, update }) {
+  const old = new Map([...parent.children].map((child) => [/** @type {HTMLElement} */ (child).dataset.key, child]));
+  let place = parent.firstElementChild;
+  for (const item of items) {
+    const name = key(item);
+    let element = /** @type {HTMLElement|undefined} */ (old.get(name));
+    old.delete(name);
+    if (!element) {
+      element = create(item);
+      element.dataset.key = name;
+    }
+    if (element === place) place = place.nextElementSibling;
+    else parent.insertBefore(element, place);
+    update(element, item);
+  }
+  for (const element of old.values()) element.remove();
+}
+
+/** Sets text only where it differs, so that screen readers and selections are left alone. */
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}

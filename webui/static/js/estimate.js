@@ -1,0 +1,38 @@
+/** How long a clip will take, from how long the last ones took. */
+
+const JOBS = 8;
+const EVALUATIONS = { heun: 2 }; // of the network, per step; 1 for samplers not named
+
+/** The cost of a request in arbitrary units: network evaluations and decoding, both in proportion to the length. */
+function cost(request) {
+  return request.seconds * (request.steps * (EVALUATIONS[request.sampler] ?? 1) + 8);
+}
+
+/**
+ * @param {import('./api.js').Job[]} history
+ * @param {import('./api.js').Request} request
+ * @returns {?number} seconds; null before the first clip
+ */
+export function predictedSeconds(history, request) {
+  const done = history.filter((job) => job.status === 'done' && job.started && job.finished).slice(0, JOBS);
+  if (!done.length) return null;
+  const paces = done.map((job) => (job.finished - job.started) / cost(job.request)).sort((a, b) => a - b);
+  return paces[Math.floor(paces.length / 2)] * cost(request);
+}
+
+/** Remaining time of running jobs from their own progress, by this browser's clock. */
+export class Remaining {
+  /** @type {Map<string, {time: number, progress: number}>} */
+  #first = new Map();
+
+  /** @param {import('./api.js').Job} job @returns {?number} seconds */
+  of(job) {
+    const now = performance.now() / 1000;
+    if (!this.#first.has(job.id) || this.#first.get(job.id).progress > job.progress) {
+      this.#first.set(job.id, { time: now, progress: job.progress });
+    }
+    const { time, progress } = this.#first.get(job.id);
+    const gained = job.progress - progress;
+    return gained > 0.08 ? ((now - time) / gained) * (1 - job.progress) : null;
+  }
+}

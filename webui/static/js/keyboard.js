@@ -1,0 +1,33 @@
+/** Shortcuts. Single keys never act while something is being typed or operated, and can be switched off. */
+
+import { byId } from './dom.js';
+import { remember, remembered } from './storage.js';
+
+const TYPING = 'input:not([type=range]), textarea';
+const BUSY = 'input:not([type=range]), textarea, select, button, a, summary, [contenteditable], dialog[open]';
+
+/** @param {{generate: () => void, toggle: () => void, cancel: () => void, help: () => void}} actions */
+export function initKeyboard({ generate, toggle, cancel, help }) {
+  const box = byId('shortcuts');
+  box.checked = remembered('shortcuts', true);
+  box.onchange = () => remember('shortcuts', box.checked);
+  // A button that was clicked would keep the focus, and Space would press it again instead of playing.
+  document.addEventListener('click', (event) => {
+    if (event.detail > 0) /** @type {HTMLElement} */ (event.target).closest('button')?.blur();
+  });
+  document.addEventListener('keydown', (event) => {
+    if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
+      event.preventDefault();
+      if (!event.repeat) generate();
+      return;
+    }
+    if (!box.checked || event.ctrlKey || event.metaKey || event.altKey || byId('help').open) return;
+    const target = /** @type {HTMLElement} */ (event.target);
+    if (event.key === 'Escape' && !target.matches('[type=search], [type=text]')) cancel();
+    if (event.key === '?' && !target.matches(TYPING)) help();
+    if (event.key === ' ' && !target.matches(BUSY)) {
+      event.preventDefault();
+      if (!event.repeat) toggle();
+    }
+  });
+}

@@ -1,0 +1,91 @@
+/** What the page knows of the jobs: read from the server, kept up to date by its events, never the only copy. */
+
+import { call } from './api.js';
+
+const PAGE = 30;
+const ACTIVE = new Set(['queued', 'running']);
+
+/** @param {import('./api.js').Job} job */
+export const isActive = (job) => ACTIVE.has(job.status);
+
+export class Library extends EventTarget {
+  /** @type {Map<string, import('./api.js').Job>} */
+  #jobs = new Map();
+  view = 'all';
+  hasMore = false;
+  loaded = false;
+
+  /** Reads everything anew, as many pages as were shown; the events that follow keep it true. */
+  async reload() {
+    const wanted = Math.min(Math.max(PAGE, this.history().length), 200);
+    const [active, finished] = await Promise.all([
+      call('GET', '/api/jobs?view=active'),
+      call('GET', `/api/jobs?view=${this.view}&limit=${wanted}`),
+    ]);
+    this.#jobs = new Map([...active.jobs, ...finished.jobs].map((job) => [job.id, job]));
+    this.hasMore = finished.jobs.length === wanted;
+    this.loaded = true;
+    this.#changed();
+  }
+
+  async more() {
+    const last = this.history().at(-1);
+    const before = last ? `&before=${last.position}` : '';
+    const { jobs } = await call('GET', `/api/jobs?view=${this.view}&limit=${PAGE}${before}`);
+    for (const job of jobs) this.#jobs.set(job.id, job);
+    this.hasMore = jobs.length === PAGE;
+    this.#changed();
+  }
+
+  /** @param {string} view `all`, `starred` or `bin` */
+  async show(view) {
+    this.view = view;
+    this.#jobs = new Map([...this.#jobs].filter(([, job]) => isActive(job)));
+    await this.reload();
+  }
+
+  /** Running first, then waiting ones in order. */
+  active() {
+    return [...this.#jobs.values()].filter(isActive).sort((a, b) => a.position - b.position);
+  }
+
+  /** What the present view shows, newest first. */
+  history() {
+    const fits = {
+      all: (job) => !job.binned,
+      starred: (job) => !job.binned && job.starred,
+      bin: (job) => job.binned,
+    }[this.view];
+    return [...this.#jobs.values()].filter((job) => !isActive(job) && fits(job)).sort((a, b) => b.position - a.position);
+  }
+
+  /** @param {string} id */
+  get(id) {
+    return this.#jobs.get(id);
+  }
+
+  /** @param {import('./api.js').Job} job */
+  put(job) {
+    const before = this.#jobs.get(job.id);
+    this.#jobs.set(job.id, job);
+    this.#changed();
+    if (before && before.status !== job.status) {
+      this.dispatchEvent(new CustomEvent('status', { detail: { job, before: before.status } }));
+    }
+  }
+
+  /** Takes one event of the server's socket. */
+  take(event) {
+    if (event.type === 'job') this.put(event.job);
+    if (event.type !== 'progress' && event.type !== 'preview') return;
+    const job = this.#jobs.get(event.id);
+    if (!job) return;
+    const { type, id, ...news } = event;
+    Object.assign(job, news);
+    this.dispatchEvent(new CustomEvent('progress', { detail: job }));
+  }
+
+  #changed() {
+    this.dispatchEvent(new Event('change'));
+  }
+}

@@ -1,0 +1,242 @@
+"""The model's own process: loads the model, makes one clip at a time, and says how it goes.
+
+Started by `webui.supervisor` as `python -m webui.worker <socket> <model> <outputs> <module:function>`. In: JSON lines
+{"type": "generate", "id", "request"} and {"type": "cancel", "id"}. Out: "ready", "unusable", and for each job
+"progress", "preview" and at the end one of "done", "failed", "cancelled". This is the only part of the page that
+imports torch, and only in `load_model`.
+"""
+
+from __future__ import annotations
+
+import base64
+import errno
+import importlib
+import io
+import json
+import os
+import queue
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from dualdiffusion.errors import UserError, one_line
+from dualdiffusion.files import atomic_path, sweep, write_json
+from sampling.request import Request
+from webui.outputs import OutputFolder
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+PREVIEW_INTERVAL = 0.4  # seconds
+PREVIEW_SIZE = (800, 256)  # pixels, at most
+PICTURE_SIZE = (1600, 256)
+PEAKS = 800
+
+
+class Report(Protocol):
+    """What the model says after each step; see `sampling.generate.StepReport`."""
+
+    fraction: float
+    text: str
+
+    def preview(self) -> Image: ...
+
+
+class Model(Protocol):
+    """What this process needs of a model."""
+
+    fingerprint: str
+    sample_rate: int
+    cancelled: type[Exception]
+    """Raised in `on_step` to stop."""
+
+    def generate(self, request: Request, on_step: Callable[[Any], None]) -> Any:
+        """A result with `audio` of shape (2, samples) and `sample_rate`."""
+
+    def save(self, result: Any, folder: Path) -> Path: ...
+
+    def picture(self, result: Any) -> Image: ...
+
+    def recover(self) -> None:
+        """Frees what a failed job may have left in memory."""
+
+
+class SamplingModel:
+    """The real model, as `sampling` makes it."""
+
+    def __init__(self, path: Path) -> None:
+        from dualdiffusion.model_folder import ModelFolder
+        from sampling.generate import Cancelled, Generator
+
+        self.generator = Generator.load(ModelFolder(path), device=None)
+        self.fingerprint, self.sample_rate = self.generator.fingerprint, self.generator.sample_rate
+        self.cancelled = Cancelled
+
+    def generate(self, request: Request, on_step: Callable[[Any], None]) -> Any:
+        return self.generator.generate(request, on_step=on_step)
+
+    def save(self, result: Any, folder: Path) -> Path:
+        from sampling.output import save
+
+        return save(result, folder)
+
+    def picture(self, result: Any) -> Image:
+        from sampling.output import spectrogram_image
+
+        return spectrogram_image(result.audio, result.sample_rate)
+
+    def recover(self) -> None:
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def load_model(path: Path) -> Model:
+    """The loader that `python -m webui` uses."""
+    return SamplingModel(path)
+
+
+class Channel:
+    """The socket to the web process. A thread reads it, so that a cancel is heard while the model computes."""
+
+    def __init__(self, descriptor: int) -> None:
+        os.set_inheritable(descriptor, False)
+        self._socket = socket.socket(fileno=descriptor)
+        self.requests: queue.Queue[dict[str, Any]] = queue.Queue()
+        self.cancelled: set[str] = set()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def send(self, type: str, **values: Any) -> None:
+        self._socket.sendall(json.dumps({"type": type, **values}).encode() + b"\n")
+
+    def _read(self) -> None:
+        try:
+            for line in self._socket.makefile("rb"):
+                message = json.loads(line)
+                if message["type"] == "cancel":
+                    self.cancelled.add(message["id"])
+                else:
+                    self.requests.put(message)
+        finally:
+            # The web process is gone: nobody wants what we compute. Files are written atomically.
+            os._exit(0)
+
+
+class JobProgress:
+    """What the model calls after every step: reports, shows previews now and then, and stops when cancelled."""
+
+    def __init__(self, channel: Channel, job_id: str, cancelled: type[Exception]) -> None:
+        self.channel, self.job_id, self.cancelled = channel, job_id, cancelled
+        self._next_preview = 0.0
+
+    def __call__(self, report: Report) -> None:
+        self.check()
+        self.channel.send("progress", id=self.job_id, progress=min(max(report.fraction, 0.0), 1.0), text=report.text)
+        if time.monotonic() >= self._next_preview:
+            began = time.monotonic()
+            self.channel.send("preview", id=self.job_id, image=_encode(report.preview()))
+            # Previews take a tenth of the time at most.
+            ended = time.monotonic()
+            self._next_preview = ended + max(PREVIEW_INTERVAL, 9 * (ended - began))
+            self.check()
+
+    def check(self) -> None:
+        if self.job_id in self.channel.cancelled:
+            raise self.cancelled()
+
+
+def within(image: Image, size: tuple[int, int]) -> Image:
+    """`image`, squeezed where it is larger; the page stretches it over the clip's length, so the aspect is free."""
+    return image.resize((min(image.width, size[0]), min(image.height, size[1])))
+
+
+def _encode(image: Image) -> str:
+    buffer = io.BytesIO()
+    within(image, PREVIEW_SIZE).save(buffer, "WEBP", quality=80)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def peaks_of(audio: Any, count: int = PEAKS) -> list[float]:
+    """The largest magnitude, over both channels, in each of `count` equal stretches of (channels, samples) audio."""
+    import numpy
+
+    loudest = numpy.abs(numpy.asarray(audio, dtype=numpy.float32)).max(axis=0)
+    parts = numpy.array_split(loudest, min(count, max(len(loudest), 1)))
+    return [round(float(part.max(initial=0.0)), 3) for part in parts]
+
+
+def make(model: Model, outputs: OutputFolder, job_id: str, request: Request, progress: JobProgress) -> Path:
+    """Generates one clip and writes the audio, its spectrogram and its peaks; returns the audio's path."""
+    result = model.generate(request, progress)
+    progress.check()
+    outputs.create()
+    with atomic_path(outputs.spectrogram(job_id)) as temporary:
+        within(model.picture(result), PICTURE_SIZE).save(temporary, "PNG")
+    seconds = result.audio.shape[-1] / result.sample_rate
+    write_json(outputs.peaks(job_id), {"seconds": seconds, "peaks": peaks_of(result.audio)})
+    return model.save(result, outputs.path)
+
+
+def explain(error: Exception, request: Request) -> str:
+    """One line for the person at the page."""
+    if isinstance(error, UserError):
+        return one_line(error)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return (
+            f"out of memory at {request.seconds:g} s; choose a shorter length, or close other programs that use the GPU"
+        )
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "the disk is full; free some space and try again"
+    return one_line(f"{type(error).__name__}: {error}"[:500])
+
+
+def serve(channel: Channel, model: Model, outputs: OutputFolder) -> None:
+    """Makes clips until the process ends."""
+    while True:
+        message = channel.requests.get()
+        job_id, request = message["id"], Request.from_json(message["request"])
+        try:
+            path = make(model, outputs, job_id, request, JobProgress(channel, job_id, model.cancelled))
+        except model.cancelled:
+            channel.send("cancelled", id=job_id)
+        except Exception as error:
+            if not isinstance(error, UserError):
+                traceback.print_exc()
+            channel.send("failed", id=job_id, error=explain(error, request))
+            error.__traceback__ = None  # it holds the tensors that `recover` wants to free
+            model.recover()
+        else:
+            channel.send("done", id=job_id, file=path.name)
+        channel.cancelled.discard(job_id)
+
+
+def main(arguments: list[str]) -> int:
+    """Loads and serves. Exit code 2 when the model cannot be used."""
+    os.dup2(2, 1)  # what libraries print belongs with the messages in the terminal
+    descriptor, model_path, outputs_path, loader = arguments
+    channel = Channel(int(descriptor))
+    module_name, _, function_name = loader.partition(":")
+    try:
+        model: Model = getattr(importlib.import_module(module_name), function_name)(Path(model_path))
+    except UserError as error:
+        channel.send("unusable", error=one_line(error))
+        return 2
+    except Exception as error:
+        traceback.print_exc()
+        channel.send("unusable", error=one_line(f"{type(error).__name__}: {error}"[:500]))
+        return 2
+    outputs = OutputFolder(Path(outputs_path))
+    sweep(outputs.extras)
+    channel.send("ready", fingerprint=model.fingerprint, sample_rate=model.sample_rate)
+    serve(channel, model, outputs)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
