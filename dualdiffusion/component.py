@@ -76,8 +76,8 @@ class Component:
     config: Any
 
     @property
-    def type(self) -> str:
-        """The name in the config file."""
+    def name(self) -> str:
+        """The `type` in the config file."""
         return type_name(self.cls)
 
     def build(self, **objects: Any) -> Any:
@@ -86,7 +86,7 @@ class Component:
 
     def to_json(self) -> dict[str, Any]:
         """The object that stands in a config file for this part."""
-        return {"type": self.type, **self.config.to_json()}
+        return {"type": self.name, **self.config.to_json()}
 
 
 def component_from_json(package: str, data: Any) -> Component:

@@ -46,3 +46,29 @@ class ItemRandom:
         if len(x) != len(self):
             raise ValueError(f"x has {len(x)} items, but there are {len(self)} random streams")
         return self.randn(x.shape[1:]).to(device=x.device, dtype=x.dtype)
+
+
+def stratified(count: int, seed: int) -> Tensor:
+    """`count` quantiles in (0, 1), one in each of `count` equal slices, in random order: shape (count,), float64."""
+    generator = torch.Generator().manual_seed(seed)
+    slices = torch.randperm(count, generator=generator)
+    return (slices + torch.rand(count, generator=generator, dtype=torch.float64)) / count
+
+
+class StepRandom(ItemRandom):
+    """The randomness of the samples of one training step, or of the part of it that one process handles.
+
+    Attributes:
+        quantiles: (items,) in (0, 1), stratified over the whole step, whichever process and micro batch they fall to.
+    """
+
+    def __init__(self, seed: int, *, first: int, batch_size: int, indices: Sequence[int]) -> None:
+        """
+        Args:
+            first: number of the step's first sample, counted from the start of training.
+            batch_size: samples of the whole step.
+            indices: numbers of the samples at hand, from first to first + batch_size - 1.
+        """
+        super().__init__([mix_seed(seed, "noise", index) for index in indices])
+        slots = torch.tensor([index - first for index in indices])
+        self.quantiles = stratified(batch_size, mix_seed(seed, "quantiles", first))[slots]

@@ -72,9 +72,6 @@ class VAE(Module):
         res_balance: Annotated[float, Field(ge=0, le=1)] = 0.3
         mlp_multiplier: Positive = 1
         mlp_groups: Positive = 1
-        mid_attention: bool = False
-        """Self-attention at the coarsest level. It ties memory to the clip's length, and tiles to their size."""
-        channels_per_head: Positive = 64
 
     config: Config
 
@@ -85,7 +82,6 @@ class VAE(Module):
         emb_channels = (config.emb_channels or channels[-1]) if self.label_dim else 0
         settings = BlockSettings(
             emb_channels=emb_channels,
-            channels_per_head=config.channels_per_head,
             dropout=config.dropout,
             res_balance=config.res_balance,
             mlp_multiplier=config.mlp_multiplier,
@@ -110,7 +106,7 @@ class VAE(Module):
         self.decoder = nn.ModuleDict()
         for level, level_channels in reversed(list(enumerate(channels))):
             if level == len(channels) - 1:
-                self.decoder["mid_block0"] = Block(width, width, settings, flavor="dec", attention=config.mid_attention)
+                self.decoder["mid_block0"] = Block(width, width, settings, flavor="dec")
                 self.decoder["mid_block1"] = Block(width, width, settings, flavor="dec")
             else:
                 self.decoder[f"level{level}_up"] = Block(width, width, settings, flavor="dec", resample_mode="up")
@@ -120,6 +116,9 @@ class VAE(Module):
         self.out_conv = MPConv(width, config.in_channels, (3, 3))
         self.out_gain = nn.Parameter(torch.ones(()))
 
+        # ln of the expected reconstruction loss: weighs it against the other terms in training, as u(sigma) does for
+        # the denoiser (Karras et al. 2023, equation 14).
+        self.loss_logvar = nn.Parameter(torch.zeros(()))
         self.register_buffer("latents_mean", torch.zeros(config.latent_channels))
         self.register_buffer("latents_std", torch.ones(config.latent_channels))
 

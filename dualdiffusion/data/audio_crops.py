@@ -1,0 +1,90 @@
+"""Random crops of audio, read from the files as slices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from dualdiffusion import audio
+from dualdiffusion.data.manifest import Track
+from dualdiffusion.data.order import EpochOrder
+from dualdiffusion.errors import UserError
+
+
+@dataclass(frozen=True)
+class Crop:
+    """One training sample. `data` is audio (C, N) or latents (C, F, T)."""
+
+    data: Tensor
+    game_id: int
+    index: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Several crops: data (B, ...), game_ids (B,), and the number of each sample (B,)."""
+
+    data: Tensor
+    game_ids: Tensor
+    indices: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device; the sample numbers stay on the CPU."""
+        return Batch(self.data.to(device), self.game_ids.to(device), self.indices)
+
+
+def collate(crops: list[Crop]) -> Batch:
+    """Joins crops of one shape to a batch."""
+    return Batch(
+        torch.stack([crop.data for crop in crops]),
+        torch.tensor([crop.game_id for crop in crops]),
+        torch.tensor([crop.index for crop in crops]),
+    )
+
+
+def long_enough(tracks: list[Track], seconds: float, source: object) -> list[Track]:
+    """The tracks of at least `seconds`.
+
+    Raises:
+        UserError: there are none.
+    """
+    kept = [track for track in tracks if track.seconds >= seconds]
+    if not kept:
+        raise UserError(
+            f"{source}: has no track of {seconds:.2f} s or more, the length of a crop; add longer tracks, or make the "
+            "crop shorter in module_trainer"
+        )
+    return kept
+
+
+class AudioCrops(Dataset[Crop]):
+    """Crops of `samples` samples. Index i is sample number i of the whole training, so the length is endless.
+
+    Args:
+        seed: of the order and the crops; None gives the validation crops: track i, from its middle.
+    """
+
+    def __init__(self, tracks: list[Track], samples: int, *, sample_rate: int, seed: int | None) -> None:
+        wrong = next((track for track in tracks if track.sample_rate != sample_rate), None)
+        if wrong:
+            raise UserError(
+                f"{wrong.path}: has {wrong.sample_rate} Hz, but the model's format {sample_rate} Hz; set sample_rate "
+                "of the dataset's convert step, or of the format, to the other"
+            )
+        self.tracks, self.samples = tracks, samples
+        self.order = None if seed is None else EpochOrder(len(tracks), seed)
+
+    def __len__(self) -> int:
+        return len(self.tracks)
+
+    def __getitem__(self, index: int) -> Crop:
+        track = self.tracks[self.order.track_of(index) if self.order else index]
+        room = int(track.seconds * track.sample_rate) - self.samples
+        start = int(self.order.crop_random(index).integers(room + 1)) if self.order else room // 2
+        data, _ = audio.read(track.path, start=start, frames=self.samples)
+        if data.shape[-1] < self.samples:  # the manifest's seconds are rounded
+            data = torch.nn.functional.pad(data, (0, self.samples - data.shape[-1]))
+        return Crop(data, track.game_id, index)

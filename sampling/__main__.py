@@ -1,0 +1,157 @@
+"""Generates clips from a trained model and writes them as FLAC."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dualdiffusion.command_line import CommandParser, add_set_option, run_command
+from dualdiffusion.config import apply_overrides, read_config, validate
+from dualdiffusion.errors import UserError
+from dualdiffusion.model_folder import ModelFolder
+from sampling.request import Request
+
+if TYPE_CHECKING:
+    from sampling.generate import Generator, Result
+
+# Command-line options that set a field of the request.
+FIELDS = {"seed": int, "seconds": float, "steps": int, "cfg_scale": float, "sampler": str, "schedule": str, "ema": str}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of `python -m sampling`."""
+    parser = CommandParser(prog="python -m sampling", description=__doc__)
+    parser.add_argument("--model", type=Path, help="model folder, such as models/demo")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--request", type=Path, help="JSON file with a request, such as config/sampling/demo.json")
+    source.add_argument("--from", type=Path, dest="source", help="make a FLAC again from the settings stored in it")
+    source.add_argument("--each-game", action="store_true", help="one clip of each game that is not there yet")
+    parser.add_argument("--game", action="append", default=[], metavar="NAME=WEIGHT", help="may be given several times")
+    for name, type in FIELDS.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type, default=None, help=f"the request's {name}")
+    parser.add_argument("--count", type=int, default=1, help="clips to make, with seeds counting up (default 1)")
+    parser.add_argument("--out", type=Path, default=Path("outputs"), help="folder for the FLACs (default outputs)")
+    parser.add_argument("--device", help="cpu, cuda, ...; default: a GPU where there is one")
+    add_set_option(parser)
+    return parser
+
+
+def main() -> int:
+    """Parses, builds requests, generates."""
+    arguments = build_parser().parse_args()
+    if arguments.count < 1:
+        raise UserError(f"--count: must be 1 or more, not {arguments.count}")
+    if arguments.source:
+        return _repeat(arguments)
+    folder = ModelFolder(_model_path(arguments.model))
+    labels = folder.labels()
+    games = labels.names if arguments.each_game else [None]
+    requests = [_request(arguments, game) for game in games]
+    for request in requests:
+        request.label_vector(labels)  # an unknown game is told before the model is loaded
+    requests = [
+        request.model_copy(update={"seed": request.seed + k}) for request in requests for k in range(arguments.count)
+    ]
+    # Slow imports and loading come after everything that can be wrong with the request.
+    from sampling.generate import model_fingerprint
+    from sampling.output import save
+
+    if arguments.each_game:
+        requests = _not_there_yet(requests, arguments.out, model_fingerprint(folder))
+        if not requests:
+            print(f"{arguments.out}: has a clip of every game already")
+            return 0
+    generator = _load(folder, arguments.device)
+    for request in requests:
+        print(save(_generate(generator, request), arguments.out))
+    return 0
+
+
+def _request(arguments: argparse.Namespace, game: str | None) -> Request:
+    data: dict[str, Any] = read_config(arguments.request) if arguments.request else {}
+    source = str(arguments.request or "request")
+    data.pop("description", None)
+    if game is not None:
+        data["games"] = {game: 1.0}
+    elif arguments.game:
+        data["games"] = dict(_parse_game(text) for text in arguments.game)
+    for name in FIELDS:
+        if getattr(arguments, name) is not None:
+            data[name] = getattr(arguments, name)
+    data = apply_overrides(data, arguments.overrides)
+    if not data.get("games"):
+        raise UserError('no game is asked for; give one or more: --game "Castle=0.7"')
+    return validate(Request, data, source)
+
+
+def _parse_game(text: str) -> tuple[str, float]:
+    name, separator, weight = text.rpartition("=")
+    if not separator:
+        return text, 1.0
+    try:
+        return name, float(weight)
+    except ValueError:
+        raise UserError(f"--game {text}: the weight after the last = must be a number") from None
+
+
+def _model_path(path: Path | None) -> Path:
+    if path is None:
+        raise UserError("--model is missing; give a model folder, such as models/demo")
+    return path
+
+
+def _not_there_yet(requests: list[Request], out: Path, fingerprint: str) -> list[Request]:
+    from sampling.output import file_stem, read_settings
+
+    missing = []
+    for request in requests:
+        path = out / f"{file_stem(request)}.flac"
+        stored, settings = read_settings(path) if path.exists() else (None, {})
+        if stored != request or settings.get("fingerprint") != fingerprint:
+            missing.append(request)
+    return missing
+
+
+def _load(folder: ModelFolder, device: str | None) -> Generator:
+    from sampling.generate import Generator
+
+    try:
+        return Generator.load(folder, device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device {device}: {error}") from None
+
+
+def _generate(generator: Generator, request: Request) -> Result:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, transient=True) as bar:
+        task = bar.add_task("sampling", total=1.0)
+        return generator.generate(
+            request, on_step=lambda report: bar.update(task, completed=report.fraction, description=report.text)
+        )
+
+
+def _repeat(arguments: argparse.Namespace) -> int:
+    """Makes a clip again from its tags, and says whether it came out the same."""
+    from sampling.output import SOFTWARE_VERSION, read_settings, same_audio, save
+
+    if arguments.game or any(getattr(arguments, name) is not None for name in FIELDS) or arguments.overrides:
+        raise UserError("--from repeats a clip as it was; leave out options that change the request")
+    request, settings = read_settings(arguments.source)
+    folder = ModelFolder(arguments.model or Path(settings.get("model") or "."))
+    request.label_vector(folder.labels())
+    generator = _load(folder, arguments.device)
+    if generator.fingerprint != settings.get("fingerprint"):
+        print(f"note: {folder.path} is not the model that made {arguments.source}, or has been trained since")
+    if settings.get("software") != SOFTWARE_VERSION:
+        print(f"note: the clip was made by version {settings.get('software')}, this is {SOFTWARE_VERSION}")
+    result = _generate(generator, request)
+    identical = same_audio(result, arguments.source)
+    print(f"{save(result, arguments.out)}: {'identical to' if identical else 'differs from'} {arguments.source}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)

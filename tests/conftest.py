@@ -1,0 +1,27 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from dualdiffusion.model_folder import ModelFolder
+from tests import tiny
+
+torch.set_num_threads(1)  # the test processes already share the cores
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
+    """A whole model folder with random weights; read only."""
+    return tiny.make_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory, model: ModelFolder) -> Path:
+    """A finished dataset with latents of `model`; read only."""
+    path = tiny.make_dataset(tmp_path_factory.mktemp("dataset") / "tiny")
+    tiny.make_latents(path, model)
+    return path

@@ -1,0 +1,95 @@
+"""Configs are strict, extend one another, and name what is wrong in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dualdiffusion.config import apply_overrides, load_config, read_config
+from dualdiffusion.errors import UserError
+from tests.tiny import ROOT
+from train.trainer import TrainConfig
+
+TRAIN_CONFIGS = sorted((ROOT / "config" / "train").glob("*.json"))
+TINY = ROOT / "config" / "train" / "unet_tiny.json"
+
+
+def write(path: Path, data: object) -> Path:
+    path.write_text(json.dumps(data))
+    return path
+
+
+@pytest.mark.parametrize("path", TRAIN_CONFIGS, ids=lambda path: path.stem)
+def test_a_resolved_config_is_itself_a_valid_config(path: Path, tmp_path: Path) -> None:
+    config = load_config(TrainConfig, path)
+    stored = write(tmp_path / "resolved.json", config.to_json())
+    assert load_config(TrainConfig, stored) == config
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("optimizer.lerning_rate=1", "optimizer.lerning_rate: unknown key; did you mean optimizer.learning_rate?"),
+        ('batch_size="many"', "batch_size: input should be a valid integer"),
+        ("batch_size=true", "batch_size: input should be a valid integer"),
+        ("batch_size=0", "batch_size: input should be greater than 0, not 0"),
+        ("optimizer.type=AdamX", "optimizer.type: no such class in torch.optim; nearest: Adam"),
+        ("module_trainer.denoiser.backbone.model_chanels=3", "backbone.model_chanels: unknown key; did you mean"),
+        ("module_trainer.denoiser.backbone.type=unet_edm3.UNet", "no file unet_edm3.py in models/; nearest: unet_edm2"),
+        ("module_trainer.type=unet.Trainer", "no such class in module_trainers/unet.py; it has: UNetTrainer"),
+        ("module_trainer.type=os.path", "must be <file>.<Class>"),
+        ("module_trainer.denoiser.backbone.attn_levels=[9]", "attn_levels: 9 is not a level"),
+        ("micro_batch_size=3", "3 does not divide batch_size"),
+        ("seed", "must be key.path=value"),
+        ("ema_stds.7=1", "must be an index from 0 to 0"),
+    ],
+)
+def test_what_is_wrong_is_named_with_file_key_and_remedy(override: str, expected: str) -> None:
+    with pytest.raises(UserError) as error:
+        load_config(TrainConfig, TINY, [override])
+    assert expected in str(error.value)
+    assert "\n" not in str(error.value)
+    assert override.startswith("seed") or "unet_tiny.json" in str(error.value) or "--set" in str(error.value)
+
+
+def test_extending_merges_objects_and_replaces_values(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    write(tmp_path / "base.json", {"a": {"x": 1, "y": [1, 2]}, "b": 1})
+    write(tmp_path / "sub" / "child.json", {"extends": "../base.json", "a": {"y": [3]}})
+    assert read_config(tmp_path / "sub" / "child.json") == {"a": {"x": 1, "y": [3]}, "b": 1}
+
+
+def test_any_object_may_extend_a_file(tmp_path: Path) -> None:
+    write(tmp_path / "part.json", {"type": "a.A", "x": 1})
+    write(tmp_path / "whole.json", {"part": {"extends": "part.json", "x": 2}})
+    assert read_config(tmp_path / "whole.json") == {"part": {"type": "a.A", "x": 2}}
+
+
+def test_another_type_of_part_drops_the_settings_of_the_old_one(tmp_path: Path) -> None:
+    write(tmp_path / "base.json", {"part": {"type": "a.A", "x": 1}})
+    write(tmp_path / "child.json", {"extends": "base.json", "part": {"type": "b.B"}})
+    assert read_config(tmp_path / "child.json") == {"part": {"type": "b.B"}}
+
+
+def test_circles_and_missing_files_are_named(tmp_path: Path) -> None:
+    write(tmp_path / "a.json", {"extends": "b.json"})
+    write(tmp_path / "b.json", {"extends": "a.json"})
+    with pytest.raises(UserError, match="extends itself"):
+        read_config(tmp_path / "a.json")
+    write(tmp_path / "c.json", {"extends": "none.json"})
+    with pytest.raises(UserError, match=r"none.json: no such file"):
+        read_config(tmp_path / "c.json")
+    with pytest.raises(UserError, match="no such file"):
+        read_config(tmp_path / "none.json")
+    (tmp_path / "broken.json").write_text("{,}")
+    with pytest.raises(UserError, match="not valid JSON"):
+        read_config(tmp_path / "broken.json")
+
+
+def test_overrides_reach_lists_and_keep_text_that_is_not_json() -> None:
+    data = {"steps": [{"rate": 1}], "name": ""}
+    changed = apply_overrides(data, ["steps.0.rate=2", "name=a b", "new.key=null"])
+    assert changed == {"steps": [{"rate": 2}], "name": "a b", "new": {"key": None}}
+    assert data == {"steps": [{"rate": 1}], "name": ""}

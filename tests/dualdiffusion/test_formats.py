@@ -1,0 +1,140 @@
+"""Formats: audio there and back, with loudness, dynamics and stereo image."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from dualdiffusion.component import component_from_json
+from dualdiffusion.config import read_config
+from dualdiffusion.dsp.frequency_scale import invert_filters, mel_filters
+from dualdiffusion.dsp.stft import hann_power_window, istft, stft
+from dualdiffusion.formats.mel_spectrogram import MelSpectrogram
+from tests.tiny import ROOT
+
+PRESETS = sorted((ROOT / "config" / "formats").glob("*.json"))
+
+
+def make(path: object = PRESETS[0]) -> MelSpectrogram:
+    return component_from_json("dualdiffusion.formats", read_config(path)).build()
+
+
+def chord(format: MelSpectrogram, seconds: float = 2.0) -> torch.Tensor:
+    """Decaying tones, another one in each channel, at -12 dBFS: (1, 2, N)."""
+    rate = format.config.sample_rate
+    time = torch.arange(int(seconds * rate)) / rate
+    envelope = torch.exp(-3 * (time % 0.5))
+    left = sum(torch.sin(2 * math.pi * f * time) for f in (220, 330, 440)) / 3
+    right = sum(torch.sin(2 * math.pi * f * time) for f in (220, 330, 554)) / 3
+    return 0.25 * envelope * torch.stack([left, right])[None]
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_presets_are_critically_sampled_and_shapes_go_both_ways(path: object) -> None:
+    format = make(path)
+    audio = chord(format)
+    x = format.encode(audio)
+    frames = format.num_frames(audio.shape[-1])
+    assert tuple(x.shape[1:]) == format.sample_shape(frames)
+    assert x.numel() == format.num_samples(frames) * 2  # as many numbers as the audio
+    assert format.decode(x, iterations=1).shape == (1, 2, format.num_samples(frames))
+
+
+def spectral_convergence(format: MelSpectrogram, audio: torch.Tensor, output: torch.Tensor) -> float:
+    a, b = format.encode(audio), format.encode(output)
+    low = format.encode(torch.zeros_like(audio))
+    return float((a - b).norm() / (a - low).norm())
+
+
+def test_the_round_trip_error_is_small_and_falls_with_iterations() -> None:
+    format = make()
+    audio = chord(format)[..., : format.num_samples(240)]
+    x = format.encode(audio)
+    errors = [spectral_convergence(format, audio, format.decode(x, iterations=n)) for n in (0, 10, 60)]
+    assert errors[2] < errors[1] < errors[0]
+    assert errors[2] < 0.08  # measured 0.05
+
+
+@pytest.mark.parametrize("gain", [1.0, 0.1, 0.03])
+def test_loudness_survives(gain: float) -> None:
+    format = make()
+    audio = chord(format)[..., : format.num_samples(240)]
+    output = format.decode(format.encode(audio * gain), iterations=20)
+    level = 20 * math.log10(float(output.norm() / (audio * gain).norm()))
+    assert abs(level) < 0.5
+
+
+def test_silence_stays_silent_and_hot_peaks_do_not_explode() -> None:
+    format = make()
+    silence = torch.zeros(1, 2, format.num_samples(120))
+    assert float(format.decode(format.encode(silence)).abs().max()) < 1e-4
+    hot = 4 * chord(format, 1.0)
+    assert float(format.decode(format.encode(hot)).abs().max()) < 1.6 * float(hot.abs().max())
+
+
+def test_mono_comes_back_mono() -> None:
+    format = make()
+    mono = chord(format)[:, :1].expand(-1, 2, -1)
+    output = format.decode(format.encode(mono), iterations=10)
+    mid, side = output[:, 0] + output[:, 1], output[:, 0] - output[:, 1]
+    assert float(side.norm()) < 1e-3 * float(mid.norm())  # 60 dB
+
+
+def test_decoding_is_deterministic_for_a_seed_and_independent_of_the_batch() -> None:
+    format = make()
+    x = format.encode(chord(format, 1.0))
+    alone = format.decode(x, iterations=3, seeds=[5])
+    both = format.decode(torch.cat([x, x]), iterations=3, seeds=[4, 5])
+    assert torch.equal(alone, format.decode(x, iterations=3, seeds=[5]))
+    assert torch.allclose(both[1], alone[0], atol=1e-5)
+    assert not torch.allclose(both[0], alone[0], atol=1e-2)
+
+
+def test_fitting_normalises_to_zero_mean_and_unit_variance() -> None:
+    format = make()
+    audio = chord(format)
+    format.fit([audio[0]])
+    x = format.encode(audio)
+    assert float(x.mean()) == pytest.approx(0, abs=1e-3)
+    assert float(x.std()) == pytest.approx(1, abs=1e-3)
+
+
+def test_the_inverse_stft_of_an_stft_is_the_signal_where_windows_cover_it() -> None:
+    window = hann_power_window(800, 32, 64)
+    audio = torch.randn(2, 64 * 60)
+    back = istft(stft(audio, window, 64), window, 64)
+    inner = slice(len(window), -len(window))
+    assert torch.allclose(back[:, inner], audio[:, : back.shape[-1]][:, inner], atol=1e-4)
+
+
+def test_cutting_the_windows_tails_is_not_heard() -> None:
+    window = hann_power_window(6400, 32, 256)
+    assert len(window) < 3500
+    assert len(window) % 256 == 0
+    assert float(window[0]) < 1e-6 * float(window.max())
+
+
+def test_a_sine_of_amplitude_one_has_magnitude_one() -> None:
+    window = hann_power_window(800, 32, 64)
+    sine = torch.sin(2 * math.pi * 40 / len(window) * torch.arange(64 * 40))
+    assert float(stft(sine, window, 64).abs().amax()) == pytest.approx(1, abs=1e-3)
+
+
+def test_mel_inversion_is_never_negative_and_refinements_help() -> None:
+    filters = mel_filters(n_bins=513, n_mels=64, f_min=20, f_max=8000, sample_rate=16000)
+    assert bool((filters.sum(dim=1) > 0).all())
+    bands = filters @ torch.rand(513, 20, generator=torch.Generator().manual_seed(0)) ** 4
+    errors = []
+    for refinements in (0, 5, 50):
+        bins = invert_filters(filters, torch.linalg.pinv(filters), bands, refinements=refinements)
+        assert float(bins.min()) >= 0
+        errors.append(float((filters @ bins - bands).norm() / bands.norm()))
+    assert errors[2] < errors[1] < errors[0]
+    assert errors[2] < 0.02
+
+
+def test_a_band_above_half_of_the_sample_rate_is_refused() -> None:
+    with pytest.raises(ValueError, match="f_max"):
+        MelSpectrogram(MelSpectrogram.Config(sample_rate=16000))

@@ -1,0 +1,32 @@
+"""Games and mixes of games."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from dualdiffusion.errors import UserError
+from dualdiffusion.labels import Game, Labels
+
+LABELS = Labels((Game(0, "Castle", 3), Game(2, "Cave", 1)))
+
+
+def test_one_game_is_one_hot() -> None:
+    assert LABELS.vector({"Cave": 5.0}) == [0.0, 0.0, 1.0]
+
+
+def test_mixes_are_scaled_to_unit_length_and_only_ratios_matter() -> None:
+    assert LABELS.vector({"Castle": 3, "Cave": -4}) == pytest.approx([0.6, 0.0, -0.8])
+    assert LABELS.vector({"Castle": 30, "Cave": 10}) == pytest.approx(LABELS.vector({"Castle": 3, "Cave": 1}))
+    assert math.hypot(*LABELS.vector({"Castle": 0.1, "Cave": 0.7})) == pytest.approx(1)
+
+
+def test_unknown_games_are_answered_with_the_nearest_names() -> None:
+    with pytest.raises(UserError, match="unknown game 'Castel'; nearest: Castle"):
+        LABELS.vector({"Castel": 1.0})
+
+
+def test_a_mix_of_nothing_is_refused() -> None:
+    with pytest.raises(UserError, match="other than 0"):
+        LABELS.vector({"Castle": 0.0})

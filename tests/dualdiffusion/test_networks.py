@@ -1,0 +1,232 @@
+"""Networks keep magnitudes, listen to their conditions, and have the sizes that the presets promise."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from dualdiffusion.component import component_from_json
+from dualdiffusion.conditioning import Conditioning, concatenate
+from dualdiffusion.config import read_config
+from dualdiffusion.diffusion.preconditioning import Denoiser
+from dualdiffusion.models.unet_edm2 import UNet
+from dualdiffusion.models.vae_edm2 import VAE, Posterior
+from dualdiffusion.module import describe
+from dualdiffusion.nn.blocks import Block, BlockSettings
+from dualdiffusion.nn.magnitude_preserving import (
+    MPConv,
+    MPFourier,
+    mp_cat,
+    mp_dropout,
+    mp_silu,
+    mp_sum,
+    normalize,
+    normalize_weights,
+    project_gradients,
+)
+from dualdiffusion.randomness import ItemRandom
+from tests import tiny
+
+
+def rms(x: torch.Tensor) -> float:
+    return float(x.detach().square().mean().sqrt())
+
+
+def unit(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [
+        ("normalize", lambda x: normalize(3 * x, dim=(1,))),
+        ("silu", mp_silu),
+        ("sum", lambda x: mp_sum(x, x.flip(0).roll(1, 2), 0.3)),
+        ("cat", lambda x: mp_cat(x, x[:, :8].flip(0), 0.5)),
+        ("dropout", lambda x: mp_dropout(x, 0.3, training=True)),
+        ("conv", MPConv(64, 32, (3, 3))),
+        ("grouped", MPConv(64, 32, (1, 1), groups=8)),
+    ],
+)
+def test_every_primitive_keeps_unit_magnitude(name: str, function: object) -> None:
+    torch.manual_seed(0)
+    assert rms(function(unit(8, 64, 32, 32))) == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("flavor", ["enc", "dec"])
+@pytest.mark.parametrize("depth", [1, 6])
+def test_blocks_keep_unit_magnitude_at_any_depth(flavor: str, depth: int) -> None:
+    torch.manual_seed(0)
+    settings = BlockSettings(emb_channels=16, channels_per_head=32, mlp_multiplier=2, mlp_groups=8)
+    x, emb = unit(4, 64, 16, 16), unit(4, 16)
+    for _ in range(depth):
+        x = Block(64, 64, settings, flavor=flavor)(x, emb)
+    assert rms(x) == pytest.approx(1, abs=0.05)
+
+
+def test_attention_keeps_unit_magnitude_where_positions_agree_and_loses_little_where_they_do_not() -> None:
+    torch.manual_seed(0)
+    block = Block(64, 64, BlockSettings(emb_channels=0, mlp_groups=1), flavor="dec", attention=True)
+    alike = unit(4, 64, 1, 1).expand(4, 64, 16, 16)
+    attended = block.attention(alike, None)
+    assert rms(attended) == pytest.approx(1, abs=0.1)
+    # Values of unrelated positions average out; only the share of the attention branch is lost.
+    assert 0.85 < rms(block(unit(4, 64, 16, 16))) < 1.05
+
+
+def test_fourier_features_are_unit_and_their_inner_product_is_a_smooth_bell_of_the_difference() -> None:
+    features = MPFourier(64, bandwidth=2.0)
+    x = torch.linspace(-3, 3, 41)
+    product = features(x) @ features(x).T / 64
+    assert rms(features(x)) == pytest.approx(1, abs=1e-3)
+    difference = x[:, None] - x[None, :]
+    assert torch.allclose(product[1:, 1:], product[:-1, :-1], atol=1e-4)  # depends on the difference only
+    near = difference.abs() < 1.2
+    assert torch.allclose(product[near], torch.exp(-2 * difference[near] ** 2), atol=0.03)
+
+
+def test_normalising_at_updates_trains_like_normalising_in_forward() -> None:
+    torch.manual_seed(0)
+    layer, x, target = MPConv(8, 4, ()), unit(64, 8), unit(64, 4)
+    reference = nn.Parameter(layer.weight.detach().clone())
+    ours, theirs = torch.optim.Adam([layer.weight], lr=0.02), torch.optim.Adam([reference], lr=0.02)
+    for _ in range(20):
+        ours.zero_grad()
+        (layer(x) - target).square().mean().backward()
+        project_gradients(layer)
+        ours.step()
+        normalize_weights(layer)
+
+        theirs.zero_grad()
+        (nn.functional.linear(x, normalize(reference) / math.sqrt(8)) - target).square().mean().backward()
+        theirs.step()
+        with torch.no_grad():
+            reference.copy_(normalize(reference))
+    assert torch.allclose(layer.weight, reference, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("preset", "millions"), [("unet_base", 317), ("unet_small", None), ("unet_tiny", None), ("vae_base", 69)]
+)
+def test_presets_build_and_base_has_the_promised_size(preset: str, millions: float | None) -> None:
+    data = read_config(tiny.ROOT / "config" / "models" / f"{preset}.json")
+    data["label_dim"] = 1600 if data.get("label_dim", None) is None and preset == "vae_base" else 0
+    with torch.device("meta"):
+        total = describe(component_from_json("dualdiffusion.models", data).build())["total"]
+    if millions:
+        assert total / 1e6 == pytest.approx(millions, abs=0.7)
+
+
+def test_the_label_embedding_is_linear_in_the_mix_also_with_negative_weights() -> None:
+    linear, (a, b) = UNet(tiny_unet()).label_linear, (torch.eye(3)[:1], torch.eye(3)[1:2])
+    assert torch.allclose(linear(2 * a - 3 * b), 2 * linear(a) - 3 * linear(b), atol=1e-5)
+
+
+def tiny_unet() -> UNet.Config:
+    return component_from_json("dualdiffusion.models", tiny.UNET).config
+
+
+def test_dropped_labels_are_replaced_by_an_embedding_that_is_trained() -> None:
+    net = tiny.make_denoiser().backbone
+    labels, c_noise = torch.eye(3)[[0, 1]], torch.zeros(2)
+    dropped = net.embed(c_noise, Conditioning(labels, torch.zeros(2)))
+    assert torch.equal(dropped[0], dropped[1])
+    assert torch.allclose(dropped, net.embed(c_noise, Conditioning()))
+    assert not torch.allclose(dropped, net.embed(c_noise, Conditioning(labels)))
+    mixed = net.embed(c_noise, Conditioning(labels, torch.tensor([1.0, 0.0])))
+    mixed.square().sum().backward()
+    assert net.no_label_linear.weight.grad.abs().sum() > 0
+    assert net.label_linear.weight.grad.abs().sum() > 0
+
+
+def test_dropping_labels_keeps_the_expected_magnitude() -> None:
+    torch.manual_seed(0)
+    config = tiny_unet().model_copy(update={"emb_channels": 1024, "label_dim": 64})
+    net = UNet(config)
+    labels, c_noise = torch.eye(64), torch.linspace(-1, 1, 64)
+    kept = rms(net.embed(c_noise, Conditioning(labels)))
+    dropped = rms(net.embed(c_noise, Conditioning(labels, torch.zeros(64))))
+    assert dropped == pytest.approx(kept, rel=0.05)
+
+
+def test_conditions_of_two_batches_join() -> None:
+    a = Conditioning(torch.eye(2))
+    joined = concatenate(a, a.unconditional())
+    assert joined.labels.shape == (4, 2)
+    assert joined.labels_kept.tolist() == [1, 1, 0, 0]
+
+
+def test_the_unet_answers_to_noise_level_label_and_row() -> None:
+    net = tiny.make_denoiser().backbone
+    x, c_noise, labels = unit(1, 4, 4, 8), torch.zeros(1), torch.eye(3)[:1]
+    position = torch.linspace(-1, 1, 4)
+    base = net(x, c_noise, conditioning=Conditioning(labels), position=position)
+    assert base.shape == x.shape
+    others = [
+        net(x, c_noise + 0.5, conditioning=Conditioning(labels), position=position),
+        net(x, c_noise, conditioning=Conditioning(torch.eye(3)[1:2]), position=position),
+        net(x, c_noise, conditioning=Conditioning(labels), position=-position),
+    ]
+    assert all((base - other).abs().max() > 1e-4 for other in others)
+
+
+def test_activation_checkpointing_changes_nothing() -> None:
+    torch.manual_seed(0)
+    plain = UNet(tiny_unet())
+    saving = UNet(tiny_unet().model_copy(update={"activation_checkpointing": True}))
+    saving.load_state_dict(plain.state_dict())
+    gradients = []
+    for net in (plain.train(), saving.train()):
+        nn.init.constant_(net.out_gain, 1.0)
+        net(unit(2, 4, 4, 8), torch.zeros(2), conditioning=Conditioning()).square().mean().backward()
+        gradients.append(net.out_conv.weight.grad)
+    assert torch.allclose(*gradients, atol=1e-6)
+
+
+def test_at_initialisation_the_denoiser_is_the_best_linear_guess() -> None:
+    backbone = component_from_json("dualdiffusion.models", tiny.UNET)
+    denoiser = Denoiser(Denoiser.Config(backbone=backbone))
+    x, sigma = unit(3, 4, 4, 8), torch.tensor([0.1, 1.0, 10.0])
+    expected = x / (1 + sigma**2)[:, None, None, None]
+    assert torch.allclose(denoiser(x, sigma, Conditioning()), expected, atol=1e-6)
+    assert torch.allclose(denoiser(x[:1], torch.tensor([1e-4]), Conditioning()), x[:1], atol=1e-3)
+
+
+@pytest.mark.parametrize("label_dim", [0, 3])
+def test_the_vae_shrinks_by_its_factor_and_keeps_its_fixed_noise_level(label_dim: int) -> None:
+    torch.manual_seed(0)
+    vae = VAE(component_from_json("dualdiffusion.models", {**tiny.VAE, "label_dim": label_dim}).config)
+    for name, parameter in vae.named_parameters():
+        if name.endswith("modulate.gain"):  # zero at initialisation
+            nn.init.constant_(parameter, 0.5)
+    x, position = unit(2, 2, 32, 64), torch.linspace(-1.7, 1.7, 32)
+    conditioning = Conditioning(torch.eye(3)[:2]) if label_dim else Conditioning()
+    posterior = vae.encode(x, position=position, conditioning=conditioning)
+    assert posterior.mode.shape == (2, *vae.latent_shape((2, 32, 64))) == (2, 4, 4, 8)
+    assert vae.decode(posterior.mode, position=position, conditioning=conditioning).shape == x.shape
+    noise = posterior.sample(ItemRandom([0, 1])) - posterior.mode
+    assert rms(noise) == pytest.approx(posterior.noise_std, rel=0.1)
+    snr = math.sqrt(1 - posterior.noise_std**2) / posterior.noise_std
+    assert snr == pytest.approx(32, rel=1e-3)
+    if label_dim:
+        other = vae.encode(x, position=position, conditioning=Conditioning())  # a game it never saw
+        assert not torch.allclose(other.mode, posterior.mode)
+
+
+def test_normalising_latents_there_and_back_is_the_identity() -> None:
+    vae = component_from_json("dualdiffusion.models", tiny.VAE).build()
+    vae.latents_mean.copy_(torch.tensor([1.0, 2, 3, 4]))
+    vae.latents_std.copy_(torch.tensor([0.5, 1, 2, 3]))
+    z = unit(2, 4, 4, 8)
+    assert torch.allclose(vae.denormalize_latents(vae.normalize_latents(z)), z, atol=1e-6)
+
+
+def test_the_channel_divergence_is_zero_for_unit_statistics_and_the_closed_form_otherwise() -> None:
+    z = unit(1, 4, 64, 64)
+    z = (z - z.mean(dim=(2, 3), keepdim=True)) / z.std(dim=(2, 3), keepdim=True)
+    assert float(Posterior(z, 0.0).kl()) == pytest.approx(0, abs=1e-5)
+    shifted = Posterior(2 * z + 1, 0.0).kl()
+    assert float(shifted) == pytest.approx(0.5 * (1 + 4 - 1 - math.log(4)), abs=1e-4)

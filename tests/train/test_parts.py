@@ -1,0 +1,172 @@
+"""The trainer's parts: averages of weights, schedules, data order, losses."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from dualdiffusion.conditioning import Conditioning
+from dualdiffusion.data.latent_crops import LatentCrops
+from dualdiffusion.data.manifest import DatasetFolder
+from dualdiffusion.data.order import EpochOrder
+from dualdiffusion.diffusion.loss import denoising_loss
+from dualdiffusion.diffusion.sigma_sampling import SigmaDensity
+from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.randomness import StepRandom
+from tests import tiny
+from train.ema import PowerEMA, exponent_of
+from train.loader import build_loader
+from train.losses.multiscale_spectral import MultiscaleSpectral
+from train.metrics import MetricLog
+from train.optimizer import ScheduleConfig
+
+
+@pytest.mark.parametrize("std", [0.05, 0.1, 0.2])
+def test_the_profile_of_an_ema_has_its_relative_standard_deviation(std: float) -> None:
+    """A weight that is 1 at one step and 0 otherwise reads the averaging profile off the EMA."""
+    steps = 2000
+    profile = torch.zeros(steps, dtype=torch.float64)
+    exponent = exponent_of(std)
+    for t in range(1, steps + 1):
+        beta = (1 - 1 / t) ** (exponent + 1)
+        profile *= beta
+        profile[t - 1] += 1 - beta
+    time = torch.arange(1, steps + 1, dtype=torch.float64) / steps
+    mean = (profile * time).sum()
+    assert float(profile.sum()) == pytest.approx(1, abs=1e-6)
+    assert float((profile * (time - mean) ** 2).sum().sqrt()) == pytest.approx(std, rel=0.01)
+
+
+def test_an_ema_of_constant_weights_is_these_weights_and_applies_only_inside_the_block() -> None:
+    module = nn.Linear(2, 2)
+    ema = PowerEMA(module, 0.1)
+    for step in range(1, 20):
+        ema.update(module, samples=step * 4, batch_size=4)
+    assert torch.allclose(ema.state["weight"], module.weight)
+    own = module.weight.detach().clone()
+    ema.state["weight"].zero_()
+    with ema.applied(module):
+        assert not module.training
+        assert float(module.weight.detach().abs().sum()) == 0
+    assert module.training
+    assert torch.equal(module.weight, own)
+
+
+def test_the_edm2_schedule_warms_up_stays_and_falls_with_the_inverse_root() -> None:
+    schedule = ScheduleConfig(warmup_samples=100, reference_samples=1000)
+    assert schedule.factor(49) == pytest.approx(0.5)
+    assert schedule.factor(100) == schedule.factor(999) == 1
+    assert schedule.factor(4000) == pytest.approx(0.5)
+
+
+def test_every_epoch_holds_every_track_once_in_another_order() -> None:
+    order = EpochOrder(7, seed=3)
+    epochs = [[order.track_of(epoch * 7 + i) for i in range(7)] for epoch in range(3)]
+    assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
+    assert epochs[0] != epochs[1]
+    assert [EpochOrder(7, seed=3).track_of(i) for i in range(7, 14)] == epochs[1]  # from the middle on
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_data_does_not_depend_on_workers_processes_or_where_one_starts(
+    workers: int, model: ModelFolder, dataset: Path
+) -> None:
+    folder = DatasetFolder(dataset)
+    data = LatentCrops(folder, folder.tracks("train"), 8, vae_fingerprint=model.fingerprint("vae"), seed=0)
+    settings = {"batch_size": 4, "micro_batch_size": 2}
+    plain = iter(build_loader(data, first=0, rank=0, processes=1, workers=0, **settings))
+    expected = {int(i): x for _ in range(6) for batch in [next(plain)] for i, x in zip(batch.indices, batch.data, strict=True)}
+    for rank in (0, 1):
+        loader = iter(build_loader(data, first=4, rank=rank, processes=2, workers=workers, **settings))
+        for step in range(2):
+            batch = next(loader)
+            assert batch.indices.tolist() == [4 + 4 * step + 2 * rank + k for k in range(2)]
+            for index, crop in zip(batch.indices.tolist(), batch.data, strict=True):
+                assert torch.equal(crop, expected[index])
+
+
+def test_the_noise_of_a_sample_does_not_depend_on_who_handles_it() -> None:
+    whole = StepRandom(7, first=8, batch_size=4, indices=[8, 9, 10, 11])
+    part = StepRandom(7, first=8, batch_size=4, indices=[10, 11])
+    assert torch.equal(whole.randn((3,))[2:], part.randn((3,)))
+    assert torch.equal(whole.quantiles[2:], part.quantiles)
+    assert sorted((whole.quantiles * 4).long().tolist()) == [0, 1, 2, 3]
+
+
+def test_noise_levels_have_the_density_they_say() -> None:
+    quantiles = (torch.arange(20000) + 0.5) / 20000
+    sigma = SigmaDensity(mean=-0.4, std=1.2).sigma(quantiles)
+    assert float(sigma.log().mean()) == pytest.approx(-0.4, abs=0.01)
+    assert float(sigma.log().std()) == pytest.approx(1.2, abs=0.02)
+    linear = SigmaDensity(distribution="log_linear", sigma_min=0.1, sigma_max=10).sigma(torch.tensor([0.0, 0.5, 1.0]))
+    assert linear.tolist() == pytest.approx([0.1, 1.0, 10.0])
+
+
+def test_the_learned_log_variance_has_its_minimum_at_the_log_of_the_loss() -> None:
+    denoiser = tiny.make_denoiser()
+    for parameter in denoiser.backbone.parameters():
+        parameter.requires_grad_(False)
+    optimizer = torch.optim.Adam(denoiser.logvar_linear.parameters(), lr=0.1)
+    generator = torch.Generator().manual_seed(0)
+    latents, noise = (torch.randn(32, 4, 4, 8, generator=generator) for _ in range(2))
+    sigma = torch.full((32,), 0.5)
+    for _ in range(150):
+        optimizer.zero_grad()
+        loss = denoising_loss(denoiser, latents, noise, sigma, Conditioning())
+        loss.learned.mean().backward()
+        optimizer.step()
+    assert float(loss.log_variance[0].detach()) == pytest.approx(math.log(float(loss.weighted.mean().detach())), abs=0.02)
+
+
+def test_an_untrained_denoiser_has_a_weighted_loss_of_about_one_at_every_noise_level() -> None:
+    backbone = tiny.component_from_json("dualdiffusion.models", tiny.UNET)
+    denoiser = tiny.Denoiser(tiny.Denoiser.Config(backbone=backbone))
+    generator = torch.Generator().manual_seed(0)
+    latents, noise = (torch.randn(64, 4, 4, 16, generator=generator) for _ in range(2))
+    for level in (0.05, 1.0, 20.0):
+        loss = denoising_loss(denoiser, latents, noise, torch.full((64,), level), Conditioning())
+        assert float(loss.weighted.mean()) == pytest.approx(1, rel=0.05)
+
+
+def test_the_spectral_loss_is_zero_for_equal_inputs_and_tells_blur_from_a_small_shift() -> None:
+    loss = MultiscaleSpectral(MultiscaleSpectral.Config())
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 2, 64, 64, generator=generator)
+    zero = loss(x, x)
+    assert all(float(part.abs().max()) < 1e-4 for part in zero.values())
+    shifted, blurred = x.roll(1, 3), torch.nn.functional.avg_pool2d(x, 5, 1, 2)
+    of_shifted, of_blurred = (loss(y, x)["spectral/real"].mean() for y in (shifted, blurred))
+    assert of_shifted < 0.6 * of_blurred  # a point-wise loss says the opposite
+    assert (shifted - x).square().mean() > (blurred - x).square().mean()
+
+
+def test_the_spectral_loss_has_a_finite_gradient_at_silence() -> None:
+    loss = MultiscaleSpectral(MultiscaleSpectral.Config())
+    x = torch.zeros(1, 2, 64, 64, requires_grad=True)
+    sum(part.sum() for part in loss(x, torch.zeros(1, 2, 64, 64)).values()).backward()
+    assert bool(x.grad.isfinite().all())
+
+
+def test_a_logger_that_cannot_write_warns_once_and_training_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = MetricLog(tmp_path, step=0)
+    (tmp_path / "metrics.csv").unlink()
+    (tmp_path / "metrics.csv").mkdir()
+    for step in range(3):
+        log.scalars({"loss": 1.0}, step=step, samples=step)
+    log.close()
+    assert capsys.readouterr().err.count("metrics.csv cannot be written") == 1
+
+
+def test_lines_of_an_interrupted_run_are_dropped_when_it_goes_on(tmp_path: Path) -> None:
+    log = MetricLog(tmp_path, step=0)
+    for step in (1, 2, 3):
+        log.scalars({"loss": float(step)}, step=step, samples=step)
+    log.close()
+    MetricLog(tmp_path, step=2).close()
+    assert [line.split(",")[0] for line in (tmp_path / "metrics.csv").read_text().split()] == ["step", "1", "2"]

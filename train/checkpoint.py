@@ -1,0 +1,144 @@
+"""Checkpoints that survive being killed, a full disk, and damage.
+
+A checkpoint is a folder `samples-<seen>`, written under a temporary name, synced, completed by a manifest of hashes,
+and renamed. Only then are older ones pruned. Reading verifies the hashes and falls back to the checkpoint before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import pickle
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dualdiffusion.errors import UserError
+from dualdiffusion.files import TEMPORARY_MARK, read_json, sync_file, sync_folder, write_json
+from dualdiffusion.module import load_weights, save_weights
+
+PREFIX = "samples-"
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class CheckpointState:
+    """Everything that is checkpointed, by name.
+
+    Attributes:
+        weights: file stem -> tensors; the module under its own name, each EMA under its.
+        optimizer: the optimizer's state_dict.
+        progress: JSON data of the loop: samples seen, best EMA, rollbacks.
+    """
+
+    weights: dict[str, dict[str, Tensor]]
+    optimizer: dict[str, Any]
+    progress: dict[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+        folder: `<model>/runs/<module>/checkpoints`.
+        keep: how many of the newest are kept, at least 2, so that a damaged newest one has a predecessor.
+    """
+
+    def __init__(self, folder: Path, keep: int) -> None:
+        self.folder, self.keep = folder, keep
+        folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob(f"{TEMPORARY_MARK}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    def list(self) -> list[Path]:
+        """Published checkpoints, newest first, by the samples in their names: clocks may be wrong."""
+        numbered = [
+            (int(path.name.removeprefix(PREFIX)), path)
+            for path in self.folder.glob(f"{PREFIX}*")
+            if path.name.removeprefix(PREFIX).isdigit()
+        ]
+        return [path for _, path in sorted(numbered, reverse=True)]
+
+    def save(self, state: CheckpointState) -> Path:
+        """Publishes a checkpoint, then prunes the oldest ones.
+
+        Raises:
+            OSError: such as a full disk; older checkpoints are untouched.
+        """
+        final = self.folder / f"{PREFIX}{state.progress['samples']:012d}"
+        temporary = self.folder / f"{TEMPORARY_MARK}{os.getpid()}-{final.name}"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        try:
+            for name, tensors in state.weights.items():
+                save_weights(temporary / f"{name}.safetensors", tensors)
+            torch.save(state.optimizer, temporary / "optimizer.pt")
+            sync_file(temporary / "optimizer.pt")
+            write_json(temporary / "progress.json", state.progress)
+            hashes = {path.name: _sha256(path) for path in sorted(temporary.iterdir())}
+            write_json(temporary / MANIFEST, hashes)
+            if final.exists():  # the same samples again, after a rollback or a request: replace it
+                shutil.rmtree(final)
+            temporary.rename(final)
+            sync_folder(self.folder)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        for old in self.list()[self.keep :]:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(old)
+        return final
+
+    def load(self) -> CheckpointState | None:
+        """The newest checkpoint that is whole; None where there is none. Says which damaged ones it passes over.
+
+        Raises:
+            UserError: there are checkpoints, but all are damaged.
+        """
+        paths = self.list()
+        problems = []
+        for path in paths:
+            problem = damage(path)
+            if problem is None:
+                state = _read(path)
+                if problems:
+                    print(f"{'; '.join(problems)}: going on from {path.name}", file=sys.stderr)
+                return state
+            problems.append(f"{path}: {problem}")
+        if paths:
+            raise UserError(f"every checkpoint is damaged ({'; '.join(problems)}); remove {self.folder} to start anew")
+        return None
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint folder, or None if it is whole."""
+    try:
+        manifest = read_json(path / MANIFEST)
+    except UserError as error:
+        return str(error)
+    for name, expected in manifest.items():
+        if not (path / name).is_file():
+            return f"{name} is missing"
+        if _sha256(path / name) != expected:
+            return f"{name} is damaged"
+    return None
+
+
+def _read(path: Path) -> CheckpointState:
+    weights = {file.stem: load_weights(file) for file in sorted(path.glob("*.safetensors"))}
+    try:
+        optimizer = torch.load(path / "optimizer.pt", map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(f"{path}/optimizer.pt: refused: {error}") from None
+    return CheckpointState(weights, optimizer, read_json(path / "progress.json"))
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

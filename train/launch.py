@@ -1,0 +1,29 @@
+"""Starts a training run in the process, or one of the processes, that `accelerate launch` made."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+import torch
+from accelerate import Accelerator
+
+from dualdiffusion.files import folder_lock
+from train.trainer import TrainConfig, Trainer
+
+
+def launch(config: TrainConfig, *, wait: bool) -> int:
+    """Trains; returns the exit code.
+
+    Raises:
+        UserError: wrong settings, data or model folder, or another process at work on the model folder.
+    """
+    accelerator = Accelerator(mixed_precision=config.mixed_precision)
+    if accelerator.device.type == "cpu":
+        # The launcher sets one thread per process where it is not told otherwise.
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // accelerator.num_processes))
+    lock = folder_lock(config.model, wait=wait) if accelerator.is_main_process else contextlib.nullcontext()
+    with lock:
+        code = Trainer(config, accelerator).run()
+    accelerator.end_training()
+    return code

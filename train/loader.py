@@ -1,0 +1,56 @@
+"""Reads the samples of each process, in order, from any point of the training on."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from dualdiffusion.data.audio_crops import Batch, Crop, collate
+
+
+class SampleNumbers(Sampler[list[int]]):
+    """The numbers of the samples of one process, a micro batch at a time, without end.
+
+    Step k is samples first + k * batch_size and following; processes take turns with its micro batches.
+    """
+
+    def __init__(self, first: int, batch_size: int, micro_batch_size: int, rank: int, processes: int) -> None:
+        self.first, self.stride = first + rank * micro_batch_size, micro_batch_size * processes
+        self.micro_batch_size = micro_batch_size
+        if batch_size % self.stride:
+            raise ValueError(f"batch_size {batch_size} must be a multiple of {self.stride}")
+
+    def __iter__(self) -> Iterator[list[int]]:
+        start = self.first
+        while True:
+            yield list(range(start, start + self.micro_batch_size))
+            start += self.stride
+
+
+def build_loader(
+    data: Dataset[Crop],
+    *,
+    first: int,
+    batch_size: int,
+    micro_batch_size: int,
+    rank: int,
+    processes: int,
+    workers: int,
+) -> DataLoader[Batch]:
+    """Micro batches from sample `first` on; what a batch holds does not depend on the number of workers."""
+    return DataLoader(
+        data,
+        batch_sampler=SampleNumbers(first, batch_size, micro_batch_size, rank, processes),
+        collate_fn=collate,
+        num_workers=workers,
+        worker_init_fn=_ignore_interrupts,
+        persistent_workers=workers > 0,
+        multiprocessing_context="spawn" if workers else None,
+    )
+
+
+def _ignore_interrupts(worker: int) -> None:
+    # Ctrl-C reaches every process of the terminal; the training process decides when its workers end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,157 @@
+"""Trains the denoiser on latents."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from dualdiffusion.component import Component
+from dualdiffusion.conditioning import Conditioning
+from dualdiffusion.config import Config
+from dualdiffusion.data.audio_crops import Batch
+from dualdiffusion.data.latent_crops import LatentCrops, latents_image
+from dualdiffusion.data.manifest import DatasetFolder
+from dualdiffusion.diffusion.loss import denoising_loss
+from dualdiffusion.diffusion.preconditioning import Denoiser
+from dualdiffusion.diffusion.sigma_sampling import SigmaDensity
+from dualdiffusion.image import spectrogram_pixels
+from dualdiffusion.labels import Labels
+from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.module import load_module, module_component
+from dualdiffusion.randomness import StepRandom
+from sampling.generate import Generator
+from sampling.request import Request
+from train.setup import build_module, prepare_labels, with_label_dim
+from train.step import Demo, Plan, StepOutput
+
+
+class UNetTrainer:
+    """Denoising with EDM preconditioning, learned log-variance and label dropout."""
+
+    class Config(Config):
+        denoiser: Denoiser.Config
+        """The network and its preconditioning."""
+        crop_seconds: Annotated[float, Field(gt=0)] = 8.0
+        """Length of a training sample; rounded to what the network can take."""
+        sigma: SigmaDensity = SigmaDensity()
+        """Noise levels to train at."""
+        label_dropout: Annotated[float, Field(ge=0, le=1)] = 0.1
+        """Share of samples without label, which train the unconditional model that guidance needs."""
+        loss_buckets: Annotated[int, Field(ge=1)] = 8
+        """Loss is also logged for so many ranges of sigma."""
+        demo_games: Annotated[int, Field(ge=0)] = 3
+        """Demos are made of the first so many games."""
+        demo_seconds: Annotated[float, Field(gt=0)] = 8.0
+        demo_steps: Annotated[int, Field(ge=1)] = 30
+        demo_cfg_scales: tuple[Annotated[float, Field(ge=0)], ...] = (2.0,)
+        """Each demo game is generated at each of these guidance scales."""
+
+    module_name = "unet"
+
+    def __init__(self, config: Config, *, model: ModelFolder, dataset: DatasetFolder, seed: int) -> None:
+        self.config, self.model, self.dataset = config, model, dataset
+        self.labels = prepare_labels(model, dataset)
+        self.fingerprint = model.fingerprint("vae")
+        self.vae = load_module(model, "vae")
+        self.format = load_module(model, "format")
+        self.module: Denoiser = build_module(model, "unet", _denoiser(config, self.labels), seed)
+        columns = self.format.frames_per_second * config.crop_seconds / self.vae.downsampling
+        multiple = self.module.backbone.size_multiple
+        self.columns = max(1, round(columns / multiple)) * multiple
+        self.seconds_per_sample = self.columns * self.vae.downsampling / self.format.frames_per_second
+        self.position = self.vae.latent_position(self.format.position())
+
+    def to(self, device: torch.device) -> None:
+        """Moves what is not the trained module itself."""
+        self.vae.to(device)
+        self.format.to(device)
+        self.position = self.position.to(device)
+
+    def train_data(self, seed: int) -> LatentCrops:
+        return self._crops("train", seed)
+
+    def validation_data(self) -> LatentCrops:
+        return self._crops("validation" if self.dataset.tracks("validation") else "train", None)
+
+    def _crops(self, split: str, seed: int | None) -> LatentCrops:
+        tracks = self.dataset.tracks(split)
+        return LatentCrops(self.dataset, tracks, self.columns, vae_fingerprint=self.fingerprint, seed=seed)
+
+    def step(self, batch: Batch, *, generator: StepRandom) -> StepOutput:
+        latents = batch.data
+        sigma = self.config.sigma.sigma(generator.quantiles).to(latents)
+        noise = generator.randn_like(latents)
+        conditioning = self._conditioning(batch, generator)
+        loss = denoising_loss(self.module, latents, noise, sigma, conditioning, position=self.position)
+        metrics = {
+            "loss/total": loss.learned,
+            "loss/weighted": loss.weighted,
+            "loss/logvar": loss.log_variance,
+            "sigma/ln": sigma.log(),
+            **self._by_sigma(sigma, loss.weighted),
+        }
+        return StepOutput(loss.learned, loss.weighted, {name: value.detach() for name, value in metrics.items()})
+
+    def _conditioning(self, batch: Batch, generator: StepRandom) -> Conditioning:
+        if not self.module.label_dim:
+            return Conditioning()
+        labels = nn.functional.one_hot(batch.game_ids, self.module.label_dim).to(batch.data)
+        return Conditioning(labels, (generator.rand() >= self.config.label_dropout).to(batch.data))
+
+    def _by_sigma(self, sigma: Tensor, weighted: Tensor) -> dict[str, Tensor]:
+        edges = self.config.sigma.sigma(torch.linspace(0, 1, self.config.loss_buckets + 1, dtype=torch.float64))
+        bucket = torch.bucketize(sigma.cpu(), edges[1:-1])
+        names = [f"loss_by_sigma/{low:.3g}-{high:.3g}" for low, high in itertools.pairwise(edges)]
+        return {name: weighted[(bucket == i).to(weighted.device)] for i, name in enumerate(names)}
+
+    def demos(self) -> list[Demo]:
+        """Clips made by the code that the command line and the page use."""
+        generator = Generator(
+            format=self.format, vae=self.vae, unets={None: self.module}, labels=self.labels, fingerprint="in training"
+        )
+        return [
+            self._demo(generator, name, scale)
+            for name in self.labels.names[: self.config.demo_games]
+            for scale in self.config.demo_cfg_scales
+        ]
+
+    def _demo(self, generator: Generator, game: str, cfg_scale: float) -> Demo:
+        request = Request(
+            games={game: 1.0}, seconds=self.config.demo_seconds, steps=self.config.demo_steps, cfg_scale=cfg_scale
+        )
+        result = generator.generate(request)
+        images = {"spectrogram": spectrogram_pixels(result.spectrogram), "latents": latents_image(result.latents)}
+        return Demo(f"{game}/cfg{cfg_scale:g}", result.audio, result.sample_rate, images)
+
+    def finish(self) -> None:
+        """Nothing is measured after training."""
+
+    @classmethod
+    def plan(cls, config: Config, *, model: ModelFolder, labels: Labels, batch_size: int) -> Plan:
+        rows, columns = _latent_size(model, config)
+        with torch.device("meta"):
+            denoiser = _denoiser(config, labels).build()
+            multiple = denoiser.backbone.size_multiple
+            columns = max(1, round(columns / multiple)) * multiple
+            shape = (batch_size, denoiser.backbone.config.in_channels, rows, columns)
+            x, sigma = torch.zeros(shape), torch.ones(batch_size)
+            conditioning = Conditioning(torch.zeros(batch_size, denoiser.label_dim))
+        return Plan(denoiser, {"latents": shape}, lambda: denoiser(x, sigma, conditioning).square().mean())
+
+
+def _denoiser(config: UNetTrainer.Config, labels: Labels) -> Component:
+    backbone = with_label_dim(config.denoiser.backbone, labels)
+    return Component(Denoiser, config.denoiser.model_copy(update={"backbone": backbone}))
+
+
+def _latent_size(model: ModelFolder, config: UNetTrainer.Config) -> tuple[int, float]:
+    """Rows and columns of a training sample; of the reference format (32 kHz) where the model does not exist yet."""
+    if {"format", "vae"} <= set(model.module_names()):
+        format, vae = module_component(model, "format").config, module_component(model, "vae").config
+        factor = 2 ** (len(vae.channel_mult) - 1)
+        return format.n_mels // factor, config.crop_seconds * format.sample_rate / format.hop_length / factor
+    return 32, config.crop_seconds * 1000 / 8 / 8

@@ -1,0 +1,190 @@
+"""Trains the spectrogram VAE, and creates the format and the labels of a new model."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from dualdiffusion.component import Component, part_of
+from dualdiffusion.conditioning import Conditioning
+from dualdiffusion.config import Config
+from dualdiffusion.data.audio_crops import AudioCrops, Batch, long_enough
+from dualdiffusion.data.latent_crops import latents_image
+from dualdiffusion.data.manifest import DatasetFolder
+from dualdiffusion.image import spectrogram_pixels
+from dualdiffusion.labels import Labels
+from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.module import load_module, module_component, registered_type, save_module
+from dualdiffusion.randomness import StepRandom
+from train.setup import build_module, prepare_labels, with_label_dim
+from train.step import Demo, Plan, StepOutput
+
+# Enough to settle two constants to a part in a thousand, in seconds.
+FIT_CLIPS = 128
+
+
+class VAETrainer:
+    """Reconstruction with the multi-scale spectral loss, under a fixed latent noise level."""
+
+    class Config(Config):
+        format: part_of("dualdiffusion.formats")
+        """Audio <-> spectrogram; created with the model and fixed from then on."""
+        vae: part_of("dualdiffusion.models")
+        """The network."""
+        crop_seconds: Annotated[float, Field(gt=0)] = 4.0
+        """Length of a training sample; rounded to what the network can take."""
+        loss: part_of("train.losses")
+        """How two spectrograms are compared."""
+        point_loss_weight: Annotated[float, Field(ge=0)] = 0.0
+        """Weight of the mean absolute difference, which helps at the very start."""
+        kl_loss_weight: Annotated[float, Field(ge=0)] = 0.1
+        """Weight of the divergence of the latents' channel statistics from the unit normal."""
+        label_dropout: Annotated[float, Field(ge=0, le=1)] = 0.1
+        """Share of samples without label, where the VAE is told the game at all."""
+        demo_seconds: Annotated[float, Field(gt=0)] = 8.0
+        """Length of the reconstructions in TensorBoard."""
+        demos: Annotated[int, Field(ge=0)] = 2
+        """How many."""
+
+    module_name = "vae"
+
+    def __init__(self, config: Config, *, model: ModelFolder, dataset: DatasetFolder, seed: int) -> None:
+        self.config = config
+        self.labels = prepare_labels(model, dataset)
+        self.format = _prepare_format(config.format, model, dataset, config.crop_seconds)
+        self.module = build_module(model, "vae", with_label_dim(config.vae, self.labels), seed)
+        self.loss = config.loss.build()
+        frames = crop_frames(self.format.frames_per_second * config.crop_seconds, self.module.downsampling)
+        self.samples = self.format.num_samples(frames)
+        self.seconds_per_sample = frames / self.format.frames_per_second
+        self.train_tracks = long_enough(dataset.tracks("train"), self.seconds_per_sample, dataset.path)
+        self.validation_tracks = dataset.tracks("validation") or self.train_tracks[:8]
+        self.dataset = dataset
+        self.position = self.format.position()
+
+    def to(self, device: torch.device) -> None:
+        """Moves what is not the trained module itself."""
+        self.format.to(device)
+        self.loss.to(device)
+        self.position = self.position.to(device)
+
+    def train_data(self, seed: int) -> AudioCrops:
+        return AudioCrops(self.train_tracks, self.samples, sample_rate=self.format.config.sample_rate, seed=seed)
+
+    def validation_data(self) -> AudioCrops:
+        tracks = long_enough(self.validation_tracks, self.seconds_per_sample, self.dataset.path)
+        return AudioCrops(tracks, self.samples, sample_rate=self.format.config.sample_rate, seed=None)
+
+    def step(self, batch: Batch, *, generator: StepRandom) -> StepOutput:
+        with torch.no_grad(), torch.autocast(batch.data.device.type, enabled=False):
+            x = self.format.encode(batch.data)
+        conditioning = self._conditioning(batch, generator)
+        posterior = self.module.encode(x, position=self.position, conditioning=conditioning)
+        latents = posterior.sample(generator)
+        output = self.module.decode(latents, position=self.position, conditioning=conditioning)
+
+        parts = self.loss(output, x)
+        if self.config.point_loss_weight:
+            parts["point"] = self.config.point_loss_weight * (output - x).abs().float().mean(dim=(1, 2, 3))
+        reconstruction = torch.stack(list(parts.values())).sum(dim=0)
+        kl = posterior.kl()
+        logvar = self.module.loss_logvar
+        loss = reconstruction * torch.exp(-logvar) + logvar + self.config.kl_loss_weight * kl
+        mode = posterior.mode.detach().float()
+        metrics = {
+            "loss/total": loss,
+            "loss/reconstruction": reconstruction,
+            "loss/kl": kl,
+            "loss/logvar": logvar,
+            **{f"loss/{name}": part for name, part in parts.items()},
+            "latents/mean": mode.mean(),
+            "latents/std": mode.std(dim=(2, 3)),
+            "latents/snr": mode.std(dim=(2, 3)) / posterior.noise_std,
+        }
+        return StepOutput(loss, reconstruction, {name: value.detach() for name, value in metrics.items()})
+
+    def _conditioning(self, batch: Batch, generator: StepRandom) -> Conditioning:
+        if not self.module.label_dim:
+            return Conditioning()
+        labels = nn.functional.one_hot(batch.game_ids, self.module.label_dim).to(batch.data)
+        kept = (generator.rand() >= self.config.label_dropout).to(batch.data)
+        return Conditioning(labels, kept)
+
+    @torch.no_grad()
+    def demos(self) -> list[Demo]:
+        """Original and reconstruction of clips from the validation split."""
+        frames = crop_frames(self.format.frames_per_second * self.config.demo_seconds, self.module.downsampling)
+        samples = self.format.num_samples(frames)
+        tracks = [t for t in self.validation_tracks if t.seconds * t.sample_rate >= samples][: self.config.demos]
+        crops = AudioCrops(tracks, samples, sample_rate=self.format.config.sample_rate, seed=None)
+        return [demo for index in range(len(crops)) for demo in self._demo(crops[index].data, tracks[index].game)]
+
+    def _demo(self, audio: Tensor, game: str) -> list[Demo]:
+        x = self.format.encode(audio[None].to(self.format.window.device))
+        conditioning = Conditioning()
+        mode = self.module.encode(x, position=self.position, conditioning=conditioning).mode
+        output = self.module.decode(mode, position=self.position, conditioning=conditioning)
+        rate = self.format.config.sample_rate
+        low, high = float(x.min()), float(x.max())
+        original = {"spectrogram": spectrogram_pixels(x[0], low=low, high=high)}
+        images = {"spectrogram": spectrogram_pixels(output[0], low=low, high=high), "latents": latents_image(mode[0])}
+        return [
+            Demo(f"{game}/original", audio, rate, original),
+            Demo(f"{game}/reconstruction", self.format.decode(output)[0], rate, images),
+        ]
+
+    @torch.no_grad()
+    def finish(self) -> None:
+        """Measures mean and standard deviation of each latent channel over the training tracks."""
+        crops = self.train_data(seed=0)
+        modes = []
+        for index in range(min(FIT_CLIPS, 4 * len(crops))):
+            crop = crops[index]
+            x = self.format.encode(crop.data[None].to(self.format.window.device))
+            modes.append(self.module.encode(x, position=self.position, conditioning=Conditioning()).mode[0].flatten(1))
+        latents = torch.cat(modes, dim=1)
+        self.module.latents_mean.copy_(latents.mean(dim=1))
+        self.module.latents_std.copy_(latents.std(dim=1))
+
+    @classmethod
+    def plan(cls, config: Config, *, model: ModelFolder, labels: Labels, batch_size: int) -> Plan:
+        format = config.format.build()
+        with torch.device("meta"):
+            vae = with_label_dim(config.vae, labels).build()
+            frames = crop_frames(format.frames_per_second * config.crop_seconds, vae.downsampling)
+            x = torch.zeros(batch_size, *format.sample_shape(frames))
+            position = torch.zeros(format.config.n_mels)
+
+        def forward() -> Tensor:
+            mode = vae.encode(x, position=position, conditioning=Conditioning()).mode
+            return vae.decode(mode, position=position, conditioning=Conditioning()).square().mean()
+
+        shapes = {
+            "audio": (batch_size, format.config.num_channels, format.num_samples(frames)),
+            "spectrogram": tuple(x.shape),
+            "latents": (batch_size, *vae.latent_shape(tuple(x.shape[1:]))),
+        }
+        return Plan(vae, shapes, forward)
+
+
+def crop_frames(frames: float, multiple: int) -> int:
+    """The nearest number of frames that the network can take, at least one multiple."""
+    return max(1, round(frames / multiple)) * multiple
+
+
+def _prepare_format(part: Component, model: ModelFolder, dataset: DatasetFolder, seconds: float) -> Any:
+    """The model's format; for a new model its normalisation constants are measured on the training tracks."""
+    if "format" in model.module_names():
+        stored = module_component(model, "format")
+        if (registered_type(stored.cls), stored.config) == (registered_type(part.cls), part.config):
+            return load_module(model, "format")
+        # build_module says what differs.
+    format = build_module(model, "format", part, seed=0)
+    tracks = long_enough(dataset.tracks("train"), seconds, dataset.path)
+    crops = AudioCrops(tracks, int(seconds * part.config.sample_rate), sample_rate=part.config.sample_rate, seed=0)
+    format.fit([crops[index].data for index in range(min(FIT_CLIPS, 4 * len(crops)))])
+    save_module(model, "format", format)
+    return format.eval()

@@ -1,0 +1,57 @@
+"""The progress bar of a training run: on a terminal a live line, elsewhere a line now and then."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+# Seconds between lines where there is no terminal.
+LINE_INTERVAL = 15.0
+
+
+class TrainingProgress:
+    """Loss, samples per second, seconds of audio per second, and the time left."""
+
+    def __init__(self, name: str, done: int, total: int, seconds_per_sample: float) -> None:
+        self._name, self._first, self._total = name, done, total
+        self._seconds_per_sample = seconds_per_sample
+        self._loss = math.nan
+        self._console = Console()
+        self._bar = Progress(
+            TextColumn("train {task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self._started = self._last_line = time.monotonic()
+        self._bar.start()
+        self._task = self._bar.add_task(self._name, total=self._total, completed=self._first, speed="")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def show_loss(self, loss: float) -> None:
+        """The loss to show from now on."""
+        self._loss = loss
+
+    def update(self, samples: int) -> None:
+        """Shows that so many samples have been seen."""
+        now = time.monotonic()
+        speed = (samples - self._first) / max(now - self._started, 1e-9)
+        text = f"loss {self._loss:.4f}  {speed:.1f} samples/s  {speed * self._seconds_per_sample:.0f} s of audio/s"
+        self._bar.update(self._task, completed=samples, speed=text)
+        if not self._console.is_terminal and now - self._last_line > LINE_INTERVAL:
+            self._last_line = now
+            left = (self._total - samples) / max(speed, 1e-9)
+            print(f"train {self._name}: {samples}/{self._total} samples  {text}  {left:.0f} s left", flush=True)

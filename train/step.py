@@ -1,0 +1,106 @@
+"""The contract between the training loop and the module trainers, and the part of a step that is differentiated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from dualdiffusion.config import Config
+from dualdiffusion.data.audio_crops import Batch, Crop
+from dualdiffusion.labels import Labels
+from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.module import Module
+from dualdiffusion.randomness import StepRandom
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """Result of a module trainer on one batch.
+
+    Attributes:
+        loss: (B,), what is minimised.
+        score: (B,), what validation compares, without learned weights; lower is better.
+        metrics: name -> values to be averaged. A tensor may hold any number of values, also none: a bucket's metric
+            holds the values of those samples that fell into it.
+    """
+
+    loss: Tensor
+    score: Tensor
+    metrics: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Something to hear and see in TensorBoard. `audio` is (C, N); images are (height, width, 3) uint8."""
+
+    name: str
+    audio: Tensor
+    sample_rate: int
+    images: dict[str, np.ndarray]
+
+
+class ModuleTrainer(Protocol):
+    """Trains one module. Built from the few objects it uses, never from the trainer.
+
+    The constructor takes (config, *, model: ModelFolder, dataset: DatasetFolder), creates what the model folder lacks,
+    and reads the rest.
+    """
+
+    Config: ClassVar[type[Config]]
+    module_name: str
+    """Name of the module in the model folder."""
+    module: Module
+    """The module whose parameters are trained."""
+    seconds_per_sample: float
+    """Of audio, for the progress display."""
+
+    def train_data(self, seed: int) -> Dataset[Crop]:
+        """Training samples: item i is sample i of the whole training, a pure function of (seed, i)."""
+        ...
+
+    def validation_data(self) -> Dataset[Crop]:
+        """A fixed list of validation samples."""
+        ...
+
+    def step(self, batch: Batch, *, generator: StepRandom) -> StepOutput:
+        """Loss of one batch; all randomness comes from `generator`."""
+        ...
+
+    def demos(self) -> list[Demo]:
+        """Examples of what the module does now."""
+        ...
+
+    def finish(self) -> None:
+        """Measures what is stored with the trained module; called before every publication of its weights."""
+        ...
+
+    @classmethod
+    def plan(cls, config: Any, *, model: ModelFolder, labels: Labels, batch_size: int) -> Plan:
+        """What training would do, worked out on the meta device: nothing is read, written or allocated."""
+        ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Answer to `--dry-run`. `forward` runs a step's forward pass of one micro batch on the meta device."""
+
+    module: Module
+    shapes: dict[str, tuple[int, ...]]
+    forward: Callable[[], Tensor]
+
+
+class TrainingStep(nn.Module):
+    """A module trainer's step as one forward pass, which is what accelerate wraps for several processes."""
+
+    def __init__(self, module_trainer: ModuleTrainer) -> None:
+        super().__init__()
+        self.module = module_trainer.module
+        self._step = module_trainer.step
+
+    def forward(self, batch: Batch, generator: StepRandom) -> StepOutput:
+        return self._step(batch, generator=generator)

@@ -1,0 +1,367 @@
+"""The training loop. It knows no module: what is trained, and how, is a module trainer's business.
+
+Progress is counted in samples seen, and all randomness follows from the seed and the sample's number: a run that was
+interrupted goes on exactly as if it had not been.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from accelerate import Accelerator
+from pydantic import Field, model_validator
+
+from dualdiffusion.component import part_of
+from dualdiffusion.config import Config
+from dualdiffusion.data.audio_crops import Batch
+from dualdiffusion.data.manifest import DatasetFolder
+from dualdiffusion.errors import UserError
+from dualdiffusion.files import read_json, write_json, write_text
+from dualdiffusion.model_folder import RAW, ModelFolder
+from dualdiffusion.module import config_differences, load_state, save_module, save_weights
+from dualdiffusion.randomness import StepRandom, mix_seed
+from train.checkpoint import Checkpoints, CheckpointState
+from train.ema import PowerEMA, restored
+from train.interruption import Interruption
+from train.loader import build_loader
+from train.metrics import MetricAverages, MetricLog
+from train.optimizer import OptimizerConfig, ScheduleConfig
+from train.progress import TrainingProgress
+from train.step import ModuleTrainer, StepOutput, TrainingStep
+from train.validation import ValidationConfig, validate
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class CheckpointConfig(Config):
+    """When the state of training is saved."""
+
+    every_samples: Positive = 8000
+    keep: Annotated[int, Field(ge=2)] = 2
+    """Newest checkpoints kept; at least two, so that a damaged one has a predecessor."""
+
+
+class TrainConfig(Config):
+    """A run: what is trained on what, and for how long. One file in config/train/ per run."""
+
+    description: str = ""
+    """What the run is for."""
+    model: Path
+    """Model folder; what is missing in it is created."""
+    dataset: Path
+    """Folder written by dataset_processing."""
+    module_trainer: part_of("train.module_trainers")
+    """What is trained, and its loss."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    total_samples: Positive
+    """Training ends after so many samples."""
+    batch_size: Positive = 16
+    """Samples per update, over all processes."""
+    micro_batch_size: Positive | None = None
+    """Samples at once on a device; null: the batch divided by the processes. Smaller values save memory."""
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    compile: bool = False
+    """torch.compile the module; falls back to eager with a message where that does not work."""
+    num_workers: Annotated[int, Field(ge=0)] = 1
+    """Processes that read data."""
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    ema_stds: tuple[Annotated[float, Field(gt=0, lt=0.28)], ...] = (0.1,)
+    """Widths of the averages of the weights, relative to the length of the training."""
+    log_every_samples: Positive = 400
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    validation: ValidationConfig = ValidationConfig()
+    demo_every_samples: Positive | None = None
+    """Samples between demos in TensorBoard; null: only at the end."""
+    max_skipped_steps: Positive = 8
+    """Steps in a row with a loss or gradient that is not finite before going back to the last checkpoint."""
+    max_rollbacks: Annotated[int, Field(ge=0)] = 3
+    """Times to go back before giving up."""
+
+    @model_validator(mode="after")
+    def _divides(self) -> TrainConfig:
+        if self.micro_batch_size and self.batch_size % self.micro_batch_size:
+            raise ValueError(
+                f"micro_batch_size: {self.micro_batch_size} does not divide batch_size, which is {self.batch_size}"
+            )
+        return self
+
+
+class Trainer:
+    """Runs one training to its end, or to the next request to stop."""
+
+    def __init__(self, config: TrainConfig, accelerator: Accelerator) -> None:
+        self.config, self.accelerator = config, accelerator
+        self.model = ModelFolder(config.model)
+        self.device = accelerator.device
+        self.trainer: ModuleTrainer = config.module_trainer.build(
+            model=self.model, dataset=DatasetFolder(config.dataset), seed=config.seed
+        )
+        self.name = self.trainer.module_name
+        self.run_path = self.model.run_path(self.name)
+        self.run_path.mkdir(parents=True, exist_ok=True)
+        write_text(self.run_path / "pid", f"{os.getpid()}\n")
+        self.micro_batch_size = _micro_batch_size(config, accelerator.num_processes)
+
+        module = self.trainer.module.to(self.device).train()
+        self.trainer.to(self.device)
+        self.emas = [PowerEMA(module, std) for std in config.ema_stds]
+        if config.compile:
+            _compile(module)
+        optimizer = config.optimizer.build(module.parameters())
+        self.step_module, self.optimizer = accelerator.prepare(TrainingStep(self.trainer), optimizer)
+
+        self.samples, self.rollbacks, self.skipped, self.best = 0, 0, 0, RAW
+        self.checkpoints = Checkpoints(self.run_path / "checkpoints", config.checkpoint.keep)
+        self.averages = MetricAverages()
+
+    @property
+    def step(self) -> int:
+        """Updates so far, if the batch size has never changed."""
+        return self.samples // self.config.batch_size
+
+    def run(self) -> int:
+        """Trains to the end. Returns the exit code: 0, or 128 + the number of the signal that stopped it."""
+        self._resume()
+        if self.samples >= self.config.total_samples and self._is_finished():
+            print(f"{self.name}: already trained on {self.samples} samples; nothing to do")
+            return 0
+        self._store_config()
+        self.log = MetricLog(self.run_path, self.step)
+        self.log.config(self.config.to_json(), self.step)
+        interruption = Interruption(self.run_path)
+        try:
+            code = self._loop(interruption)
+            if code == 0:
+                self._finish()
+        finally:
+            self.log.close()
+        return code
+
+    def _loop(self, interruption: Interruption) -> int:
+        config = self.config
+        batches = self._batches()
+        with TrainingProgress(self.name, self.samples, config.total_samples, self.trainer.seconds_per_sample) as bar:
+            while self.samples < config.total_samples:
+                if (code := interruption.requested()) is not None:
+                    self._save_checkpoint()
+                    return code
+                if not self._train_step(batches):
+                    if self.skipped > config.max_skipped_steps:
+                        self._roll_back()
+                        batches = self._batches()
+                    continue
+                if self._due(config.log_every_samples):
+                    self._log_scalars(bar)
+                if self._due(config.validation.every_samples):
+                    self._validate()
+                if config.demo_every_samples and self._due(config.demo_every_samples):
+                    self._log_demos()
+                if self._due(config.checkpoint.every_samples) or interruption.save_requested():
+                    self._save_checkpoint()
+                bar.update(self.samples)
+        return 0
+
+    def _train_step(self, batches: Any) -> bool:
+        """One update; False where the loss or the gradient is not finite and nothing was changed."""
+        first, size = self.samples, self.config.batch_size
+        self.optimizer.zero_grad(set_to_none=True)
+        micro_batches = size // self.micro_batch_size // self.accelerator.num_processes
+        outputs: list[StepOutput] = []
+        for micro in range(micro_batches):
+            batch: Batch = next(batches)
+            random = StepRandom(self._data_seed(), first=first, batch_size=size, indices=batch.indices.tolist())
+            # Dropout draws from torch's own generator; everything else from `random`.
+            torch.manual_seed(mix_seed(self._data_seed(), "dropout", int(batch.indices[0])))
+            last = micro == micro_batches - 1
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.step_module):
+                output: StepOutput = self.step_module(batch.to(self.device), random)
+                self.accelerator.backward(output.loss.sum() * (self.accelerator.num_processes / size))
+            outputs.append(output)
+        norm = self._gradient_norm()
+        self.samples += size
+        if not math.isfinite(norm):
+            self.skipped += 1
+            self.optimizer.zero_grad(set_to_none=True)
+            print(
+                f"\nstep {self.step}: the gradient is not finite ({norm}); skipped, {self.skipped} in a row",
+                file=sys.stderr,
+            )
+            return False
+        self._update(outputs, norm)
+        return True
+
+    def _gradient_norm(self) -> float:
+        self.trainer.module.before_update()
+        limit = self.config.optimizer.max_grad_norm or math.inf
+        return float(self.accelerator.clip_grad_norm_(self.trainer.module.parameters(), limit))
+
+    def _update(self, outputs: list[StepOutput], norm: float) -> None:
+        self.skipped = 0
+        factor = self.config.schedule.factor(self.samples - self.config.batch_size)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.optimizer.learning_rate * factor
+        self.optimizer.step()
+        self.trainer.module.after_update()
+        for ema in self.emas:
+            ema.update(self.trainer.module, samples=self.samples, batch_size=self.config.batch_size)
+        for output in outputs:
+            for name, values in output.metrics.items():
+                self.averages.add(name, values)
+        self.averages.add("gradient/norm", norm)
+        self.averages.add("learning_rate", self.optimizer.param_groups[0]["lr"])
+
+    def _batches(self) -> Any:
+        return iter(
+            build_loader(
+                self.trainer.train_data(self._data_seed()),
+                first=self.samples,
+                batch_size=self.config.batch_size,
+                micro_batch_size=self.micro_batch_size,
+                rank=self.accelerator.process_index,
+                processes=self.accelerator.num_processes,
+                workers=self.config.num_workers,
+            )
+        )
+
+    def _data_seed(self) -> int:
+        # After a rollback the same samples would lead to the same end.
+        return mix_seed(self.config.seed, "data", self.rollbacks)
+
+    def _due(self, every: int) -> bool:
+        return self.samples // every > (self.samples - self.config.batch_size) // every
+
+    # Checkpoints and publication.
+
+    def _weights(self) -> dict[str, dict[str, torch.Tensor]]:
+        return {self.name: self.trainer.module.state_dict(), **{ema.name: ema.state for ema in self.emas}}
+
+    def _save_checkpoint(self) -> None:
+        """Everything that is checkpointed, by name; then the weights are published for the page and for sampling."""
+        if not self.accelerator.is_main_process:
+            return
+        progress = {"samples": self.samples, "rollbacks": self.rollbacks, "best": self.best}
+        self.checkpoints.save(CheckpointState(self._weights(), self.optimizer.state_dict(), progress))
+        self._publish()
+
+    def _publish(self) -> None:
+        module = self.trainer.module
+        for ema in self.emas:
+            with ema.applied(module):
+                self.trainer.finish()
+                save_weights(self.model.weights_path(self.name, ema.name), module.state_dict())
+        with restored(module):
+            self.trainer.finish()
+            save_module(self.model, self.name, module, ema=self.best)
+
+    def _resume(self) -> None:
+        state = self.checkpoints.load()
+        if state is None:
+            return
+        expected = set(self._weights())
+        if not expected <= set(state.weights):
+            missing = ", ".join(sorted(expected - set(state.weights)))
+            raise UserError(f"{self.checkpoints.folder}: has no {missing}; keep ema_stds as they were, or start anew")
+        load_state(self.trainer.module, state.weights[self.name], self.checkpoints.folder)
+        for ema in self.emas:
+            for name, tensor in ema.state.items():
+                tensor.copy_(state.weights[ema.name][name])
+        self.optimizer.load_state_dict(state.optimizer)
+        self.samples, self.rollbacks = state.progress["samples"], state.progress["rollbacks"]
+        self.best = state.progress["best"]
+        print(f"{self.name}: going on from sample {self.samples} of {self.config.total_samples}")
+
+    def _roll_back(self) -> None:
+        self.rollbacks, self.skipped = self.rollbacks + 1, 0
+        if self.rollbacks > self.config.max_rollbacks:
+            raise UserError(
+                f"{self.name}: the loss stopped being finite {self.rollbacks} times; the last good checkpoint is kept; "
+                "lower optimizer.learning_rate, or set mixed_precision to no, and run again"
+            )
+        rollbacks = self.rollbacks
+        if not self.checkpoints.list():
+            raise UserError(f"{self.name}: the loss is not finite, and there is no checkpoint yet to go back to")
+        self._resume()
+        self.rollbacks = rollbacks
+
+    def _store_config(self) -> None:
+        path, config = self.run_path / "config.json", self.config.to_json()
+        if path.exists():
+            for difference in config_differences(read_json(path), config):
+                print(f"{self.name}: changed since the last run: {difference}")
+        write_json(path, config)
+
+    # Reports.
+
+    def _log_scalars(self, bar: TrainingProgress) -> None:
+        values = self.averages.take()
+        bar.show_loss(values.get("loss/total", math.nan))
+        if self.accelerator.is_main_process:
+            self.log.scalars(values, step=self.step, samples=self.samples)
+
+    def _validate(self) -> None:
+        """Scores raw and averaged weights and remembers the best."""
+        if not self.accelerator.is_main_process:
+            return
+        module, scores = self.trainer.module, {}
+        arguments = (self.trainer, self.trainer.labels, self.config.validation, self.device)
+        results = {RAW: validate(*arguments)}
+        for ema in self.emas:
+            with ema.applied(module):
+                results[ema.name] = validate(*arguments)
+        for name, values in results.items():
+            scores[name] = values["loss"]
+            named = {f"validation/{name}/{key}": value for key, value in values.items()}
+            self.log.scalars(named, step=self.step, samples=self.samples)
+        self.best = min(scores, key=lambda name: (not math.isfinite(scores[name]), scores[name]))
+
+    def _log_demos(self) -> None:
+        """Demos of the weights that validation found best."""
+        if not self.accelerator.is_main_process:
+            return
+        module = self.trainer.module
+        best = {ema.name: ema for ema in self.emas}.get(self.best)
+        with best.applied(module) if best else restored(module):
+            for demo in self.trainer.demos():
+                self.log.demo(demo, self.step)
+
+    def _finish(self) -> None:
+        started = time.monotonic()
+        self._validate()
+        self._log_demos()
+        self._save_checkpoint()
+        write_json(self.run_path / "finished.json", self._finished())
+        seconds = time.monotonic() - started
+        print(f"{self.name}: trained on {self.samples} samples; best weights: {self.best}; finished in {seconds:.0f} s")
+
+    def _finished(self) -> dict[str, Any]:
+        return {"samples": self.samples, "best": self.best}
+
+    def _is_finished(self) -> bool:
+        path = self.run_path / "finished.json"
+        return path.exists() and read_json(path) == self._finished() and self.best in self.model.emas(self.name)
+
+
+def _micro_batch_size(config: TrainConfig, processes: int) -> int:
+    share, rest = divmod(config.batch_size, processes)
+    micro = config.micro_batch_size or share
+    if rest or share % micro:
+        raise UserError(
+            f"batch_size: {config.batch_size} does not divide into {processes} processes with micro batches of {micro}"
+        )
+    return micro
+
+
+def _compile(module: torch.nn.Module) -> None:
+    try:
+        torch._dynamo.config.suppress_errors = True
+        module.compile()
+    except RuntimeError as error:
+        print(f"torch.compile is not possible here ({error}); going on without", file=sys.stderr)
