@@ -1,0 +1,137 @@
+"""Ogg pages: every page is checked, and every stream of a chained file counted, before the decoder is believed."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dataset_processing.decode.claim import AudioError, Claim
+
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+@dataclass
+class Stream:
+    """One logical stream: its codec, sample rate (Hz), samples to skip at the start, and last position in samples."""
+
+    codec: str
+    sample_rate: int = 0
+    skip: int = 0
+    position: int = 0
+    next_page: int = 0
+    ended: bool = False
+
+
+@dataclass
+class Part:
+    """One link of a chain: the bytes from start to end are an Ogg file of their own."""
+
+    start: int
+    end: int
+    streams: dict[int, Stream] = field(default_factory=dict)
+
+    @property
+    def audio(self) -> Stream | None:
+        """The first stream that holds audio."""
+        return next((stream for stream in self.streams.values() if stream.sample_rate), None)
+
+    @property
+    def claim(self) -> Claim:
+        """How much audio it holds, by its last position."""
+        return Claim(max(self.audio.position - self.audio.skip, 0) if self.audio else 0, 4096)
+
+
+@dataclass(frozen=True)
+class OggFile:
+    """What a file holds: its chained parts, the name of their codec, and notes."""
+
+    parts: tuple[Part, ...]
+    codec: str
+    notes: tuple[str, ...]
+
+
+def inspect(path: Path) -> OggFile:
+    """Walks all pages of a file.
+
+    Raises:
+        AudioError: a damaged or missing page, a stream without its end, no audio stream, or several sample rates.
+    """
+    parts, notes = _read_pages(path.read_bytes())
+    streams = [stream for part in parts for stream in part.streams.values()]
+    audio = [part.audio for part in parts if part.audio]
+    if not audio or len(audio) < len(parts):
+        held = ", ".join(stream.codec for stream in streams) or "nothing"
+        raise AudioError(f"an Ogg file without audio that can be read: it holds {held}")
+    if not all(stream.ended for stream in audio):
+        raise AudioError("truncated: the Ogg stream stops without its end-of-stream page")
+    rates = sorted({stream.sample_rate for stream in audio})
+    if len(rates) > 1:
+        raise AudioError(f"chained Ogg parts of different sample rates ({rates}): split the file first")
+    if len(parts) > 1:
+        notes.append(f"a chained Ogg file of {len(parts)} parts, decoded as one track")
+    if len(streams) > len(audio):
+        notes.append("holds other streams than its first audio, which are left out")
+    return OggFile(tuple(parts), f"Ogg {audio[0].codec}", tuple(notes))
+
+
+def _read_pages(data: bytes) -> tuple[list[Part], list[str]]:
+    parts: list[Part] = []
+    at, notes = 0, []
+    while at < len(data):
+        if data[at : at + 4] != b"OggS":
+            if data.find(b"OggS", at) >= 0:
+                raise AudioError(f"damaged: no Ogg page where one must start (byte {at})")
+            notes.append(f"{len(data) - at} bytes after its end are not Ogg")
+            break
+        segments = data[at + 26] if at + 27 <= len(data) else 255
+        body = at + 27 + segments
+        end = body + sum(data[at + 27 : body])
+        if end > len(data):
+            raise AudioError("truncated: the file ends in the middle of an Ogg page")
+        stated = int.from_bytes(data[at + 22 : at + 26], "little")
+        if _checksum(data[at : at + 22] + bytes(4) + data[at + 26 : end]) != stated:
+            raise AudioError(f"damaged: the checksum of the Ogg page at byte {at} is wrong")
+        _take_page(data, at, body, end, parts)
+        at = end
+    return parts, notes
+
+
+def _take_page(data: bytes, at: int, body: int, end: int, parts: list[Part]) -> None:
+    flags, serial = data[at + 5], int.from_bytes(data[at + 14 : at + 18], "little")
+    number = int.from_bytes(data[at + 18 : at + 22], "little")
+    if flags & 2:
+        # Beginnings that follow each other are streams side by side; one after other pages begins the next part.
+        if not parts or any(stream.next_page > 1 for stream in parts[-1].streams.values()):
+            parts.append(Part(at, end))
+        parts[-1].streams[serial] = _open_stream(data[body:end])
+        parts[-1].streams[serial].next_page = number
+    stream = parts[-1].streams.get(serial) if parts else None
+    if stream is None:
+        raise AudioError("damaged: an Ogg stream without its beginning")
+    if number != stream.next_page:
+        raise AudioError(f"damaged: {abs(number - stream.next_page)} Ogg pages are missing before byte {at}")
+    parts[-1].end = end
+    stream.next_page = number + 1
+    position = int.from_bytes(data[at + 6 : at + 14], "little", signed=True)
+    stream.position = max(stream.position, position)
+    stream.ended = stream.ended or bool(flags & 4)
+
+
+def _open_stream(packet: bytes) -> Stream:
+    """Reads the identification header that begins a logical stream."""
+    if packet[:7] == b"\x01vorbis":
+        return Stream("Vorbis", int.from_bytes(packet[12:16], "little"))
+    if packet[:8] == b"OpusHead":
+        return Stream("Opus", 48000, int.from_bytes(packet[10:12], "little"))
+    if packet[:5] == b"\x7fFLAC":
+        return Stream("FLAC", int.from_bytes(packet[27:30], "big") >> 4)
+    if packet[:8] == b"Speex   ":
+        return Stream("Speex", int.from_bytes(packet[36:40], "little"))
+    return Stream("Theora video" if packet[1:7] == b"theora" else "unknown codec")
+
+
+def _checksum(page: bytes) -> int:
+    """Ogg's CRC-32: the polynomial of zlib's, with the bits of every byte the other way round and no inversions."""
+    reflected = zlib.crc32(page.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int.from_bytes(reflected.to_bytes(4, "little").translate(_REVERSED), "big")

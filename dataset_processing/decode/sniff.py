@@ -1,0 +1,155 @@
+"""What a file is, told by its content and not by its name."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from dataset_processing.decode import mpeg
+from dataset_processing.decode.claim import AudioError
+
+HEAD_BYTES = 256 * 1024
+"""How much of a file's start `sniff` wants to see."""
+
+AUDIO_EXTENSIONS = frozenset(
+    re.findall(
+        r"\S+",
+        "wav wave w64 rf64 flac ogg oga opus mp3 mp2 mp1 mpga aiff aif aifc au snd caf m4a m4b mp4 aac alac wv ape tta "
+        "wma asf mka webm weba mkv mov avi mpc spx ac3 dsf dff mid midi mod xm it s3m nsf spc vgm psf",
+    )
+)
+SIDE_EXTENSIONS = frozenset(
+    re.findall(
+        r"\S+",
+        "jpg jpeg png gif bmp webp tif tiff svg ico txt md rst nfo log cue m3u m3u8 pls xspf db ini json jsonl xml "
+        "html htm csv pdf doc rtf zip rar 7z gz xz tar py sh exe dll url lnk sfv md5 sha256 accurip lrc srt toml yml",
+    )
+)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A format: its name, the extensions that are right for it, and the decoder.
+
+    av_format is the one demuxer that FFmpeg may use for it (it must never guess: some of its demuxers open other files
+    and addresses named in the data); empty where libsndfile reads it alone.
+    """
+
+    name: str
+    extensions: tuple[str, ...]
+    av_format: str = ""
+    soundfile: bool = False
+
+
+WAV = Kind("WAV", ("wav", "wave", "rf64"), "wav", soundfile=True)
+AIFF = Kind("AIFF", ("aif", "aiff", "aifc"), "aiff", soundfile=True)
+FLAC = Kind("FLAC", ("flac",), "flac", soundfile=True)
+AU = Kind("AU", ("au", "snd"), "au", soundfile=True)
+CAF = Kind("CAF", ("caf",), "caf", soundfile=True)
+W64 = Kind("Wave64", ("w64",), "w64", soundfile=True)
+OGG = Kind("Ogg", ("ogg", "oga", "opus", "spx", "ogv"), "ogg")
+MPEG = Kind("MP3", ("mp3", "mp2", "mp1", "mpga"), "mp3")
+AAC = Kind("AAC", ("aac",), "aac")
+MP4 = Kind("MP4", ("m4a", "m4b", "mp4", "mov", "alac", "3gp"), "mov,mp4,m4a,3gp,3g2,mj2")
+MATROSKA = Kind("Matroska", ("mka", "mkv", "webm", "weba"), "matroska,webm")
+ASF = Kind("Windows Media", ("wma", "asf", "wmv"), "asf")
+WAVPACK = Kind("WavPack", ("wv",), "wv")
+APE = Kind("Monkey's Audio", ("ape",), "ape")
+TTA = Kind("TTA", ("tta",), "tta")
+MUSEPACK8 = Kind("Musepack", ("mpc",), "mpc8")
+MUSEPACK7 = Kind("Musepack", ("mpc",), "mpc")
+AVI = Kind("AVI", ("avi",), "avi")
+AC3 = Kind("AC-3", ("ac3",), "ac3")
+
+_SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
+    (8, b"WAVE", WAV),
+    (8, b"AIFF", AIFF),
+    (8, b"AIFC", AIFF),
+    (8, b"AVI ", AVI),
+    (0, b"fLaC", FLAC),
+    (0, b"OggS", OGG),
+    (0, b".snd", AU),
+    (0, b"caff", CAF),
+    (0, b"riff\x2e\x91\xcf\x11", W64),
+    (4, b"ftyp", MP4),
+    (4, b"moov", MP4),
+    (0, b"\x1a\x45\xdf\xa3", MATROSKA),
+    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", ASF),
+    (0, b"wvpk", WAVPACK),
+    (0, b"MAC ", APE),
+    (0, b"TTA1", TTA),
+    (0, b"MPCK", MUSEPACK8),
+    (0, b"MP+", MUSEPACK7),
+    (0, b"\x0b\x77", AC3),
+)
+_UNSUPPORTED: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"version https://git-lfs", "a Git LFS pointer, not the audio itself; `git lfs pull` fetches it"),
+    (0, b"MThd", "a MIDI file: it holds notes, not audio; render it to WAV first"),
+    (8, b"RMID", "a MIDI file: it holds notes, not audio; render it to WAV first"),
+    (0, b"DSD ", "DSD audio (DSF) is not supported; convert it to FLAC first"),
+    (0, b"FRM8", "DSD audio (DFF) is not supported; convert it to FLAC first"),
+    (0, b"Extended Module: ", "a tracker module (XM) is not supported; render it to WAV first"),
+    (0, b"IMPM", "a tracker module (IT) is not supported; render it to WAV first"),
+    (44, b"SCRM", "a tracker module (S3M) is not supported; render it to WAV first"),
+    (0, b"NESM", "a console sound program (NSF) is not supported; render it to WAV first"),
+    (0, b"SNES-SPC700", "a console sound program (SPC) is not supported; render it to WAV first"),
+    (0, b"Vgm ", "a console sound program (VGM) is not supported; render it to WAV first"),
+    (0, b"\xff\xd8\xff", "an image (JPEG), not audio"),
+    (0, b"\x89PNG", "an image (PNG), not audio"),
+    (0, b"GIF8", "an image (GIF), not audio"),
+    (0, b"%PDF", "a PDF document, not audio"),
+    (0, b"PK\x03\x04", "a ZIP archive, not audio; unpack it first"),
+    (0, b"7z\xbc\xaf", "an archive (7z), not audio; unpack it first"),
+    (0, b"Rar!", "an archive (RAR), not audio; unpack it first"),
+    (0, b"\x1f\x8b", "a compressed file (gzip), not audio; unpack it first"),
+)
+_TRACKER_MARKS = (b"M.K.", b"M!K!", b"FLT4", b"FLT8", b"4CHN", b"6CHN", b"8CHN")
+
+
+def extension_of(name: str) -> str:
+    """The lower-case extension without its dot; empty where there is none (also for `.hidden` and `..ogg`)."""
+    stem, dot, extension = name.lower().rpartition(".")
+    return extension if dot and stem.strip(".") else (extension if dot and extension in AUDIO_EXTENSIONS else "")
+
+
+def sniff(head: bytes) -> Kind:
+    """The format of a file that starts with `head` (`HEAD_BYTES` of it, or the whole file).
+
+    Raises:
+        AudioError: not audio, or a format that is not supported; the message is the reason for the report.
+    """
+    if not head:
+        raise AudioError("empty file (0 bytes)")
+    start = mpeg.skip_id3(head)
+    body = head[start:] if head[start : start + 4] == b"fLaC" else head
+    for offset, mark, reason in _UNSUPPORTED:
+        if head.startswith(mark, offset):
+            raise AudioError(reason)
+    for offset, mark, kind in _SIGNATURES:
+        if body.startswith(mark, offset) and (kind not in (WAV, AIFF, AVI) or body[:4] in _CONTAINERS[kind.name]):
+            return kind
+    if head[1080:1084] in _TRACKER_MARKS:
+        raise AudioError("a tracker module (MOD) is not supported; render it to WAV first")
+    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
+        return AAC
+    if start or mpeg.find_frames(head, start) is not None:
+        return MPEG
+    if _is_text(head):
+        raise AudioError("plain text, not audio")
+    if not any(head):
+        raise AudioError("nothing but zero bytes: an unfinished download or a damaged disk")
+    raise AudioError("not recognised as any audio format: damaged, or not audio")
+
+
+_CONTAINERS = {"WAV": (b"RIFF", b"RF64", b"BW64"), "AIFF": (b"FORM",), "AVI": (b"RIFF",)}
+
+
+def _is_text(head: bytes) -> bool:
+    sample = head[:4096]
+    try:
+        text = sample.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(sample) - 4:
+            return False
+        text = sample[: error.start].decode("utf-8")
+    return all(character.isprintable() or character in "\r\n\t\f" for character in text)

@@ -1,0 +1,152 @@
+"""The protocol of dataset steps: records flow through them in the order of the config.
+
+A step is a class in dataset_processing/steps/ with a `Config`. Two shapes:
+- `Step`: looks at one record at a time, in worker processes. It must be picklable, and its result must depend on
+  nothing but the record, its settings and the record's files, because results are kept and reused.
+- `CollectiveStep`: sees all records, in the main process; either cheap and pure (duplicates, split), or heavy and done
+  record by record through `Work.each`, which remembers finished records and shares them out to launched processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from dualdiffusion.config import Config
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where a run reads and writes."""
+
+    source: Path
+    dataset: Path
+
+    @property
+    def state(self) -> Path:
+        return self.dataset / ".state"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One source file on its way into the dataset. Everything in it is JSON data.
+
+    Attributes:
+        file: path relative to the source folder; bytes that are not UTF-8 stand as lone surrogates (os.fsdecode).
+        game: the class.
+        folder, track: the output is `audio/<folder>/<track>.flac`; both are safe file names, unique in the dataset.
+        audio: whether it looked like audio; what did not is listed, but is no failure.
+        verdict: "kept" or "refused", with a `reason` that a person understands.
+        notes: sentences about what is unusual and how it was treated.
+        measured: values for the report.
+        fields: values for train.jsonl and validation.jsonl; `split` and `tags` are used on the way and left out there.
+        outputs: files written for this record, relative to the dataset folder -> their size in bytes.
+        identity: size and modification time of the source, until the first step has read it.
+    """
+
+    file: str
+    game: str = ""
+    folder: str = ""
+    track: str = ""
+    audio: bool = True
+    verdict: str = "kept"
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+    measured: dict[str, Any] = field(default_factory=dict)
+    fields: dict[str, Any] = field(default_factory=dict)
+    outputs: dict[str, int] = field(default_factory=dict)
+    identity: tuple[int, ...] = ()
+
+    @property
+    def kept(self) -> bool:
+        return self.verdict == "kept"
+
+    def refused(self, reason: str, *, audio: bool = True) -> Record:
+        """This record, refused. What was written for it before is no longer part of the dataset."""
+        return replace(self, verdict="refused", reason=reason, audio=self.audio and audio)
+
+    def noted(self, *notes: str) -> Record:
+        return replace(self, notes=(*self.notes, *notes))
+
+    def adding(
+        self,
+        *,
+        measured: dict[str, Any] | None = None,
+        fields: dict[str, Any] | None = None,
+        outputs: dict[str, int] | None = None,
+    ) -> Record:
+        """This record with more measurements, manifest fields and written files."""
+        return replace(
+            self,
+            measured={**self.measured, **(measured or {})},
+            fields={**self.fields, **(fields or {})},
+            outputs={**self.outputs, **(outputs or {})},
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> Record:
+        known = {name.name: data[name.name] for name in fields(Record) if name.name in data}
+        return Record(**{**known, "notes": tuple(data["notes"]), "identity": tuple(data["identity"])})
+
+
+class _AnyStep:
+    """What both shapes share. `paths` are the folders of the run."""
+
+    version: ClassVar[int] = 1
+    """To be raised when the code gives another result for the same settings: everything is then done again."""
+
+    collective: ClassVar[bool] = False
+    optional: ClassVar[bool] = False
+    """An optional step adds to records that are complete without it: the dataset is written without it too."""
+
+    distributed: ClassVar[bool] = False
+    """Whether the processes of `accelerate launch` share the work (collective steps that use `Work.each`)."""
+
+    class Config(Config):
+        """Settings of the step."""
+
+    def __init__(self, config: Any, *, paths: Paths) -> None:
+        self.config, self.paths = config, paths
+
+    def identity(self) -> Any:
+        """JSON data on which the results depend besides the record; a model's fingerprint belongs here."""
+        return self.config.to_json()
+
+
+class Step(_AnyStep):
+    """A step that looks at one record at a time."""
+
+    def run(self, record: Record) -> Record:
+        """The record with what this step adds, or refused. Kept records come in; the source file may have vanished."""
+        raise NotImplementedError
+
+
+class Work(Protocol):
+    """What the runner does for a collective step."""
+
+    processes: int
+    """How many processes share the work of `each`."""
+
+    def each(self, records: list[Record], function: Callable[[Record], Record]) -> list[Record]:
+        """Applies `function` to every kept record that is not up to date, and returns all records in their order.
+
+        Each finished record is remembered at once, so that a killed run goes on where it stopped. Under `accelerate
+        launch` every process does its share and all get all results. An exception becomes a refusal; only a UserError
+        (a model that cannot be loaded) ends the run, with everything that came before it written.
+        """
+        ...
+
+
+class CollectiveStep(_AnyStep):
+    """A step that sees all records, refused ones too."""
+
+    collective = True
+
+    def run_all(self, records: list[Record], work: Work) -> list[Record]:
+        """All records in the same order, with what this step adds or refuses."""
+        raise NotImplementedError

@@ -1,0 +1,160 @@
+"""Convert: one sample rate, one channel count, one loudness, and never a clipped sample."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import IO, Any, Literal
+
+import numpy as np
+import soxr
+from pydantic import Field
+
+import dualdiffusion.config
+from dataset_processing.decode import AudioError, AudioFile, open_audio, rechunk
+from dataset_processing.step import Record, Step
+from dataset_processing.steps.scan import AudioMeter
+from dualdiffusion.audio import LoudnessMeter, flac_writer, mixing_matrix, write_tags
+from dualdiffusion.files import atomic_path
+
+_IN_MEMORY = 1 << 28  # bytes of converted audio held before it goes to the disk: about 17 minutes
+_MIN_DC = 0.005
+
+
+class Convert(Step):
+    """Writes `audio/<game>/<track>.flac`. Decoding, resampling and writing go block by block: memory stays bounded."""
+
+    class Config(dualdiffusion.config.Config):
+        """Settings of Convert."""
+
+        sample_rate: int = Field(32000, ge=4000, le=192000)
+        """Of the dataset (Hz)."""
+        channels: Literal[1, 2] = 2
+        """Of the dataset."""
+        loudness_lufs: float | None = Field(-20.0, ge=-60, le=0)
+        """Integrated loudness (ITU-R BS.1770) that tracks are brought to; null keeps theirs."""
+        ceiling_dbfs: float = Field(-1.0, ge=-20, le=0)
+        """No true peak exceeds this (dBFS): tracks whose peaks would, stay quieter than the target."""
+        bits: Literal[16, 24] = 16
+        """Bits per sample of the FLAC files."""
+        resampler: Literal["HQ", "VHQ"] = "VHQ"
+        """Quality of the soxr resampler."""
+
+    def run(self, record: Record) -> Record:
+        path = self.paths.source / record.file
+        output = f"audio/{record.folder}/{record.track}.flac"
+        target = self.paths.dataset / output
+        self.paths.state.mkdir(parents=True, exist_ok=True)
+        with tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=self.paths.state, prefix=".tmp-") as held:
+            try:
+                with open_audio(path) as audio:
+                    levels, digest = self._convert(audio, record.measured, held)
+            except AudioError as error:
+                return record.refused(str(error))
+            if digest != record.measured["audio_hash"]:
+                return record.refused("changed while it was being read; run again")
+            gain, notes = self._gain(levels)
+            with atomic_path(target) as temporary:
+                peak = self._write(temporary, held, gain)
+                write_tags(temporary, {**record.fields["tags"], "game": record.game})
+        fields = {
+            "file_name": output,
+            "seconds": round(levels["frames"] / self.config.sample_rate, 4),
+            "sample_rate": self.config.sample_rate,
+            "channels": self.config.channels,
+            "loudness_lufs": round(levels["lufs"] + 20 * math.log10(gain), 2)
+            if math.isfinite(levels["lufs"])
+            else None,
+            "peak": round(peak, 6),
+        }
+        measured = {
+            "source_loudness_lufs": round(levels["lufs"], 2) if math.isfinite(levels["lufs"]) else None,
+            "gain_db": round(20 * math.log10(gain), 2),
+        }
+        outputs = {output: target.stat().st_size}
+        return record.adding(fields=fields, measured=measured, outputs=outputs).noted(*notes)
+
+    def _convert(self, audio: AudioFile, measured: dict[str, Any], held: IO[bytes]) -> tuple[dict[str, Any], str]:
+        """Resamples and mixes into `held` as raw float32. Returns the levels there and the hash of the source audio."""
+        config = self.config
+        source = AudioMeter(audio.sample_rate, audio.channels, 0.0)
+        loudness = LoudnessMeter(config.sample_rate, config.channels)
+        true_peak = TruePeakMeter(config.sample_rate, config.channels)
+        frames = 0
+        for block in self._resampled(audio, measured, source):
+            held.write(np.ascontiguousarray(block).data)
+            loudness.add(block)
+            true_peak.add(block)
+            frames += len(block)
+        return {"frames": frames, "lufs": loudness.integrated(), "peak": true_peak.result()}, source.digest()
+
+    def _resampled(self, audio: AudioFile, measured: dict[str, Any], source: AudioMeter) -> Iterator[np.ndarray]:
+        """Blocks (frames, channels) of the dataset's rate and channels, without DC."""
+        config = self.config
+        means = np.array(measured["channel_means"])
+        offset = np.where(np.abs(means) > _MIN_DC, means, 0).astype(np.float32)
+        matrix = mixing_matrix(audio.channels, config.channels).T if audio.channels != config.channels else None
+        stream = None
+        if audio.sample_rate != config.sample_rate:
+            stream = soxr.ResampleStream(
+                audio.sample_rate, config.sample_rate, config.channels, dtype="float32", quality=config.resampler
+            )
+        for block in rechunk(audio.blocks, audio.sample_rate * 5):
+            source.hash(block)
+            if offset.any():
+                block = block - offset
+            if matrix is not None:
+                block = block @ matrix
+            yield stream.resample_chunk(np.ascontiguousarray(block)) if stream else block
+        if stream:
+            yield stream.resample_chunk(np.zeros((0, config.channels), np.float32), last=True)
+
+    def _gain(self, levels: dict[str, Any]) -> tuple[float, list[str]]:
+        """The factor that reaches the target loudness, or the ceiling if that comes first."""
+        wanted = self.config.loudness_lufs
+        gain = 1.0 if wanted is None or not math.isfinite(levels["lufs"]) else 10 ** ((wanted - levels["lufs"]) / 20)
+        # One quantisation step below the ceiling, because rounding to integers may raise a peak by half a step.
+        highest = 10 ** (self.config.ceiling_dbfs / 20) - 2.0 ** (1 - self.config.bits)
+        if levels["peak"] * gain <= highest:
+            return gain, []
+        limited = highest / levels["peak"]
+        if wanted is None:
+            return limited, [f"made {-20 * math.log10(limited):.1f} dB quieter to keep its peaks below the ceiling"]
+        short = 20 * math.log10(gain / limited)
+        return limited, [f"{short:.1f} dB quieter than the target, to keep its peaks below the ceiling"]
+
+    def _write(self, path: Any, held: IO[bytes], gain: float) -> float:
+        """Writes the held audio times `gain` as FLAC; returns its highest sample."""
+        config = self.config
+        step, peak = 2.0 ** (config.bits - 1), 0.0
+        held.seek(0)
+        with flac_writer(path, config.sample_rate, config.channels, config.bits) as file:
+            while data := held.read(config.sample_rate * 10 * config.channels * 4):
+                block = np.frombuffer(data, np.float32).reshape(-1, config.channels) * np.float32(gain)
+                peak = max(peak, float(np.round(np.abs(block).max() * step) / step))
+                file.write(block)
+        return peak
+
+
+class TruePeakMeter:
+    """The highest value of a signal between its samples too (ITU-R BS.1770-4, annex 2: four times oversampled)."""
+
+    def __init__(self, sample_rate: int, channels: int) -> None:
+        self._stream = soxr.ResampleStream(sample_rate, 4 * sample_rate, channels, dtype="float32", quality="HQ")
+        self._channels = channels
+        self._peak = 0.0
+
+    def add(self, block: np.ndarray) -> None:
+        """Takes (frames, channels), float32."""
+        for data in (block, self._stream.resample_chunk(np.ascontiguousarray(block))):
+            if data.size:
+                self._peak = max(self._peak, float(data.max()), -float(data.min()))
+
+    def result(self) -> float:
+        """The peak as a factor of full scale; to be called once, at the end."""
+        with suppress(ValueError):
+            data = self._stream.resample_chunk(np.zeros((0, self._channels), np.float32), last=True)
+            self._peak = max(self._peak, float(data.max()), -float(data.min()))
+        return self._peak

@@ -1,0 +1,60 @@
+"""Tiny audio files for the tests, made on the spot."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from dataset_processing.runner import RunConfig
+
+RATE = 22050
+
+
+def tune(seconds: float = 1.5, *, seed: int = 0, rate: int = RATE, channels: int = 2, peak: float = 0.5) -> np.ndarray:
+    """Three decaying tones per second with a little noise, (frames, channels), float32; the seed chooses them."""
+    random = np.random.default_rng(seed)
+    time = np.arange(round(seconds * rate)) / rate
+    sound = 0.01 * random.standard_normal((len(time), channels))
+    for start in np.arange(0, seconds, 1 / 3):
+        since = np.clip(time - start, 0, None)
+        tone = np.sin(2 * np.pi * random.uniform(200, 2000) * since) * np.exp(-4 * since) * (time >= start)
+        sound += tone[:, None] * random.uniform(0.5, 1, channels)
+    return (sound * peak / np.abs(sound).max()).astype(np.float32)
+
+
+def write(path: Path, sound: np.ndarray | None = None, rate: int = RATE, **settings: str) -> Path:
+    """Writes a sound (default: a tune) in the format that the name or `format` says."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(os.fsencode(path), tune() if sound is None else sound, rate, **settings)
+    return path
+
+
+def make_source(folder: Path, games: int = 2, tracks: int = 3, seconds: float = 1.5) -> Path:
+    """A source folder of small FLAC files."""
+    for game in range(games):
+        for track in range(tracks):
+            write(folder / f"game {game}" / f"track {track}.flac", tune(seconds, seed=100 * game + track))
+    return folder
+
+
+def make_config(source: Path, dataset: Path, *, processes: int = 2, **steps: dict) -> RunConfig:
+    """The usual steps at 16 kHz with limits for short tracks; keyword arguments change the settings of a step."""
+    settings = {
+        "scan": {},
+        "convert": {"sample_rate": 16000},
+        "filter": {"min_seconds": 0.5},
+        "split": {"validation_tracks": 1},
+    }
+    parts = [
+        {"type": f"{name}.{name.capitalize()}", **values, **steps.get(name, {})} for name, values in settings.items()
+    ]
+    return RunConfig.from_json({"source": str(source), "dataset": str(dataset), "processes": processes, "steps": parts})
+
+
+def contents(dataset: Path) -> dict[str, bytes]:
+    """Every file of a dataset by its path, without the lock."""
+    files = (path for path in dataset.rglob("*") if path.is_file() and path.name != ".lock")
+    return {str(path.relative_to(dataset)): path.read_bytes() for path in files}

@@ -1,0 +1,48 @@
+"""Whatever a file does to a worker, the run goes on."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+
+import pytest
+
+from dataset_processing.pool import run_one, run_pool
+from dataset_processing.step import Record
+
+RECORDS = [Record(f"g/{number}", "g") for number in range(6)]
+
+
+def crash_on_3(record: Record) -> Record:
+    if record.file == "g/3":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return record.noted("done")
+
+
+def fail(record: Record) -> Record:
+    raise {"g/0": ValueError("odd\nvalue"), "g/1": PermissionError(errno.EACCES, "Permission denied")}[record.file]
+
+
+def fill_the_disk(record: Record) -> Record:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_crash_refuses_its_file_and_no_other():
+    finished = {item.after.file: item for item in run_pool(crash_on_3, RECORDS, 2)}
+    assert len(finished) == 6
+    assert [file for file, item in finished.items() if not item.after.kept] == ["g/3"]
+    assert "crashed" in finished["g/3"].after.reason
+    assert not finished["g/3"].final
+
+
+def test_an_unexpected_exception_becomes_a_verdict_that_is_not_remembered():
+    odd = run_one(fail, RECORDS[0])
+    assert odd.after.reason.startswith(r"internal error: ValueError: odd\nvalue (test_pool.py:")
+    assert not odd.final
+    assert run_one(fail, RECORDS[1]).after.reason == "cannot be read: Permission denied"
+
+
+def test_a_full_disk_stops_the_run():
+    with pytest.raises(OSError, match="No space left"):
+        list(run_pool(fill_the_disk, RECORDS, 2))
