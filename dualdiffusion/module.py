@@ -132,7 +132,7 @@ def load_module(folder: ModelFolder, name: str, *, ema: str | None = None, devic
     path = folder.weights_path(name, folder.chosen_ema(name, ema))
     module = component.build()
     load_state(module, load_weights(path), path)
-    return module.to(device).eval()
+    return module.to(device, memory_format=torch.channels_last).eval()
 
 
 def load_state(module: nn.Module, state: dict[str, Tensor], source: Path) -> None:

@@ -110,7 +110,8 @@ class Trainer:
         write_text(self.run_path / "pid", f"{os.getpid()}\n")
         self.micro_batch_size = _micro_batch_size(config, accelerator.num_processes)
 
-        module = self.trainer.module.to(self.device).train()
+        # Convolutions are a third faster on CPUs, and on GPUs in half precision, with channels innermost.
+        module = self.trainer.module.to(self.device, memory_format=torch.channels_last).train()
         self.trainer.to(self.device)
         self.emas = [PowerEMA(module, std) for std in config.ema_stds]
         if config.compile:

@@ -130,7 +130,7 @@ def _label(game_id: int | None, vae: Any) -> Conditioning:
 
 
 def encode_tiled(format: Any, vae: Any, samples: Tensor, conditioning: Conditioning) -> Tensor:
-    """Audio (C, N) -> normalised latents (Z, F, T) on the CPU, in overlapping tiles; the rest of a column is dropped."""
+    """Audio (C, N) -> normalised latents (Z, F, T) on the CPU, in tiles; the rest of a column is dropped."""
     position = format.position().to(vae.device)
     frames = format.num_frames(samples.shape[-1]) // vae.downsampling * vae.downsampling
     tiles = []

@@ -75,7 +75,7 @@ def test_damaged_weights_are_named(copy: ModelFolder) -> None:
 def test_missing_parts_are_answered_with_what_to_do(copy: ModelFolder, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no EMA 'ema_9'; it has: raw"):
         load_module(copy, "unet", ema="ema_9")
-    with pytest.raises(UserError, match="accelerate launch train.py"):
+    with pytest.raises(UserError, match=r"accelerate launch train\.py"):
         load_module(ModelFolder(tmp_path / "none"), "vae")
     with pytest.raises(UserError, match="make demo-model"):
         ModelFolder(tmp_path / "none").labels()

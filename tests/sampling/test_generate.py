@@ -1,0 +1,194 @@
+"""From a request to a FLAC and back, by the code and by the real command."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+
+from dualdiffusion.conditioning import Conditioning
+from dualdiffusion.errors import UserError
+from dualdiffusion.model_folder import ModelFolder
+from sampling.generate import Cancelled, Generator, StepReport
+from sampling.guidance import classifier_free, conditional
+from sampling.output import read_settings, same_audio, save, spectrogram_image
+from sampling.request import Request
+from tests import tiny
+from tests.tiny import assert_one_line_error, run
+
+REQUEST = Request(games={"Castle": 0.7, "Cave": 0.3}, seed=7, seconds=1.0, steps=3, cfg_scale=2.0)
+
+
+@pytest.fixture(scope="module")
+def generator(model: ModelFolder) -> Generator:
+    return Generator.load(model)
+
+
+def test_a_clip_has_the_length_rate_and_level_that_were_asked(generator: Generator) -> None:
+    result = generator.generate(REQUEST)
+    assert result.audio.shape == (2, tiny.SAMPLE_RATE)
+    assert result.sample_rate == tiny.SAMPLE_RATE
+    assert bool(result.audio.isfinite().all())
+    assert 1e-4 < float(result.audio.abs().max()) <= 1
+    assert result.latents.shape[-1] * 8 * 64 >= tiny.SAMPLE_RATE
+
+
+def test_the_same_request_gives_the_same_clip_and_every_part_of_it_matters(generator: Generator) -> None:
+    audio = generator.generate(REQUEST).audio
+    assert torch.equal(audio, generator.generate(REQUEST).audio)
+    for change in (
+        {"seed": 8},
+        {"games": {"Castle": 0.3, "Cave": 0.7}},
+        {"games": {"Castle": 0.7, "Cave": -0.3}},
+        {"cfg_scale": 1.0},
+        {"steps": 4},
+        {"sampler": "euler"},
+        {"schedule": "exponential"},
+        {"sigma_max": 40.0},
+        {"phase_iterations": 1},
+    ):
+        other = generator.generate(REQUEST.model_copy(update=change)).audio
+        assert not torch.allclose(audio, other, atol=1e-4), change
+
+
+def test_only_the_ratios_of_the_weights_matter(generator: Generator) -> None:
+    scaled = REQUEST.model_copy(update={"games": {"Castle": 7.0, "Cave": 3.0}})
+    assert torch.allclose(generator.generate(REQUEST).audio, generator.generate(scaled).audio, atol=1e-4)
+
+
+def test_guidance_is_the_linear_extrapolation_of_two_passes_and_off_at_one() -> None:
+    denoiser = tiny.make_denoiser()
+    conditioning = Conditioning(torch.eye(3)[:1])
+    x = torch.randn(1, 4, 4, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        cond = conditional(denoiser, conditioning, position=None)(x, 1.5)
+        uncond = conditional(denoiser, conditioning.unconditional(), position=None)(x, 1.5)
+        for scale in (0.0, 1.0, 3.0):
+            guided = classifier_free(denoiser, conditioning, cfg_scale=scale, position=None)(x, 1.5)
+            assert torch.allclose(guided, uncond + scale * (cond - uncond), atol=1e-5)
+    assert not torch.allclose(cond, uncond, atol=1e-3)
+
+
+def test_progress_rises_to_one_and_previews_are_pictures(generator: Generator) -> None:
+    reports: list[StepReport] = []
+    sizes = set()
+
+    def on_step(report: StepReport) -> None:
+        reports.append(report)
+        sizes.add(report.preview().size)
+
+    generator.generate(REQUEST, on_step=on_step)
+    fractions = [report.fraction for report in reports]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1
+    assert len(reports) == 3 + 3  # sampling steps and iterations of phase recovery
+    assert len(sizes) == 1
+
+
+def test_a_callback_can_cancel_within_a_step(generator: Generator) -> None:
+    steps = 0
+
+    def on_step(report: StepReport) -> None:
+        nonlocal steps
+        steps += 1
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        generator.generate(REQUEST, on_step=on_step)
+    assert steps == 1
+
+
+def test_a_saved_clip_carries_its_request_and_is_never_overwritten(generator: Generator, tmp_path: Path) -> None:
+    result = generator.generate(REQUEST)
+    first, second = save(result, tmp_path), save(result, tmp_path)
+    assert [first.name, second.name] == ["Castle+Cave-seed7.flac", "Castle+Cave-seed7 (2).flac"]
+    request, settings = read_settings(first)
+    assert request == REQUEST
+    assert settings["fingerprint"] == generator.fingerprint
+    assert same_audio(result, first)
+    assert len(list(tmp_path.iterdir())) == 2  # no temporaries
+
+
+def test_file_names_are_safe_whatever_a_game_is_called() -> None:
+    from sampling.output import file_stem
+
+    for name in ("../../etc/passwd", "a/b\\c", "", "ゲーム", 'x"y\n', "." * 300):
+        stem = file_stem(Request(games={name: 1.0}))
+        assert re.fullmatch(r"[\w+-]{1,60}", stem), stem
+
+
+def test_a_spectrogram_is_a_picture_of_the_clips_length() -> None:
+    image = spectrogram_image(torch.randn(2, 16000), 16000)
+    assert image.size == (100, 128)
+
+
+def test_the_command_writes_a_clip_and_makes_it_again_bit_for_bit(model: ModelFolder, tmp_path: Path) -> None:
+    shutil.copytree(model.path, tmp_path / "model")
+    base = ["-m", "sampling", "--model", tmp_path / "model", "--out", tmp_path / "out"]
+    options = ["--seed", 3, "--seconds", 1, "--steps", 2, "--cfg-scale", 1.5]
+    made = run(*base, "--game", "Castle=0.7", "--game", "Cave=-0.3", *options)
+    assert made.returncode == 0, made.stderr
+    path = Path(made.stdout.strip().splitlines()[-1])
+    request, _ = read_settings(path)
+    assert request.games == {"Castle": 0.7, "Cave": -0.3}
+    again = run("-m", "sampling", "--from", path, "--out", tmp_path / "again")
+    assert again.returncode == 0, again.stderr
+    assert "identical to" in again.stdout
+    copy = next((tmp_path / "again").iterdir())
+    assert (soundfile.read(copy)[0] == soundfile.read(path)[0]).all()
+
+
+def test_a_request_file_and_set_go_through_the_same_checks(model: ModelFolder, tmp_path: Path) -> None:
+    file = tmp_path / "request.json"
+    file.write_text(json.dumps({"description": "x", "games": {"Cave": 1}, "seconds": 0.5, "steps": 1, "seed": 1}))
+    base = ["-m", "sampling", "--model", model.path, "--request", file, "--out", tmp_path]
+    made = run(*base, "--set", "seed=9", "--count", 2)
+    assert made.returncode == 0, made.stderr
+    assert sorted(path.name for path in tmp_path.glob("*.flac")) == ["Cave-seed10.flac", "Cave-seed9.flac"]
+    assert_one_line_error(run(*base, "--set", "stps=1"), "request.json: stps: unknown key; did you mean steps?")
+
+
+def test_each_game_makes_what_is_missing_and_nothing_twice(model: ModelFolder, tmp_path: Path) -> None:
+    command = ["-m", "sampling", "--model", model.path, "--each-game", "--seconds", 0.5, "--steps", 1]
+    assert run(*command, "--out", tmp_path).returncode == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{game}-seed0.flac" for game in tiny.GAMES]
+    (tmp_path / "Cave-seed0.flac").unlink()
+    assert run(*command, "--out", tmp_path).stdout.strip().endswith("Cave-seed0.flac")
+    assert "already" in run(*command, "--out", tmp_path).stdout
+    assert len(list(tmp_path.iterdir())) == len(tiny.GAMES)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--game", "Castel=1"], ["unknown game 'Castel'", "nearest: Castle"]),
+        (["--game", "Castle=much"], ["must be a number"]),
+        (["--game", "Castle=0"], ["at least one game"]),
+        ([], ["no game is asked for"]),
+        (["--game", "Castle", "--steps", "0"], ["steps", "greater than or equal to 1"]),
+        (["--game", "Castle", "--seconds", "1e9"], ["seconds", "600"]),
+        (["--game", "Castle", "--seconds", "nan"], ["seconds"]),
+        (["--game", "Castle", "--sampler", "huen"], ["did you mean heun"]),
+        (["--game", "Castle", "--ema", "ema_9"], ["has no EMA 'ema_9'"]),
+        (["--game", "Castle", "--count", "0"], ["--count"]),
+        (["--game", "Castle", "--device", "tpu9"], ["--device tpu9"]),
+        (["--from", "missing.flac"], ["missing.flac: no such file"]),
+        (["--from", "README.md"], ["README.md: is not a FLAC file"]),
+        (["--request", "missing.json"], ["missing.json: no such file"]),
+        (["--gaem", "Castle"], ["--gaem", "--help"]),
+    ],
+)
+def test_wrong_requests_are_one_line_with_exit_code_2(model: ModelFolder, options: list[str], words: list[str]) -> None:
+    assert_one_line_error(run("-m", "sampling", "--model", model.path, *options), *words)
+
+
+def test_what_is_not_a_model_folder_is_told_so(tmp_path: Path) -> None:
+    result = run("-m", "sampling", "--model", tmp_path, "--game", "Castle")
+    assert_one_line_error(result, "is not a model folder", "make demo-model")
+    with pytest.raises(UserError):
+        Generator.load(ModelFolder(tmp_path))
