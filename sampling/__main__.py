@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dualdiffusion.command_line import CommandParser, add_set_option, run_command
 from dualdiffusion.config import apply_overrides, read_config, validate
 from dualdiffusion.errors import UserError
+from dualdiffusion.files import folder_lock
 from dualdiffusion.model_folder import ModelFolder
 from sampling.request import Request
 
@@ -53,19 +55,24 @@ def main() -> int:
     requests = [
         request.model_copy(update={"seed": request.seed + k}) for request in requests for k in range(arguments.count)
     ]
-    # Slow imports and loading come after everything that can be wrong with the request.
-    from sampling.generate import model_fingerprint
+    # Two commands that fill the same gaps take turns, and a model is not retrained meanwhile.
+    with folder_lock(folder.path, wait=True) if arguments.each_game else contextlib.nullcontext():
+        if arguments.each_game:
+            requests = _not_there_yet(requests, arguments.out, folder)
+        _make(requests, folder, arguments)
+    return 0
+
+
+def _make(requests: list[Request], folder: ModelFolder, arguments: argparse.Namespace) -> None:
+    if not requests:
+        print(f"{arguments.out}: has a clip of every game already")
+        return
+    # Slow imports and loading come after everything that can be wrong with the requests.
     from sampling.output import save
 
-    if arguments.each_game:
-        requests = _not_there_yet(requests, arguments.out, model_fingerprint(folder))
-        if not requests:
-            print(f"{arguments.out}: has a clip of every game already")
-            return 0
     generator = _load(folder, arguments.device)
     for request in requests:
         print(save(_generate(generator, request), arguments.out))
-    return 0
 
 
 def _request(arguments: argparse.Namespace, game: str | None) -> Request:
@@ -101,10 +108,11 @@ def _model_path(path: Path | None) -> Path:
     return path
 
 
-def _not_there_yet(requests: list[Request], out: Path, fingerprint: str) -> list[Request]:
+def _not_there_yet(requests: list[Request], out: Path, folder: ModelFolder) -> list[Request]:
+    from sampling.generate import model_fingerprint
     from sampling.output import file_stem, read_settings
 
-    missing = []
+    fingerprint, missing = model_fingerprint(folder), []
     for request in requests:
         path = out / f"{file_stem(request)}.flac"
         stored, settings = read_settings(path) if path.exists() else (None, {})

@@ -135,6 +135,7 @@ def write_train_config(path: Path, module: str, model: Path, dataset: Path, **ch
         "batch_size": 4,
         "micro_batch_size": 2,
         "num_workers": 0,
+        "cpu_threads": 1,
         "optimizer": {"learning_rate": 0.01},
         "log_every_samples": 8,
         "checkpoint": {"every_samples": 16},

@@ -21,7 +21,8 @@ class Interruption:
         self.exit_code: int | None = None
         self._save_now = run_path / SAVE_NOW
         # `accelerate launch` does not pass on signals: when it is killed, its child is adopted by another process.
-        self._parent = os.getppid()
+        # A shell that is closed while training goes on with nohup is no reason to stop.
+        self._launcher = os.getppid() if _is_launcher(os.getppid()) else None
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
 
@@ -33,7 +34,7 @@ class Interruption:
 
     def requested(self) -> int | None:
         """The exit code to stop with, or None to go on."""
-        if self.exit_code is None and os.getppid() != self._parent:
+        if self.exit_code is None and self._launcher not in (None, os.getppid()):
             print("the launching process has ended: saving and stopping", file=sys.stderr)
             self.exit_code = 128 + signal.SIGTERM
         return self.exit_code
@@ -44,3 +45,10 @@ class Interruption:
             return False
         self._save_now.unlink(missing_ok=True)
         return True
+
+
+def _is_launcher(pid: int) -> bool:
+    try:
+        return b"accelerate" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # gone already, or no such file system
+        return False

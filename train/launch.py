@@ -21,7 +21,8 @@ def launch(config: TrainConfig, *, wait: bool) -> int:
     accelerator = Accelerator(mixed_precision=config.mixed_precision)
     if accelerator.device.type == "cpu":
         # The launcher sets one thread per process where it is not told otherwise.
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // accelerator.num_processes))
+        share = max(1, len(os.sched_getaffinity(0)) // accelerator.num_processes)
+        torch.set_num_threads(config.cpu_threads or share)
     lock = folder_lock(config.model, wait=wait) if accelerator.is_main_process else contextlib.nullcontext()
     with lock:
         code = Trainer(config, accelerator).run()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
+
 import torch
 
 from dualdiffusion.component import Component
@@ -59,6 +62,18 @@ def build_module(model: ModelFolder, name: str, part: Component, seed: int) -> M
     if model.weights_path(name, RAW).exists():
         load_state(module, load_weights(model.weights_path(name, RAW)), model.weights_path(name, RAW))
     return module
+
+
+def copy_modules(source: ModelFolder, target: ModelFolder, names: Sequence[str]) -> None:
+    """Copies modules, with all their weights, from one model folder to another.
+
+    Raises:
+        UserError: the source lacks one of them.
+    """
+    entries = {name: source.module_entry(name) for name in names}
+    for name, entry in entries.items():
+        shutil.copytree(source.module_path(name), target.module_path(name), dirs_exist_ok=True)
+        target.register(name, entry["type"], entry["ema"])
 
 
 def _check_settings(model: ModelFolder, name: str, part: Component) -> None:

@@ -71,6 +71,8 @@ class TrainConfig(Config):
     """torch.compile the module; falls back to eager with a message where that does not work."""
     num_workers: Annotated[int, Field(ge=0)] = 1
     """Processes that read data."""
+    cpu_threads: Positive | None = None
+    """Threads where there is no GPU; null: all cores, shared by the processes. Changes results in the last bit."""
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     ema_stds: tuple[Annotated[float, Field(gt=0, lt=0.28)], ...] = (0.1,)

@@ -63,7 +63,7 @@ class Encode(CollectiveStep):
         return {**self.config.to_json(), "device": None, "model": None, "vae": self.fingerprint}
 
     def run_all(self, records: list[Record], work: Work) -> list[Record]:
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // int(getattr(work, "processes", 1))))
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // work.processes))
         return work.each(records, self._encode)
 
     @cached_property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import Annotated
 
 import torch
@@ -25,7 +26,7 @@ from dualdiffusion.module import load_module, module_component
 from dualdiffusion.randomness import StepRandom
 from sampling.generate import Generator
 from sampling.request import Request
-from train.setup import build_module, prepare_labels, with_label_dim
+from train.setup import build_module, copy_modules, prepare_labels, with_label_dim
 from train.step import Demo, Plan, StepOutput
 
 
@@ -35,6 +36,8 @@ class UNetTrainer:
     class Config(Config):
         denoiser: Denoiser.Config
         """The network and its preconditioning."""
+        autoencoder: Path | None = None
+        """Model folder to copy format and VAE from where the model has none: several UNets on one VAE's latents."""
         crop_seconds: Annotated[float, Field(gt=0)] = 8.0
         """Length of a training sample; rounded to what the network can take."""
         sigma: SigmaDensity = SigmaDensity()
@@ -54,6 +57,8 @@ class UNetTrainer:
 
     def __init__(self, config: Config, *, model: ModelFolder, dataset: DatasetFolder, seed: int) -> None:
         self.config, self.model, self.dataset = config, model, dataset
+        if config.autoencoder and "vae" not in model.module_names():
+            copy_modules(ModelFolder(config.autoencoder), model, ("format", "vae"))
         self.labels = prepare_labels(model, dataset)
         self.fingerprint = model.fingerprint("vae")
         self.vae = load_module(model, "vae")
