@@ -123,6 +123,7 @@ class ModelFolder:
 
         Latents carry the fingerprint of the VAE that made them; one from another VAE is refused.
         """
+        self.module_entry(name)
         digest = hashlib.sha256()
         digest.update(json.dumps(read_json(self.config_path(name)), sort_keys=True).encode())
         weights = self.weights_path(name, self.chosen_ema(name, ema))

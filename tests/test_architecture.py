@@ -60,12 +60,13 @@ def test_the_libraries_parts_do_not_reach_sideways_or_up() -> None:
     assert wrong == []
 
 
-def test_the_library_reads_no_environment_and_no_command_line() -> None:
+def test_nothing_reads_the_environment_and_the_library_no_command_line() -> None:
     wrong = [
         f"{path.relative_to(ROOT)}: {found}"
         for package in ALLOWED
         for path in sorted((ROOT / package).rglob("*.py"))
         for found in re.findall(r"os\.environ|getenv|sys\.argv", path.read_text())
+        if package == "dualdiffusion" or found != "sys.argv"
     ]
     assert wrong == []
 

@@ -42,6 +42,7 @@ UNET = {
     "channels_per_head": 8,
     "mlp_multiplier": 1,
     "mlp_groups": 1,
+    "dropout": 0.1,
 }
 
 
@@ -120,7 +121,7 @@ def write_train_config(path: Path, module: str, model: Path, dataset: Path, **ch
         },
         "unet": {
             "type": "unet.UNetTrainer",
-            "denoiser": {"backbone": {**UNET, "label_dim": None, "dropout": 0.1}},
+            "denoiser": {"backbone": {**UNET, "label_dim": None}},
             "crop_seconds": 1.024,
             "demo_games": 1,
             "demo_seconds": 1.0,

@@ -131,7 +131,7 @@ def test_an_untrained_denoiser_has_a_weighted_loss_of_about_one_at_every_noise_l
     latents, noise = (torch.randn(64, 4, 4, 16, generator=generator) for _ in range(2))
     for level in (0.05, 1.0, 20.0):
         loss = denoising_loss(denoiser, latents, noise, torch.full((64,), level), Conditioning())
-        assert float(loss.weighted.mean()) == pytest.approx(1, rel=0.05)
+        assert float(loss.weighted.mean().detach()) == pytest.approx(1, rel=0.05)
 
 
 def test_the_spectral_loss_is_zero_for_equal_inputs_and_tells_blur_from_a_small_shift() -> None:
