@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from dataset_processing import report
 from dataset_processing.step import Record
+from dualdiffusion import __version__
 from dualdiffusion.files import read_json, write_text
 from dualdiffusion.labels import Labels
 
@@ -91,7 +91,7 @@ def _info(config: Any, records: list[Record], path: Path) -> dict[str, Any]:
         "validation_tracks": held_out.total(),
         "seconds": round(sum(seconds.values()), 3),
         "settings": config.to_json()["steps"],
-        "software": {"dualdiffusion": _software_version()},
+        "software": {"dualdiffusion": __version__},
     }
 
 
@@ -110,10 +110,3 @@ def _game_ids(path: Path, names: list[str]) -> dict[str, int]:
             ids[name] = following
             following += 1
     return ids
-
-
-def _software_version() -> str:
-    try:
-        return version("dualdiffusion")
-    except PackageNotFoundError:
-        return "0.1.0"

@@ -40,6 +40,11 @@ class Module(nn.Module):
     def device(self) -> torch.device:
         return next((tensor.device for tensor in self.state_dict().values()), torch.device("cpu"))
 
+    def enable_compile(self) -> None:
+        """Compiles what is called in every training step; without a working compiler it stays as it is."""
+        torch._dynamo.config.suppress_errors = True
+        self.compile()
+
     def before_update(self) -> None:
         """Called on accumulated gradients before every optimizer step."""
 

@@ -7,6 +7,7 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dualdiffusion import __version__
 from dualdiffusion.command_line import CommandParser, add_set_option, run_command
 from dualdiffusion.config import apply_overrides, read_config, validate
 from dualdiffusion.errors import UserError
@@ -143,7 +144,7 @@ def _generate(generator: Generator, request: Request) -> Result:
 
 def _repeat(arguments: argparse.Namespace) -> int:
     """Makes a clip again from its tags, and says whether it came out the same."""
-    from sampling.output import SOFTWARE_VERSION, read_settings, same_audio, save
+    from sampling.output import read_settings, same_audio, save
 
     if arguments.game or any(getattr(arguments, name) is not None for name in FIELDS) or arguments.overrides:
         raise UserError("--from repeats a clip as it was; leave out options that change the request")
@@ -153,8 +154,8 @@ def _repeat(arguments: argparse.Namespace) -> int:
     generator = _load(folder, arguments.device)
     if generator.fingerprint != settings.get("fingerprint"):
         print(f"note: {folder.path} is not the model that made {arguments.source}, or has been trained since")
-    if settings.get("software") != SOFTWARE_VERSION:
-        print(f"note: the clip was made by version {settings.get('software')}, this is {SOFTWARE_VERSION}")
+    if settings.get("software") != __version__:
+        print(f"note: the clip was made by version {settings.get('software')}, this is {__version__}")
     result = _generate(generator, request)
     identical = same_audio(result, arguments.source)
     print(f"{save(result, arguments.out)}: {'identical to' if identical else 'differs from'} {arguments.source}")

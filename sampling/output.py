@@ -15,7 +15,7 @@ from mutagen.flac import FLAC
 from PIL import Image
 from torch import Tensor
 
-from dualdiffusion import audio
+from dualdiffusion import __version__, audio
 from dualdiffusion.config import validate
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import temporary_path
@@ -26,7 +26,6 @@ from sampling.request import Request
 
 SETTINGS_TAG = "dualdiffusion"
 SETTINGS_VERSION = 1
-SOFTWARE_VERSION = "0.1.0"
 
 
 def save(result: Result, folder: Path) -> Path:
@@ -69,7 +68,7 @@ def settings_of(result: Result) -> dict[str, Any]:
         "request": result.request.to_json(),
         "model": result.model,
         "fingerprint": result.fingerprint,
-        "software": SOFTWARE_VERSION,
+        "software": __version__,
         "torch": torch.__version__,
     }
 

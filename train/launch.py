@@ -8,6 +8,7 @@ import os
 import torch
 from accelerate import Accelerator
 
+from dualdiffusion.errors import UserError
 from dualdiffusion.files import folder_lock
 from train.trainer import TrainConfig, Trainer
 
@@ -24,7 +25,13 @@ def launch(config: TrainConfig, *, wait: bool) -> int:
         share = max(1, len(os.sched_getaffinity(0)) // accelerator.num_processes)
         torch.set_num_threads(config.cpu_threads or share)
     lock = folder_lock(config.model, wait=wait) if accelerator.is_main_process else contextlib.nullcontext()
-    with lock:
-        code = Trainer(config, accelerator).run()
+    try:
+        with lock:
+            code = Trainer(config, accelerator).run()
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"the GPU is out of memory ({str(error).split('. ')[0]}); lower micro_batch_size, set mixed_precision to "
+            "bf16, or activation_checkpointing of the network to true (--dry-run predicts the need)"
+        ) from None
     accelerator.end_training()
     return code

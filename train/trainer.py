@@ -31,11 +31,11 @@ from train.checkpoint import Checkpoints, CheckpointState
 from train.ema import PowerEMA, restored
 from train.interruption import Interruption
 from train.loader import build_loader
-from train.metrics import MetricAverages, MetricLog
 from train.optimizer import OptimizerConfig, ScheduleConfig
 from train.progress import TrainingProgress
+from train.reports import Reports
 from train.step import ModuleTrainer, StepOutput, TrainingStep
-from train.validation import ValidationConfig, validate
+from train.validation import ValidationConfig
 
 Positive = Annotated[int, Field(gt=0)]
 
@@ -66,7 +66,8 @@ class TrainConfig(Config):
     """Samples per update, over all processes."""
     micro_batch_size: Positive | None = None
     """Samples at once on a device; null: the batch divided by the processes. Smaller values save memory."""
-    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    mixed_precision: Literal["no", "bf16"] = "no"
+    """bf16 needs a GPU that has it, and then halves the memory of activations; weights stay float32."""
     compile: bool = False
     """torch.compile the module; falls back to eager with a message where that does not work."""
     num_workers: Annotated[int, Field(ge=0)] = 1
@@ -117,13 +118,14 @@ class Trainer:
         self.trainer.to(self.device)
         self.emas = [PowerEMA(module, std) for std in config.ema_stds]
         if config.compile:
-            _compile(module)
+            module.enable_compile()
         optimizer = config.optimizer.build(module.parameters())
         self.step_module, self.optimizer = accelerator.prepare(TrainingStep(self.trainer), optimizer)
 
         self.samples, self.rollbacks, self.skipped, self.best = 0, 0, 0, RAW
+        self.validated_at = -1
+        self.reports: Reports | None = None
         self.checkpoints = Checkpoints(self.run_path / "checkpoints", config.checkpoint.keep)
-        self.averages = MetricAverages()
 
     @property
     def step(self) -> int:
@@ -136,16 +138,18 @@ class Trainer:
         if self.samples >= self.config.total_samples and self._is_finished():
             print(f"{self.name}: already trained on {self.samples} samples; nothing to do")
             return 0
-        self._store_config()
-        self.log = MetricLog(self.run_path, self.step)
-        self.log.config(self.config.to_json(), self.step)
         interruption = Interruption(self.run_path)
+        if self.accelerator.is_main_process:
+            self._store_config()
+            config = self.config.to_json()
+            self.reports = Reports(self.trainer, self.emas, self.run_path, step=self.step, config=config)
         try:
             code = self._loop(interruption)
             if code == 0:
                 self._finish()
         finally:
-            self.log.close()
+            if self.reports:
+                self.reports.close()
         return code
 
     def _loop(self, interruption: Interruption) -> int:
@@ -161,8 +165,8 @@ class Trainer:
                         self._roll_back()
                         batches = self._batches()
                     continue
-                if self._due(config.log_every_samples):
-                    self._log_scalars(bar)
+                if self._due(config.log_every_samples) and self.reports:
+                    bar.show_loss(self.reports.write_averages(step=self.step, samples=self.samples))
                 if self._due(config.validation.every_samples):
                     self._validate()
                 if config.demo_every_samples and self._due(config.demo_every_samples):
@@ -215,11 +219,8 @@ class Trainer:
         self.trainer.module.after_update()
         for ema in self.emas:
             ema.update(self.trainer.module, samples=self.samples, batch_size=self.config.batch_size)
-        for output in outputs:
-            for name, values in output.metrics.items():
-                self.averages.add(name, values)
-        self.averages.add("gradient/norm", norm)
-        self.averages.add("learning_rate", self.optimizer.param_groups[0]["lr"])
+        if self.reports:
+            self.reports.note_step(outputs, gradient__norm=norm, learning_rate=self.optimizer.param_groups[0]["lr"])
 
     def _batches(self) -> Any:
         return iter(
@@ -303,37 +304,15 @@ class Trainer:
 
     # Reports.
 
-    def _log_scalars(self, bar: TrainingProgress) -> None:
-        values = self.averages.take()
-        bar.show_loss(values.get("loss/total", math.nan))
-        if self.accelerator.is_main_process:
-            self.log.scalars(values, step=self.step, samples=self.samples)
-
     def _validate(self) -> None:
-        """Scores raw and averaged weights and remembers the best."""
-        if not self.accelerator.is_main_process:
-            return
-        module, scores = self.trainer.module, {}
-        arguments = (self.trainer, self.trainer.labels, self.config.validation, self.device)
-        results = {RAW: validate(*arguments)}
-        for ema in self.emas:
-            with ema.applied(module):
-                results[ema.name] = validate(*arguments)
-        for name, values in results.items():
-            scores[name] = values["loss"]
-            named = {f"validation/{name}/{key}": value for key, value in values.items()}
-            self.log.scalars(named, step=self.step, samples=self.samples)
-        self.best = min(scores, key=lambda name: (not math.isfinite(scores[name]), scores[name]))
+        if self.reports and self.validated_at != self.samples:
+            validation = self.config.validation
+            self.best = self.reports.validate(validation, self.device, step=self.step, samples=self.samples)
+            self.validated_at = self.samples
 
     def _log_demos(self) -> None:
-        """Demos of the weights that validation found best."""
-        if not self.accelerator.is_main_process:
-            return
-        module = self.trainer.module
-        best = {ema.name: ema for ema in self.emas}.get(self.best)
-        with best.applied(module) if best else restored(module):
-            for demo in self.trainer.demos():
-                self.log.demo(demo, self.step)
+        if self.reports:
+            self.reports.demos(self.best, self.step)
 
     def _finish(self) -> None:
         started = time.monotonic()
@@ -360,11 +339,3 @@ def _micro_batch_size(config: TrainConfig, processes: int) -> int:
             f"batch_size: {config.batch_size} does not divide into {processes} processes with micro batches of {micro}"
         )
     return micro
-
-
-def _compile(module: torch.nn.Module) -> None:
-    try:
-        torch._dynamo.config.suppress_errors = True
-        module.compile()
-    except RuntimeError as error:
-        print(f"torch.compile is not possible here ({error}); going on without", file=sys.stderr)

@@ -57,6 +57,8 @@ def long_enough(tracks: list[Track], seconds: float, source: object) -> list[Tra
             f"{source}: has no track of {seconds:.2f} s or more, the length of a crop; add longer tracks, or make the "
             "crop shorter in module_trainer"
         )
+    if len(kept) < len(tracks):
+        print(f"{source}: {len(tracks) - len(kept)} of {len(tracks)} tracks are shorter than a crop and are not used")
     return kept
 
 

@@ -181,6 +181,13 @@ class VAE(Module):
             emb = torch.where(conditioning.labels_kept[:, None] > 0, emb, no_label)
         return mp_silu(emb)
 
+    def enable_compile(self) -> None:
+        # Training calls encode and decode, not forward: their blocks are compiled one by one.
+        torch._dynamo.config.suppress_errors = True
+        for block in self.modules():
+            if isinstance(block, Block):
+                block.compile()
+
     def before_update(self) -> None:
         project_gradients(self)
 

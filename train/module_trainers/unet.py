@@ -80,7 +80,8 @@ class UNetTrainer:
         return self._crops("train", seed)
 
     def validation_data(self) -> LatentCrops:
-        return self._crops("validation" if self.dataset.tracks("validation") else "train", None)
+        held_out = [track for track in self.dataset.tracks("validation") if track.seconds > self.seconds_per_sample + 1]
+        return self._crops("validation" if held_out else "train", None)
 
     def _crops(self, split: str, seed: int | None) -> LatentCrops:
         tracks = self.dataset.tracks(split)

@@ -61,8 +61,8 @@ class VAETrainer:
         self.samples = self.format.num_samples(frames)
         self.seconds_per_sample = frames / self.format.frames_per_second
         self.train_tracks = long_enough(dataset.tracks("train"), self.seconds_per_sample, dataset.path)
-        self.validation_tracks = dataset.tracks("validation") or self.train_tracks[:8]
-        self.dataset = dataset
+        held_out = [track for track in dataset.tracks("validation") if track.seconds >= self.seconds_per_sample]
+        self.validation_tracks = held_out or self.train_tracks[:8]
         self.position = self.format.position()
 
     def to(self, device: torch.device) -> None:
@@ -75,8 +75,8 @@ class VAETrainer:
         return AudioCrops(self.train_tracks, self.samples, sample_rate=self.format.config.sample_rate, seed=seed)
 
     def validation_data(self) -> AudioCrops:
-        tracks = long_enough(self.validation_tracks, self.seconds_per_sample, self.dataset.path)
-        return AudioCrops(tracks, self.samples, sample_rate=self.format.config.sample_rate, seed=None)
+        rate = self.format.config.sample_rate
+        return AudioCrops(self.validation_tracks, self.samples, sample_rate=rate, seed=None)
 
     def step(self, batch: Batch, *, generator: StepRandom) -> StepOutput:
         with torch.no_grad(), torch.autocast(batch.data.device.type, enabled=False):

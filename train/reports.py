@@ -1,0 +1,70 @@
+"""What a run tells about itself: averaged metrics, validation of raw and averaged weights, demos."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dualdiffusion.model_folder import RAW
+from train.ema import PowerEMA, restored
+from train.metrics import MetricAverages, MetricLog
+from train.step import ModuleTrainer, StepOutput
+from train.validation import ValidationConfig, validate
+
+
+class Reports:
+    """Writes to TensorBoard and metrics.csv. Only the main process of a run has one.
+
+    Args:
+        step: where the run goes on from.
+    """
+
+    def __init__(
+        self, trainer: ModuleTrainer, emas: list[PowerEMA], folder: Path, *, step: int, config: dict[str, Any]
+    ) -> None:
+        self._trainer, self._emas = trainer, emas
+        self._averages = MetricAverages()
+        self._log = MetricLog(folder, step)
+        self._log.config(config, step)
+
+    def note_step(self, outputs: list[StepOutput], **values: float) -> None:
+        """Takes an update into the averages; names in `values` may stand with __ for a slash."""
+        for output in outputs:
+            for name, metric in output.metrics.items():
+                self._averages.add(name, metric)
+        for name, value in values.items():
+            self._averages.add(name.replace("__", "/"), value)
+
+    def write_averages(self, *, step: int, samples: int) -> float:
+        """Writes the averages since the last time; returns the average loss."""
+        values = self._averages.take()
+        self._log.scalars(values, step=step, samples=samples)
+        return values.get("loss/total", math.nan)
+
+    def validate(self, config: ValidationConfig, device: torch.device, *, step: int, samples: int) -> str:
+        """Scores raw and averaged weights; returns the name of the best."""
+        arguments = (self._trainer, self._trainer.labels, config, device)
+        results = {RAW: validate(*arguments)}
+        for ema in self._emas:
+            with ema.applied(self._trainer.module):
+                results[ema.name] = validate(*arguments)
+        for name, values in results.items():
+            named = {f"validation/{name}/{key}": value for key, value in values.items()}
+            self._log.scalars(named, step=step, samples=samples)
+        scores = {name: values["loss"] for name, values in results.items()}
+        return min(scores, key=lambda name: (not math.isfinite(scores[name]), scores[name]))
+
+    def demos(self, best: str, step: int) -> None:
+        """Writes demos of the weights of the given name."""
+        module = self._trainer.module
+        ema = {ema.name: ema for ema in self._emas}.get(best)
+        with ema.applied(module) if ema else restored(module):
+            for demo in self._trainer.demos():
+                self._log.demo(demo, step)
+
+    def close(self) -> None:
+        """Flushes everything."""
+        self._log.close()
