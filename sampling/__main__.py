@@ -35,6 +35,8 @@ def build_parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--{name.replace('_', '-')}", type=type, default=None, help=f"the request's {name}")
     parser.add_argument("--count", type=int, default=1, help="clips to make, with seeds counting up (default 1)")
     parser.add_argument("--out", type=Path, default=Path("outputs"), help="folder for the FLACs (default outputs)")
+    parser.add_argument("--latents", action="store_true", help="also write the latents, as .safetensors")
+    parser.add_argument("--spectrogram", action="store_true", help="also draw the spectrogram, as .png")
     parser.add_argument("--device", help="cpu, cuda, ...; default: a GPU where there is one")
     add_set_option(parser)
     return parser
@@ -69,11 +71,17 @@ def _make(requests: list[Request], folder: ModelFolder, arguments: argparse.Name
         print(f"{arguments.out}: has a clip of every game already")
         return
     # Slow imports and loading come after everything that can be wrong with the requests.
-    from sampling.output import save
+    from sampling.output import save, save_latents, save_spectrogram
 
     generator = _load(folder, arguments.device)
     for request in requests:
-        print(save(_generate(generator, request), arguments.out))
+        result = _generate(generator, request)
+        path = save(result, arguments.out)
+        if arguments.latents:
+            save_latents(result, path)
+        if arguments.spectrogram:
+            save_spectrogram(result, path)
+        print(path)
 
 
 def _request(arguments: argparse.Namespace, game: str | None) -> Request:

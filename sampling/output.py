@@ -13,12 +13,13 @@ import mutagen
 import torch
 from mutagen.flac import FLAC
 from PIL import Image
+from safetensors.torch import save_file
 from torch import Tensor
 
 from dualdiffusion import __version__, audio
 from dualdiffusion.config import validate
 from dualdiffusion.errors import UserError
-from dualdiffusion.files import temporary_path
+from dualdiffusion.files import atomic_path, temporary_path
 from dualdiffusion.formats.mel_spectrogram import MelSpectrogram
 from dualdiffusion.image import spectrogram_pixels
 from sampling.generate import Result
@@ -42,6 +43,22 @@ def save(result: Result, folder: Path) -> Path:
         return _publish(temporary, folder, stem)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def save_latents(result: Result, path: Path) -> Path:
+    """Writes a clip's normalised latents (Z, F, T) beside its FLAC `path`, with the same settings in the header."""
+    beside = path.with_suffix(".safetensors")
+    with atomic_path(beside) as temporary:
+        save_file({"latents": result.latents}, temporary, metadata={SETTINGS_TAG: json.dumps(settings_of(result))})
+    return beside
+
+
+def save_spectrogram(result: Result, path: Path) -> Path:
+    """Draws a clip's spectrogram beside its FLAC `path`."""
+    beside = path.with_suffix(".png")
+    with atomic_path(beside) as temporary:
+        spectrogram_image(result.audio, result.sample_rate).save(temporary)
+    return beside
 
 
 def _publish(temporary: Path, folder: Path, stem: str) -> Path:

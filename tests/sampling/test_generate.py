@@ -147,9 +147,10 @@ def test_a_request_file_and_set_go_through_the_same_checks(model: ModelFolder, t
     file = tmp_path / "request.json"
     file.write_text(json.dumps({"description": "x", "games": {"Cave": 1}, "seconds": 0.5, "steps": 1, "seed": 1}))
     base = ["-m", "sampling", "--model", model.path, "--request", file, "--out", tmp_path]
-    made = run(*base, "--set", "seed=9", "--count", 2)
+    made = run(*base, "--set", "seed=9", "--count", 2, "--latents", "--spectrogram")
     assert made.returncode == 0, made.stderr
-    assert sorted(path.name for path in tmp_path.glob("*.flac")) == ["Cave-seed10.flac", "Cave-seed9.flac"]
+    written = sorted(path.name for path in tmp_path.glob("Cave*"))
+    assert written == [f"Cave-seed{seed}.{kind}" for seed in (10, 9) for kind in ("flac", "png", "safetensors")]
     assert_one_line_error(run(*base, "--set", "stps=1"), "request.json: stps: unknown key; did you mean steps?")
 
 
