@@ -81,8 +81,15 @@ class Component:
         return type_name(self.cls)
 
     def build(self, **objects: Any) -> Any:
-        """Constructs the part from its config and the objects it works with."""
-        return self.cls(self.config, **objects)
+        """Constructs the part from its config and the objects it works with.
+
+        Raises:
+            UserError: settings that are valid each, but do not go together.
+        """
+        try:
+            return self.cls(self.config, **objects)
+        except ValueError as error:
+            raise UserError(f"{self.name}: {error}") from None
 
     def to_json(self) -> dict[str, Any]:
         """The object that stands in a config file for this part."""

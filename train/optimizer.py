@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 from torch import nn
 
 from dualdiffusion.config import Config, nearest
+from dualdiffusion.errors import UserError
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -36,8 +37,15 @@ class OptimizerConfig(Config):
         return name
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """The optimizer over `parameters`."""
-        return getattr(torch.optim, self.type)(parameters, lr=self.learning_rate, **self.settings)
+        """The optimizer over `parameters`.
+
+        Raises:
+            UserError: settings that this optimizer does not take.
+        """
+        try:
+            return getattr(torch.optim, self.type)(parameters, lr=self.learning_rate, **self.settings)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"optimizer.settings: {self.type}: {error}") from None
 
 
 class ScheduleConfig(Config):

@@ -232,18 +232,27 @@ def test_a_loss_that_is_not_finite_changes_nothing_and_ends_with_one_line(
         (["optimizer.learning_rat=1"], ["did you mean optimizer.learning_rate"]),
         (["model=empty"], ["has no module 'vae'", "accelerate launch train.py"]),
         (["module_trainer.crop_seconds=500"], ["crop_seconds"]),
-        (["module_trainer.denoiser.backbone.model_channels=16"], ["other settings", "model_channels: 8, now 16"]),
+        (['optimizer.settings={"beta": 1}'], ["optimizer.settings: AdamW"]),
+        (["module_trainer.denoiser.backbone.channel_mult=[1,1,1,1]"], ["channel_mult", "multiple of 8 latent rows"]),
+        (["module_trainer.denoiser.backbone.mlp_groups=3"], ["do not divide into 3 groups"]),
     ],
 )
 def test_what_a_user_can_get_wrong_is_one_line_with_exit_code_2(
     model: ModelFolder, dataset: Path, tmp_path: Path, change: list[str], words: list[str]
 ) -> None:
-    shutil.copytree(model.path, tmp_path / "model")
-    config = tiny.write_train_config(tmp_path / "train.json", "unet", tmp_path / "model", dataset)
+    path = fresh_model(model, tmp_path / "model", "unet")
+    config = tiny.write_train_config(tmp_path / "train.json", "unet", path, dataset)
     change = [
         text.replace("=missing", f"={tmp_path}/missing").replace("=empty", f"={tmp_path}/empty") for text in change
     ]
     tiny.assert_one_line_error(tiny.run("train.py", config, "--set", *change), *words)
+
+
+def test_a_model_with_other_settings_is_not_trained_over(model: ModelFolder, dataset: Path, tmp_path: Path) -> None:
+    shutil.copytree(model.path, tmp_path / "model")
+    config = tiny.write_train_config(tmp_path / "train.json", "unet", tmp_path / "model", dataset)
+    result = tiny.run("train.py", config, "--set", "module_trainer.denoiser.backbone.model_channels=16")
+    tiny.assert_one_line_error(result, "other settings", "model_channels: 8, now 16")
 
 
 def test_latents_of_another_vae_are_refused_with_the_command_that_encodes(

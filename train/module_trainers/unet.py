@@ -19,6 +19,7 @@ from dualdiffusion.data.manifest import DatasetFolder
 from dualdiffusion.diffusion.loss import denoising_loss
 from dualdiffusion.diffusion.preconditioning import Denoiser
 from dualdiffusion.diffusion.sigma_sampling import SigmaDensity
+from dualdiffusion.errors import UserError
 from dualdiffusion.image import spectrogram_pixels
 from dualdiffusion.labels import Labels
 from dualdiffusion.model_folder import ModelFolder
@@ -66,6 +67,12 @@ class UNetTrainer:
         self.module: Denoiser = build_module(model, "unet", _denoiser(config, self.labels), seed)
         columns = self.format.frames_per_second * config.crop_seconds / self.vae.downsampling
         multiple = self.module.backbone.size_multiple
+        rows = self.format.config.n_mels // self.vae.downsampling
+        if rows % multiple:
+            raise UserError(
+                f"module_trainer.denoiser.backbone.channel_mult: has {len(self.module.backbone.config.channel_mult)} "
+                f"levels, which need a multiple of {multiple} latent rows, but the VAE gives {rows}; use fewer levels"
+            )
         self.columns = max(1, round(columns / multiple)) * multiple
         self.seconds_per_sample = self.columns * self.vae.downsampling / self.format.frames_per_second
         self.position = self.vae.latent_position(self.format.position())

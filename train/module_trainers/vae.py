@@ -14,6 +14,7 @@ from dualdiffusion.config import Config
 from dualdiffusion.data.audio_crops import AudioCrops, Batch, long_enough
 from dualdiffusion.data.latent_crops import latents_image
 from dualdiffusion.data.manifest import DatasetFolder
+from dualdiffusion.errors import UserError
 from dualdiffusion.image import spectrogram_pixels
 from dualdiffusion.labels import Labels
 from dualdiffusion.model_folder import ModelFolder
@@ -56,6 +57,11 @@ class VAETrainer:
         self.labels = prepare_labels(model, dataset)
         self.format = _prepare_format(config.format, model, dataset, config.crop_seconds)
         self.module = build_module(model, "vae", with_label_dim(config.vae, self.labels), seed)
+        if self.format.config.n_mels % self.module.downsampling:
+            raise UserError(
+                f"module_trainer.format.n_mels: {self.format.config.n_mels} is not a multiple of "
+                f"{self.module.downsampling}, by which the VAE divides the frequency axis"
+            )
         self.loss = config.loss.build()
         frames = crop_frames(self.format.frames_per_second * config.crop_seconds, self.module.downsampling)
         self.samples = self.format.num_samples(frames)
