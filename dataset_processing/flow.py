@@ -77,7 +77,7 @@ class Flow:
         self.paths = Paths(config.source, config.dataset)
         self.names_path = self.paths.state / "names.json"
         self.names = Names.load(self.names_path)
-        self.steps = [(step_name(part), part.build(paths=self.paths)) for part in config.steps]
+        self.steps = [(step_name(part), part.cls(part.config, paths=self.paths)) for part in config.steps]
         self.journals = {name: self._journal(name, step) for name, step in self.steps}
         self.counts = {name: StepCount(name) for name, _ in self.steps}
         self.before: dict[str, Record] = {}  # tracks that came to the first distributed step

@@ -11,6 +11,22 @@ from typing import NoReturn
 
 from dualdiffusion.errors import UserError, one_line
 
+# What a path given by a user can cause; anything else is a fault of ours and keeps its traceback.
+PATH_ERRORS = {
+    errno.EACCES,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+}
+OUT_OF_MEMORY_REMEDY = (
+    "when training, lower micro_batch_size, set mixed_precision to bf16 or activation_checkpointing of the network to "
+    "true (--dry-run predicts the need); when generating, ask for a shorter clip"
+)
+
 
 class CommandParser(argparse.ArgumentParser):
     """An argument parser whose errors are a UserError of one line instead of a usage text."""
@@ -54,9 +70,18 @@ def run_command(command: Callable[[], int | None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno == errno.ENOSPC:
+            where = f" while writing {error.filename}" if error.filename else ""
+            print(f"error: the disk is full{where}; free some space and run the same command again", file=sys.stderr)
+            code = 3
+        elif error.errno in PATH_ERRORS and error.filename:
+            print(f"error: {one_line(error.filename)}: {error.strerror}", file=sys.stderr)
+            code = 2
+        else:
             raise
-        where = f" while writing {error.filename}" if error.filename else ""
-        print(f"error: the disk is full{where}; free some space and run the same command again", file=sys.stderr)
-        code = 3
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, without importing torch
+            raise
+        print(f"error: out of memory: {one_line(error).split('. ')[0]}; {OUT_OF_MEMORY_REMEDY}", file=sys.stderr)
+        code = 2
     sys.exit(code)

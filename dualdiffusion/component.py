@@ -80,14 +80,14 @@ class Component:
         """The `type` in the config file."""
         return type_name(self.cls)
 
-    def build(self, **objects: Any) -> Any:
-        """Constructs the part from its config and the objects it works with.
+    def build(self) -> Any:
+        """Constructs a part that needs nothing but its config.
 
         Raises:
             UserError: settings that are valid each, but do not go together.
         """
         try:
-            return self.cls(self.config, **objects)
+            return self.cls(self.config)
         except ValueError as error:
             raise UserError(f"{self.name}: {error}") from None
 

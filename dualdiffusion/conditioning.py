@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,6 +30,22 @@ class Conditioning:
         if self.labels is None:
             return self
         return Conditioning(self.labels, torch.zeros(len(self.labels), device=self.labels.device))
+
+
+def one_hot(game_ids: Tensor, label_dim: int) -> Tensor:
+    """Labels of single games: (B,) ids -> (B, label_dim) float32."""
+    return torch.nn.functional.one_hot(game_ids, label_dim).float()
+
+
+def game_conditioning(game_id: int | None, module: Any) -> Conditioning:
+    """One game as `module` knows it; nothing for a module without labels, and for a game that it never saw.
+
+    Args:
+        module: with `label_dim` and `device`.
+    """
+    if game_id is None or game_id >= module.label_dim:
+        return Conditioning()
+    return Conditioning(one_hot(torch.tensor([game_id], device=module.device), module.label_dim))
 
 
 def concatenate(a: Conditioning, b: Conditioning) -> Conditioning:

@@ -86,6 +86,18 @@ def write_jsonl(path: Path, records: list[dict[str, Any]]) -> None:
     write_text(path, "".join(json.dumps(record) + "\n" for record in records))
 
 
+def write_tensors(path: Path, tensors: dict[str, Any], metadata: dict[str, str] | None = None) -> None:
+    """Writes contiguous CPU tensors as safetensors, atomically.
+
+    Raises:
+        OSError: such as a full disk, which safetensors' own writing reports as an error of the format.
+    """
+    from safetensors.torch import save  # torch is not for those who only read JSON
+
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(save(tensors, metadata))
+
+
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Reads one JSON object per line.
 

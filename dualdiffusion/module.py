@@ -8,13 +8,13 @@ from typing import Any, ClassVar, TypeVar
 
 import safetensors
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from dualdiffusion.component import Component, component_from_json, type_name
 from dualdiffusion.config import Config, InvalidPartError, explain
 from dualdiffusion.errors import UserError
-from dualdiffusion.files import atomic_path, read_json, write_json
+from dualdiffusion.files import read_json, write_json, write_tensors
 from dualdiffusion.model_folder import FORMAT_VERSION, RAW, ModelFolder
 
 # The kind folders whose classes a model folder may name; nothing else is importable through a file on disk.
@@ -79,8 +79,7 @@ def registered_component(type: str, config: Any, source: Path) -> Component:
 
 def save_weights(path: Path, tensors: dict[str, Tensor]) -> None:
     """Writes tensors as safetensors, atomically."""
-    with atomic_path(path) as temporary:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
+    write_tensors(path, {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
 
 
 def load_weights(path: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:

@@ -47,6 +47,10 @@ def main() -> int:
     arguments = build_parser().parse_args()
     if arguments.count < 1:
         raise UserError(f"--count: must be 1 or more, not {arguments.count}")
+    if arguments.each_game and arguments.game:
+        raise UserError("--each-game makes a clip of every game; leave out --game")
+    if arguments.out.exists() and not arguments.out.is_dir():
+        raise UserError(f"--out {arguments.out}: is a file, not a folder")
     if arguments.source:
         return _repeat(arguments)
     folder = ModelFolder(_model_path(arguments.model))
@@ -56,7 +60,9 @@ def main() -> int:
     for request in requests:
         request.label_vector(labels)  # an unknown game is told before the model is loaded
     requests = [
-        request.model_copy(update={"seed": request.seed + k}) for request in requests for k in range(arguments.count)
+        validate(Request, {**request.to_json(), "seed": request.seed + k}, "--count")
+        for request in requests
+        for k in range(arguments.count)
     ]
     # Two commands that fill the same gaps take turns, and a model is not retrained meanwhile.
     with folder_lock(folder.path, wait=True) if arguments.each_game else contextlib.nullcontext():
@@ -71,17 +77,20 @@ def _make(requests: list[Request], folder: ModelFolder, arguments: argparse.Name
         print(f"{arguments.out}: has a clip of every game already")
         return
     # Slow imports and loading come after everything that can be wrong with the requests.
-    from sampling.output import save, save_latents, save_spectrogram
-
     generator = _load(folder, arguments.device)
     for request in requests:
-        result = _generate(generator, request)
-        path = save(result, arguments.out)
-        if arguments.latents:
-            save_latents(result, path)
-        if arguments.spectrogram:
-            save_spectrogram(result, path)
-        print(path)
+        print(_save(_generate(generator, request), arguments))
+
+
+def _save(result: Result, arguments: argparse.Namespace) -> Path:
+    from sampling.output import save, save_latents, save_spectrogram
+
+    path = save(result, arguments.out)
+    if arguments.latents:
+        save_latents(result, path)
+    if arguments.spectrogram:
+        save_spectrogram(result, path)
+    return path
 
 
 def _request(arguments: argparse.Namespace, game: str | None) -> Request:
@@ -136,14 +145,18 @@ def _load(folder: ModelFolder, device: str | None) -> Generator:
     try:
         return Generator.load(folder, device)
     except (RuntimeError, AssertionError) as error:
+        if device is None:
+            raise
         raise UserError(f"--device {device}: {error}") from None
 
 
 def _generate(generator: Generator, request: Request) -> Result:
+    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, transient=True) as bar:
+    console = Console()
+    with Progress(*columns, transient=True, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("sampling", total=1.0)
         return generator.generate(
             request, on_step=lambda report: bar.update(task, completed=report.fraction, description=report.text)
@@ -152,9 +165,14 @@ def _generate(generator: Generator, request: Request) -> Result:
 
 def _repeat(arguments: argparse.Namespace) -> int:
     """Makes a clip again from its tags, and says whether it came out the same."""
-    from sampling.output import read_settings, same_audio, save
+    from sampling.output import read_settings, same_audio
 
-    if arguments.game or any(getattr(arguments, name) is not None for name in FIELDS) or arguments.overrides:
+    if (
+        arguments.count > 1
+        or arguments.game
+        or any(getattr(arguments, name) is not None for name in FIELDS)
+        or arguments.overrides
+    ):
         raise UserError("--from repeats a clip as it was; leave out options that change the request")
     request, settings = read_settings(arguments.source)
     folder = ModelFolder(arguments.model or Path(settings.get("model") or "."))
@@ -166,7 +184,7 @@ def _repeat(arguments: argparse.Namespace) -> int:
         print(f"note: the clip was made by version {settings.get('software')}, this is {__version__}")
     result = _generate(generator, request)
     identical = same_audio(result, arguments.source)
-    print(f"{save(result, arguments.out)}: {'identical to' if identical else 'differs from'} {arguments.source}")
+    print(f"{_save(result, arguments)}: {'identical to' if identical else 'differs from'} {arguments.source}")
     return 0
 
 

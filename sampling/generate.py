@@ -56,7 +56,7 @@ class Result:
     """A generated clip.
 
     Attributes:
-        request: what was asked, with the EMA filled in.
+        request: what was asked.
         audio: (C, N) in [-1, 1].
         spectrogram: (C, F, T), normalised, as the format decodes it.
         latents: (Z, F, T), normalised, as diffusion made them.

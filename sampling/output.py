@@ -13,13 +13,12 @@ import mutagen
 import torch
 from mutagen.flac import FLAC
 from PIL import Image
-from safetensors.torch import save_file
 from torch import Tensor
 
 from dualdiffusion import __version__, audio
 from dualdiffusion.config import validate
 from dualdiffusion.errors import UserError
-from dualdiffusion.files import atomic_path, temporary_path
+from dualdiffusion.files import atomic_path, temporary_path, write_tensors
 from dualdiffusion.formats.mel_spectrogram import MelSpectrogram
 from dualdiffusion.image import spectrogram_pixels
 from sampling.generate import Result
@@ -48,8 +47,7 @@ def save(result: Result, folder: Path) -> Path:
 def save_latents(result: Result, path: Path) -> Path:
     """Writes a clip's normalised latents (Z, F, T) beside its FLAC `path`, with the same settings in the header."""
     beside = path.with_suffix(".safetensors")
-    with atomic_path(beside) as temporary:
-        save_file({"latents": result.latents}, temporary, metadata={SETTINGS_TAG: json.dumps(settings_of(result))})
+    write_tensors(beside, {"latents": result.latents.contiguous()}, {SETTINGS_TAG: json.dumps(settings_of(result))})
     return beside
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from dualdiffusion.config import Config, nearest
 from dualdiffusion.labels import Labels
@@ -60,6 +60,12 @@ class Request(Config):
     """Weights of the UNet: the name of an EMA, `raw`, or null for the model's default."""
     phase_iterations: Annotated[int, Field(ge=0, le=1000)] | None = None
     """Iterations of phase recovery; null for the format's own setting."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Request:
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError(f"sigma_min: {self.sigma_min} must be below sigma_max, which is {self.sigma_max}")
+        return self
 
     def label_vector(self, labels: Labels) -> list[float]:
         """The games as the vector that the UNet is given; see `Labels.vector`."""

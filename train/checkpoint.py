@@ -24,6 +24,7 @@ from dualdiffusion.files import TEMPORARY_MARK, read_json, sync_file, sync_folde
 from dualdiffusion.module import load_weights, save_weights
 
 PREFIX = "samples-"
+OLD_MARK = ".old-"
 MANIFEST = "manifest.json"
 
 
@@ -55,6 +56,12 @@ class Checkpoints:
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob(f"{TEMPORARY_MARK}*"):
             shutil.rmtree(leftover, ignore_errors=True)
+        for old in folder.glob(f"{OLD_MARK}*"):
+            final = folder / old.name.removeprefix(OLD_MARK)
+            if final.exists():
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                old.rename(final)
 
     def list(self) -> list[Path]:
         """Published checkpoints, newest first, by the samples in their names: clocks may be wrong."""
@@ -78,15 +85,13 @@ class Checkpoints:
         try:
             for name, tensors in state.weights.items():
                 save_weights(temporary / f"{name}.safetensors", tensors)
-            torch.save(state.optimizer, temporary / "optimizer.pt")
+            with open(temporary / "optimizer.pt", "wb") as file:  # through a file, so that a full disk is an OSError
+                torch.save(state.optimizer, file)
             sync_file(temporary / "optimizer.pt")
             write_json(temporary / "progress.json", state.progress)
             hashes = {path.name: _sha256(path) for path in sorted(temporary.iterdir())}
             write_json(temporary / MANIFEST, hashes)
-            if final.exists():  # the same samples again, after a rollback or a request: replace it
-                shutil.rmtree(final)
-            temporary.rename(final)
-            sync_folder(self.folder)
+            self._put_in_place(temporary, final)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
@@ -94,6 +99,16 @@ class Checkpoints:
             with contextlib.suppress(OSError):
                 shutil.rmtree(old)
         return final
+
+    def _put_in_place(self, temporary: Path, final: Path) -> None:
+        """Renames; a checkpoint of the same samples makes room first, and comes back if we die in between."""
+        old = self.folder / f"{OLD_MARK}{final.name}"
+        shutil.rmtree(old, ignore_errors=True)
+        if final.exists():
+            final.rename(old)
+        temporary.rename(final)
+        sync_folder(self.folder)
+        shutil.rmtree(old, ignore_errors=True)
 
     def load(self) -> CheckpointState | None:
         """The newest checkpoint that is whole; None where there is none. Says which damaged ones it passes over.
@@ -112,7 +127,10 @@ class Checkpoints:
                 return state
             problems.append(f"{path}: {problem}")
         if paths:
-            raise UserError(f"every checkpoint is damaged ({'; '.join(problems)}); remove {self.folder} to start anew")
+            raise UserError(
+                f"every checkpoint is damaged ({'; '.join(problems)}); remove {self.folder} to train on from the "
+                "published weights, and these too to start anew"
+            )
         return None
 
 

@@ -15,14 +15,15 @@ class Interruption:
     """Notices requests to stop or to save; the loop asks after each step.
 
     A second signal ends the process at once: checkpoints are put in place by a rename, so nothing is damaged.
+
+    Args:
+        launcher: what `launcher_id` returned when the process started.
     """
 
-    def __init__(self, run_path: Path) -> None:
+    def __init__(self, run_path: Path, launcher: int | None) -> None:
         self.exit_code: int | None = None
         self._save_now = run_path / SAVE_NOW
-        # `accelerate launch` does not pass on signals: when it is killed, its child is adopted by another process.
-        # A shell that is closed while training goes on with nohup is no reason to stop.
-        self._launcher = os.getppid() if _is_launcher(os.getppid()) else None
+        self._launcher = launcher
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
 
@@ -47,8 +48,14 @@ class Interruption:
         return True
 
 
-def _is_launcher(pid: int) -> bool:
+def launcher_id() -> int | None:
+    """The process id of `accelerate launch`, if that started this process.
+
+    It does not pass on signals: when it is killed, its child is adopted by another process and trains on. A shell that
+    is closed while training goes on with nohup is no reason to stop, so other parents do not count.
+    """
+    parent = os.getppid()
     try:
-        return b"accelerate" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return parent if b"accelerate" in Path(f"/proc/{parent}/cmdline").read_bytes() else None
     except OSError:  # gone already, or no such file system
-        return False
+        return None

@@ -8,8 +8,8 @@ import os
 import torch
 from accelerate import Accelerator
 
-from dualdiffusion.errors import UserError
 from dualdiffusion.files import folder_lock
+from train.interruption import launcher_id
 from train.trainer import TrainConfig, Trainer
 
 
@@ -19,19 +19,14 @@ def launch(config: TrainConfig, *, wait: bool) -> int:
     Raises:
         UserError: wrong settings, data or model folder, or another process at work on the model folder.
     """
+    launcher = launcher_id()
     accelerator = Accelerator(mixed_precision=config.mixed_precision)
     if accelerator.device.type == "cpu":
         # The launcher sets one thread per process where it is not told otherwise.
         share = max(1, len(os.sched_getaffinity(0)) // accelerator.num_processes)
         torch.set_num_threads(config.cpu_threads or share)
     lock = folder_lock(config.model, wait=wait) if accelerator.is_main_process else contextlib.nullcontext()
-    try:
-        with lock:
-            code = Trainer(config, accelerator).run()
-    except torch.OutOfMemoryError as error:
-        raise UserError(
-            f"the GPU is out of memory ({str(error).split('. ')[0]}); lower micro_batch_size, set mixed_precision to "
-            "bf16, or activation_checkpointing of the network to true (--dry-run predicts the need)"
-        ) from None
+    with lock:
+        code = Trainer(config, accelerator, launcher).run()
     accelerator.end_training()
     return code

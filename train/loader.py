@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dualdiffusion.data.audio_crops import Batch, Crop, collate
+from dualdiffusion.errors import UserError
 
 
 class SampleNumbers(Sampler[list[int]]):
@@ -38,17 +39,37 @@ def build_loader(
     rank: int,
     processes: int,
     workers: int,
-) -> DataLoader[Batch]:
-    """Micro batches from sample `first` on; what a batch holds does not depend on the number of workers."""
+) -> DataLoader[Batch | UserError]:
+    """Micro batches from sample `first` on; what a batch holds does not depend on the number of workers.
+
+    Where a sample cannot be read, its batch is the UserError that says why: one raised in a worker would arrive with
+    the worker's traceback in its text.
+    """
     return DataLoader(
-        data,
+        _Reported(data),
         batch_sampler=SampleNumbers(first, batch_size, micro_batch_size, rank, processes),
-        collate_fn=collate,
+        collate_fn=_collate,
         num_workers=workers,
         worker_init_fn=_ignore_interrupts,
         persistent_workers=workers > 0,
         multiprocessing_context="spawn" if workers else None,
     )
+
+
+class _Reported(Dataset[Crop | UserError]):
+    def __init__(self, data: Dataset[Crop]) -> None:
+        self._data = data
+
+    def __getitem__(self, index: int) -> Crop | UserError:
+        try:
+            return self._data[index]
+        except UserError as error:
+            return error
+
+
+def _collate(items: list[Crop | UserError]) -> Batch | UserError:
+    error = next((item for item in items if isinstance(item, UserError)), None)
+    return error or collate(items)
 
 
 def _ignore_interrupts(worker: int) -> None:

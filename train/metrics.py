@@ -54,67 +54,71 @@ class MetricLog:
 
     Args:
         folder: the run folder.
-        step: the step that training goes on from; later lines of an interrupted run are dropped.
+        samples: where training goes on from; later lines of an interrupted run are dropped.
+
+    TensorBoard's horizontal axis is samples seen, which a change of the batch size does not bend.
     """
 
-    def __init__(self, folder: Path, step: int) -> None:
+    def __init__(self, folder: Path, samples: int) -> None:
         self._csv_path = folder / "metrics.csv"
         self._reported: set[str] = set()
         self._writer: SummaryWriter | None = None
-        self._guard("metrics.csv", lambda: self._drop_lines_after(step))
-        self._guard("TensorBoard", lambda: self._open(folder, step))
+        self._guard("metrics.csv", lambda: self._drop_lines_after(samples))
+        self._guard("TensorBoard", lambda: self._open(folder, samples))
 
     def scalars(self, values: dict[str, float], *, step: int, samples: int) -> None:
         """Writes named numbers; a name is a path such as "loss/total"."""
         rows = [[step, samples, name, repr(value)] for name, value in values.items()]
         self._guard("metrics.csv", lambda: self._append(rows))
         for name, value in values.items():
-            self._tensorboard(lambda writer, name=name, value=value: writer.add_scalar(name, value, step))
+            self._tensorboard(lambda writer, name=name, value=value: writer.add_scalar(name, value, samples))
 
-    def histogram(self, name: str, values: Tensor, step: int) -> None:
+    def histogram(self, name: str, values: Tensor, samples: int) -> None:
         """Writes a histogram of values."""
-        self._tensorboard(lambda writer: writer.add_histogram(name, values, step))
+        self._tensorboard(lambda writer: writer.add_histogram(name, values, samples))
 
-    def config(self, config: dict[str, Any], step: int) -> None:
+    def config(self, config: dict[str, Any], samples: int) -> None:
         """Writes a config as text."""
         text = "\n".join("    " + line for line in json.dumps(config, indent=1).splitlines())
-        self._tensorboard(lambda writer: writer.add_text("config", text, step))
+        self._tensorboard(lambda writer: writer.add_text("config", text, samples))
 
-    def demo(self, demo: Demo, step: int) -> None:
+    def demo(self, demo: Demo, samples: int) -> None:
         """Writes a demo's audio, in stereo, and its images."""
-        self._tensorboard(lambda writer: self._add_audio(writer, demo, step))
+        self._tensorboard(lambda writer: self._add_audio(writer, demo, samples))
         for name, image in demo.images.items():
             tag = f"images/{name}/{demo.name}"
-            self._tensorboard(lambda w, tag=tag, image=image: w.add_image(tag, image, step, dataformats="HWC"))
+            self._tensorboard(lambda w, tag=tag, image=image: w.add_image(tag, image, samples, dataformats="HWC"))
 
     def close(self) -> None:
         """Flushes everything."""
         self._tensorboard(lambda writer: writer.close())
 
     @staticmethod
-    def _add_audio(writer: SummaryWriter, demo: Demo, step: int) -> None:
+    def _add_audio(writer: SummaryWriter, demo: Demo, samples: int) -> None:
         # SummaryWriter.add_audio writes mono only, so the summary is built here.
         buffer = io.BytesIO()
-        samples = demo.audio.detach().cpu().float().clamp(-1, 1).numpy().T
-        soundfile.write(buffer, np.ascontiguousarray(samples), demo.sample_rate, format="WAV", subtype="PCM_16")
+        frames = demo.audio.detach().cpu().float().clamp(-1, 1).numpy().T
+        soundfile.write(buffer, np.ascontiguousarray(frames), demo.sample_rate, format="WAV", subtype="PCM_16")
         audio = Summary.Audio(
             sample_rate=demo.sample_rate,
-            num_channels=samples.shape[1],
-            length_frames=len(samples),
+            num_channels=frames.shape[1],
+            length_frames=len(frames),
             encoded_audio_string=buffer.getvalue(),
             content_type="audio/wav",
         )
         summary = Summary(value=[Summary.Value(tag=f"audio/{demo.name}", audio=audio)])
-        writer._get_file_writer().add_summary(summary, step)
+        writer._get_file_writer().add_summary(summary, samples)
 
-    def _open(self, folder: Path, step: int) -> None:
-        self._writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None, flush_secs=20)
+    def _open(self, folder: Path, samples: int) -> None:
+        self._writer = SummaryWriter(str(folder), purge_step=samples + 1, flush_secs=20)
 
-    def _drop_lines_after(self, step: int) -> None:
+    def _drop_lines_after(self, samples: int) -> None:
         rows: list[list[str]] = []
         if self._csv_path.exists():
             with open(self._csv_path, newline="", encoding="utf-8") as file:
-                rows = [row for row in csv.reader(file) if len(row) == 4 and row[0].isdigit() and int(row[0]) <= step]
+                rows = [
+                    row for row in csv.reader(file) if len(row) == 4 and row[1].isdigit() and int(row[1]) <= samples
+                ]
         buffer = io.StringIO()
         csv.writer(buffer, lineterminator="\n").writerows([CSV_HEADER, *rows])
         write_text(self._csv_path, buffer.getvalue())

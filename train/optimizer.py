@@ -16,6 +16,10 @@ from dualdiffusion.errors import UserError
 Positive = Annotated[float, Field(gt=0)]
 
 
+# The base class; one that wants the loss as a function; one for sparse gradients alone.
+UNUSABLE = {"Optimizer", "LBFGS", "SparseAdam"}
+
+
 class OptimizerConfig(Config):
     """An optimizer of torch.optim, by name, and what all of them share."""
 
@@ -31,7 +35,7 @@ class OptimizerConfig(Config):
     @field_validator("type")
     @classmethod
     def _known(cls, name: str) -> str:
-        known = [key for key, value in vars(torch.optim).items() if isinstance(value, type) and key != "Optimizer"]
+        known = [key for key, value in vars(torch.optim).items() if isinstance(value, type) and key not in UNUSABLE]
         if name not in known:
             raise ValueError(f"no such class in torch.optim; nearest: {', '.join(nearest(name, known, 3)) or 'AdamW'}")
         return name

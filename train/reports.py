@@ -19,16 +19,16 @@ class Reports:
     """Writes to TensorBoard and metrics.csv. Only the main process of a run has one.
 
     Args:
-        step: where the run goes on from.
+        samples: where the run goes on from.
     """
 
     def __init__(
-        self, trainer: ModuleTrainer, emas: list[PowerEMA], folder: Path, *, step: int, config: dict[str, Any]
+        self, trainer: ModuleTrainer, emas: list[PowerEMA], folder: Path, *, samples: int, config: dict[str, Any]
     ) -> None:
         self._trainer, self._emas = trainer, emas
         self._averages = MetricAverages()
-        self._log = MetricLog(folder, step)
-        self._log.config(config, step)
+        self._log = MetricLog(folder, samples)
+        self._log.config(config, samples)
 
     def note_step(self, outputs: list[StepOutput], **values: float) -> None:
         """Takes an update into the averages; names in `values` may stand with __ for a slash."""
@@ -57,13 +57,13 @@ class Reports:
         scores = {name: values["loss"] for name, values in results.items()}
         return min(scores, key=lambda name: (not math.isfinite(scores[name]), scores[name]))
 
-    def demos(self, best: str, step: int) -> None:
+    def demos(self, best: str, samples: int) -> None:
         """Writes demos of the weights of the given name."""
         module = self._trainer.module
         ema = {ema.name: ema for ema in self._emas}.get(best)
         with ema.applied(module) if ema else restored(module):
             for demo in self._trainer.demos():
-                self._log.demo(demo, step)
+                self._log.demo(demo, samples)
 
     def close(self) -> None:
         """Flushes everything."""

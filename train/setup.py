@@ -13,19 +13,25 @@ from dualdiffusion.errors import UserError
 from dualdiffusion.files import read_json
 from dualdiffusion.labels import Game, Labels
 from dualdiffusion.model_folder import RAW, ModelFolder
-from dualdiffusion.module import Module, config_differences, load_state, load_weights, registered_type
+from dualdiffusion.module import (
+    Module,
+    config_differences,
+    load_module,
+    load_state,
+    load_weights,
+    registered_type,
+)
 from dualdiffusion.randomness import mix_seed
 
 
-def prepare_labels(model: ModelFolder, dataset: DatasetFolder) -> Labels:
-    """The model's games: those of the dataset for a new model, and otherwise checked against it.
+def check_labels(model: ModelFolder, dataset: DatasetFolder) -> Labels:
+    """The model's games with their tracks in the dataset; for a new model those of the dataset. Writes nothing.
 
     Raises:
         UserError: the dataset has a game that the model does not know, or under another id.
     """
     of_dataset = dataset.labels()
     if not model.labels_path.exists():
-        of_dataset.save(model.labels_path)
         return of_dataset
     known = model.labels()
     ids = {game.name: game.id for game in known.games}
@@ -37,10 +43,19 @@ def prepare_labels(model: ModelFolder, dataset: DatasetFolder) -> Labels:
                 "(--set model=...) on this dataset"
             )
     tracks = {game.name: game.tracks for game in of_dataset.games}
-    updated = Labels(tuple(Game(game.id, game.name, tracks.get(game.name, 0)) for game in known.games))
-    if updated != known:
-        updated.save(model.labels_path)
-    return updated
+    return Labels(tuple(Game(game.id, game.name, tracks.get(game.name, 0)) for game in known.games))
+
+
+def stored_part(model: ModelFolder, name: str, part: Component) -> Module | None:
+    """The module as it lies in the model folder, or None where there is none.
+
+    Raises:
+        UserError: the model folder holds it with other settings.
+    """
+    if name not in model.module_names():
+        return None
+    _check_settings(model, name, part)
+    return load_module(model, name)
 
 
 def with_label_dim(part: Component, labels: Labels) -> Component:

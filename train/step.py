@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -26,7 +27,7 @@ class StepOutput:
         loss: (B,), what is minimised.
         score: (B,), what validation compares, without learned weights; lower is better.
         metrics: name -> values to be averaged. A tensor may hold any number of values, also none: a bucket's metric
-            holds the values of those samples that fell into it.
+            holds the values of those samples that fell into it. "loss/total" is shown by the progress bar.
     """
 
     loss: Tensor
@@ -47,8 +48,8 @@ class Demo:
 class ModuleTrainer(Protocol):
     """Trains one module. Built from the few objects it uses, never from the trainer.
 
-    The constructor takes (config, *, model: ModelFolder, dataset: DatasetFolder), creates what the model folder lacks,
-    and reads the rest.
+    The constructor takes (config, *, model: ModelFolder, dataset: DatasetFolder, seed: int), creates what the model
+    folder lacks, and reads the rest. `seed` is of the module's initial weights.
     """
 
     Config: ClassVar[type[Config]]
@@ -56,8 +57,14 @@ class ModuleTrainer(Protocol):
     """Name of the module in the model folder."""
     module: Module
     """The module whose parameters are trained."""
+    labels: Labels
+    """The model's games, for validation by game."""
     seconds_per_sample: float
     """Of audio, for the progress display."""
+
+    def to(self, device: torch.device) -> None:
+        """Moves what belongs to the loss, but is not the trained module itself."""
+        ...
 
     def train_data(self, seed: int) -> Dataset[Crop]:
         """Training samples: item i is sample i of the whole training, a pure function of (seed, i)."""

@@ -16,7 +16,8 @@ from typing import Annotated, Any, Literal
 
 import torch
 from accelerate import Accelerator
-from pydantic import Field, model_validator
+from accelerate.utils import broadcast
+from pydantic import Field, field_validator, model_validator
 
 from dualdiffusion.component import part_of
 from dualdiffusion.config import Config
@@ -88,6 +89,13 @@ class TrainConfig(Config):
     max_rollbacks: Annotated[int, Field(ge=0)] = 3
     """Times to go back before giving up."""
 
+    @field_validator("ema_stds")
+    @classmethod
+    def _distinct(cls, stds: tuple[float, ...]) -> tuple[float, ...]:
+        if len({f"{std:.3f}" for std in stds}) < len(stds):
+            raise ValueError("two are equal to three digits, which name their files")
+        return stds
+
     @model_validator(mode="after")
     def _divides(self) -> TrainConfig:
         if self.micro_batch_size and self.batch_size % self.micro_batch_size:
@@ -100,17 +108,21 @@ class TrainConfig(Config):
 class Trainer:
     """Runs one training to its end, or to the next request to stop."""
 
-    def __init__(self, config: TrainConfig, accelerator: Accelerator) -> None:
-        self.config, self.accelerator = config, accelerator
+    def __init__(self, config: TrainConfig, accelerator: Accelerator, launcher: int | None = None) -> None:
+        self.config, self.accelerator, self.launcher = config, accelerator, launcher
         self.model = ModelFolder(config.model)
         self.device = accelerator.device
-        self.trainer: ModuleTrainer = config.module_trainer.build(
-            model=self.model, dataset=DatasetFolder(config.dataset), seed=config.seed
-        )
+        part = config.module_trainer
+        # The main process creates what the model folder lacks before the others read it.
+        with accelerator.main_process_first():
+            self.trainer: ModuleTrainer = part.cls(
+                part.config, model=self.model, dataset=DatasetFolder(config.dataset), seed=config.seed
+            )
         self.name = self.trainer.module_name
         self.run_path = self.model.run_path(self.name)
-        self.run_path.mkdir(parents=True, exist_ok=True)
-        write_text(self.run_path / "pid", f"{os.getpid()}\n")
+        if accelerator.is_main_process:
+            self.run_path.mkdir(parents=True, exist_ok=True)
+            write_text(self.run_path / "pid", f"{os.getpid()}\n")
         self.micro_batch_size = _micro_batch_size(config, accelerator.num_processes)
 
         # Convolutions are a third faster on CPUs, and on GPUs in half precision, with channels innermost.
@@ -125,7 +137,8 @@ class Trainer:
         self.samples, self.rollbacks, self.skipped, self.best = 0, 0, 0, RAW
         self.validated_at = -1
         self.reports: Reports | None = None
-        self.checkpoints = Checkpoints(self.run_path / "checkpoints", config.checkpoint.keep)
+        with accelerator.main_process_first():
+            self.checkpoints = Checkpoints(self.run_path / "checkpoints", config.checkpoint.keep)
 
     @property
     def step(self) -> int:
@@ -138,11 +151,11 @@ class Trainer:
         if self.samples >= self.config.total_samples and self._is_finished():
             print(f"{self.name}: already trained on {self.samples} samples; nothing to do")
             return 0
-        interruption = Interruption(self.run_path)
+        interruption = Interruption(self.run_path, self.launcher)
         if self.accelerator.is_main_process:
             self._store_config()
             config = self.config.to_json()
-            self.reports = Reports(self.trainer, self.emas, self.run_path, step=self.step, config=config)
+            self.reports = Reports(self.trainer, self.emas, self.run_path, samples=self.samples, config=config)
         try:
             code = self._loop(interruption)
             if code == 0:
@@ -157,33 +170,40 @@ class Trainer:
         batches = self._batches()
         with TrainingProgress(self.name, self.samples, config.total_samples, self.trainer.seconds_per_sample) as bar:
             while self.samples < config.total_samples:
-                if (code := interruption.requested()) is not None:
+                if code := self._agreed(interruption.requested() or 0):
                     self._save_checkpoint()
                     return code
-                if not self._train_step(batches):
-                    if self.skipped > config.max_skipped_steps:
-                        self._roll_back()
-                        batches = self._batches()
-                    continue
+                self._train_step(batches)
+                if self.skipped > config.max_skipped_steps:
+                    self._roll_back()
+                    batches = self._batches()
                 if self._due(config.log_every_samples) and self.reports:
                     bar.show_loss(self.reports.write_averages(step=self.step, samples=self.samples))
                 if self._due(config.validation.every_samples):
                     self._validate()
                 if config.demo_every_samples and self._due(config.demo_every_samples):
                     self._log_demos()
-                if self._due(config.checkpoint.every_samples) or interruption.save_requested():
+                if self._due(config.checkpoint.every_samples) or self._agreed(interruption.save_requested()):
                     self._save_checkpoint()
                 bar.update(self.samples)
         return 0
 
-    def _train_step(self, batches: Any) -> bool:
-        """One update; False where the loss or the gradient is not finite and nothing was changed."""
+    def _agreed(self, value: int) -> int:
+        """What the main process says, in all processes: they must stop and save at the same step."""
+        if self.accelerator.num_processes == 1:
+            return value
+        return int(broadcast(torch.tensor(int(value), device=self.device)))
+
+    def _train_step(self, batches: Any) -> None:
+        """One update; where the loss or the gradient is not finite, nothing is changed and the step is counted."""
         first, size = self.samples, self.config.batch_size
         self.optimizer.zero_grad(set_to_none=True)
         micro_batches = size // self.micro_batch_size // self.accelerator.num_processes
         outputs: list[StepOutput] = []
         for micro in range(micro_batches):
             batch: Batch = next(batches)
+            if isinstance(batch, UserError):
+                raise batch
             random = StepRandom(self._data_seed(), first=first, batch_size=size, indices=batch.indices.tolist())
             # Dropout draws from torch's own generator; everything else from `random`.
             torch.manual_seed(mix_seed(self._data_seed(), "dropout", int(batch.indices[0])))
@@ -197,13 +217,10 @@ class Trainer:
         if not math.isfinite(norm):
             self.skipped += 1
             self.optimizer.zero_grad(set_to_none=True)
-            print(
-                f"\nstep {self.step}: the gradient is not finite ({norm}); skipped, {self.skipped} in a row",
-                file=sys.stderr,
-            )
-            return False
+            message = f"step {self.step}: the gradient is not finite ({norm}); skipped, {self.skipped} in a row"
+            print(f"\n{message}", file=sys.stderr)
+            return
         self._update(outputs, norm)
-        return True
 
     def _gradient_norm(self) -> float:
         self.trainer.module.before_update()
@@ -251,7 +268,12 @@ class Trainer:
         """Everything that is checkpointed, by name; then the weights are published for the page and for sampling."""
         if not self.accelerator.is_main_process:
             return
-        progress = {"samples": self.samples, "rollbacks": self.rollbacks, "best": self.best}
+        progress = {
+            "samples": self.samples,
+            "rollbacks": self.rollbacks,
+            "best": self.best,
+            "optimizer": self.config.optimizer.type,
+        }
         self.checkpoints.save(CheckpointState(self._weights(), self.optimizer.state_dict(), progress))
         self._publish()
 
@@ -277,10 +299,22 @@ class Trainer:
         for ema in self.emas:
             for name, tensor in ema.state.items():
                 tensor.copy_(state.weights[ema.name][name])
-        self.optimizer.load_state_dict(state.optimizer)
+        self._load_optimizer(state)
         self.samples, self.rollbacks = state.progress["samples"], state.progress["rollbacks"]
-        self.best = state.progress["best"]
+        self.best = state.progress["best"] if state.progress["best"] in self._weights() else RAW
+        self.validated_at = -1
         print(f"{self.name}: going on from sample {self.samples} of {self.config.total_samples}")
+
+    def _load_optimizer(self, state: CheckpointState) -> None:
+        kind = state.progress["optimizer"]
+        if kind != self.config.optimizer.type:
+            raise UserError(
+                f"optimizer.type: {self.checkpoints.folder} is of {kind}, not {self.config.optimizer.type}; keep it, "
+                "or remove that folder to train on from the published weights with a new optimizer"
+            )
+        self.optimizer.load_state_dict(state.optimizer)
+        for group in self.optimizer.param_groups:
+            group.update(self.config.optimizer.settings)  # a changed setting holds from here on
 
     def _roll_back(self) -> None:
         self.rollbacks, self.skipped = self.rollbacks + 1, 0
@@ -312,13 +346,15 @@ class Trainer:
 
     def _log_demos(self) -> None:
         if self.reports:
-            self.reports.demos(self.best, self.step)
+            self.reports.demos(self.best, self.samples)
 
     def _finish(self) -> None:
         started = time.monotonic()
         self._validate()
         self._log_demos()
         self._save_checkpoint()
+        if not self.accelerator.is_main_process:
+            return
         write_json(self.run_path / "finished.json", self._finished())
         seconds = time.monotonic() - started
         print(f"{self.name}: trained on {self.samples} samples; best weights: {self.best}; finished in {seconds:.0f} s")

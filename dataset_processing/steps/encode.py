@@ -16,7 +16,7 @@ from torch import Tensor
 import dualdiffusion.config
 from dataset_processing.step import CollectiveStep, Record, Work
 from dualdiffusion import audio
-from dualdiffusion.conditioning import Conditioning
+from dualdiffusion.conditioning import Conditioning, game_conditioning
 from dualdiffusion.data.latent_crops import LatentsHeader, write_latents
 from dualdiffusion.data.manifest import latents_file_name
 from dualdiffusion.model_folder import ModelFolder
@@ -43,8 +43,6 @@ class Encode(CollectiveStep):
 
         model: Path
         """Model folder with a trained VAE."""
-        ema: str | None = None
-        """Weights of the VAE; null: the model's default."""
         offsets: Annotated[int, Field(ge=1, le=64)] = 8
         """Variations that start evenly spread over one latent column."""
         pitch_shifts: tuple[Annotated[float, Field(ge=-12, le=12)], ...] = ()
@@ -57,7 +55,7 @@ class Encode(CollectiveStep):
     @cached_property
     def fingerprint(self) -> str:
         """Of the VAE and its format; a missing VAE is told here."""
-        return ModelFolder(self.config.model).fingerprint("vae", self.config.ema)
+        return ModelFolder(self.config.model).fingerprint("vae")
 
     def identity(self) -> Any:
         return {**self.config.to_json(), "device": None, "model": None, "vae": self.fingerprint}
@@ -72,7 +70,7 @@ class Encode(CollectiveStep):
         device = torch.device(self.config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
         ids = {game.name: game.id for game in folder.labels().games}
         format = load_module(folder, "format", device=device)
-        return format, load_module(folder, "vae", ema=self.config.ema, device=device), ids
+        return format, load_module(folder, "vae", device=device), ids
 
     @torch.inference_mode()
     def _encode(self, record: Record) -> Record:
@@ -84,7 +82,7 @@ class Encode(CollectiveStep):
                 f"has {sample_rate} Hz, but the model's format {format.config.sample_rate} Hz; set sample_rate of the "
                 "convert step to it"
             )
-        conditioning = _label(ids.get(record.game), vae)
+        conditioning = game_conditioning(ids.get(record.game), vae)
         variations, latents = [], []
         for variation, shifted in self._variations(samples, sample_rate, format.num_samples(vae.downsampling)):
             variations.append(variation)
@@ -118,15 +116,6 @@ class Encode(CollectiveStep):
             plain.append(({"offset": 0, "pitch": semitones}, audio.resample(samples, sample_rate, rate)))
         mirrored = [({**name, "mirrored": True}, part.flip(0)) for name, part in plain] if self.config.mirror else []
         return [({**name, "mirrored": False}, part) for name, part in plain] + mirrored
-
-
-def _label(game_id: int | None, vae: Any) -> Conditioning:
-    """The game as the VAE knows it; nothing for a VAE without labels, and for a game that it never saw."""
-    if game_id is None or game_id >= vae.label_dim:
-        return Conditioning()
-    labels = torch.zeros(1, vae.label_dim, device=vae.device)
-    labels[0, game_id] = 1
-    return Conditioning(labels)
 
 
 def encode_tiled(format: Any, vae: Any, samples: Tensor, conditioning: Conditioning) -> Tensor:

@@ -69,12 +69,18 @@ class AudioCrops(Dataset[Crop]):
         seed: of the order and the crops; None gives the validation crops: track i, from its middle.
     """
 
-    def __init__(self, tracks: list[Track], samples: int, *, sample_rate: int, seed: int | None) -> None:
+    def __init__(self, tracks: list[Track], samples: int, *, sample_rate: int, channels: int, seed: int | None) -> None:
         wrong = next((track for track in tracks if track.sample_rate != sample_rate), None)
         if wrong:
             raise UserError(
                 f"{wrong.path}: has {wrong.sample_rate} Hz, but the model's format {sample_rate} Hz; set sample_rate "
                 "of the dataset's convert step, or of the format, to the other"
+            )
+        wrong = next((track for track in tracks if track.channels != channels), None)
+        if wrong:
+            raise UserError(
+                f"{wrong.path}: has {wrong.channels} channels, but the model's format {channels}; set channels of the "
+                "dataset's convert step, or num_channels of the format, to the other"
             )
         self.tracks, self.samples = tracks, samples
         self.order = None if seed is None else EpochOrder(len(tracks), seed)
@@ -84,7 +90,7 @@ class AudioCrops(Dataset[Crop]):
 
     def __getitem__(self, index: int) -> Crop:
         track = self.tracks[self.order.track_of(index) if self.order else index]
-        room = int(track.seconds * track.sample_rate) - self.samples
+        room = max(0, round(track.seconds * track.sample_rate) - self.samples)
         start = int(self.order.crop_random(index).integers(room + 1)) if self.order else room // 2
         data, _ = audio.read(track.path, start=start, frames=self.samples)
         if data.shape[-1] < self.samples:  # the manifest's seconds are rounded

@@ -16,7 +16,6 @@ import numpy as np
 import safetensors
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -24,7 +23,7 @@ from dualdiffusion.data.audio_crops import Crop
 from dualdiffusion.data.manifest import DatasetFolder, Track
 from dualdiffusion.data.order import EpochOrder
 from dualdiffusion.errors import UserError
-from dualdiffusion.files import atomic_path
+from dualdiffusion.files import write_tensors
 
 LATENTS_VERSION = 1
 
@@ -50,8 +49,7 @@ class LatentsHeader:
 
 def write_latents(path: Path, latents: Tensor, header: LatentsHeader) -> None:
     """Writes latents (variations, C, F, T) as float16, atomically."""
-    with atomic_path(path) as temporary:
-        save_file({"latents": latents.half().cpu().contiguous()}, temporary, metadata=header.to_metadata())
+    write_tensors(path, {"latents": latents.half().cpu().contiguous()}, header.to_metadata())
 
 
 def read_header(path: Path) -> LatentsHeader:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -34,8 +33,8 @@ class Denoiser(Module):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.backbone = config.backbone.build()
-        self.logvar_fourier = MPFourier(config.logvar_channels, bandwidth=1.0)
-        self.logvar_linear = MPConv(config.logvar_channels, 1, ())
+        self.uncertainty_features = MPFourier(config.logvar_channels, bandwidth=1.0)
+        self.uncertainty = MPConv(config.logvar_channels, 1, ())
 
     @property
     def label_dim(self) -> int:
@@ -54,8 +53,7 @@ class Denoiser(Module):
             The estimate of the clean latents, (B, C, *space), float32.
         """
         x = x.float()
-        shape = (-1, *[1] * (x.ndim - 1))
-        s = sigma.float().reshape(shape)
+        s = per_item(sigma.float(), x)
         data = self.config.sigma_data
         c_skip = data**2 / (s**2 + data**2)
         c_out = s * data / (s**2 + data**2).sqrt()
@@ -70,7 +68,7 @@ class Denoiser(Module):
 
     def log_variance(self, sigma: Tensor) -> Tensor:
         """u(sigma), the logarithm of the expected loss at each noise level (Karras et al. 2023, equation 15): (B,)."""
-        return self.logvar_linear(self.logvar_fourier(self.c_noise(sigma)))[:, 0]
+        return self.uncertainty(self.uncertainty_features(self.c_noise(sigma)))[:, 0]
 
     def before_update(self) -> None:
         self.backbone.before_update()
@@ -84,11 +82,11 @@ def edm_weight(sigma: Tensor, sigma_data: float) -> Tensor:
     return (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
 
 
-def latents_like(x: Tensor, sigma: Tensor) -> Tensor:
+def per_item(sigma: Tensor, x: Tensor) -> Tensor:
     """`sigma` (B,) shaped to multiply x (B, C, *space)."""
     return sigma.reshape(-1, *[1] * (x.ndim - 1))
 
 
 def add_noise(x: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
     """x + sigma * noise, with sigma (B,)."""
-    return x + latents_like(x, sigma) * torch.as_tensor(noise)
+    return x + per_item(sigma, x) * noise

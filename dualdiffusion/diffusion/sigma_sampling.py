@@ -10,7 +10,7 @@ import math
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from dualdiffusion.config import Config
@@ -28,6 +28,12 @@ class SigmaDensity(Config):
     """No lower noise level is drawn."""
     sigma_max: Annotated[float, Field(gt=0)] = 200.0
     """No higher noise level is drawn."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> SigmaDensity:
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError(f"sigma_min: {self.sigma_min} must be below sigma_max, which is {self.sigma_max}")
+        return self
 
     def sigma(self, quantiles: Tensor) -> Tensor:
         """Noise levels at quantiles in (0, 1), same shape, rising with the quantile."""

@@ -10,7 +10,6 @@ Shapes: B batch, C latent channels, F frequency rows, T time columns.
 
 from __future__ import annotations
 
-import math
 from typing import Annotated
 
 import torch
@@ -21,10 +20,12 @@ from torch.utils.checkpoint import checkpoint
 from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.config import Config
 from dualdiffusion.module import Module
-from dualdiffusion.nn.blocks import Block, BlockSettings
+from dualdiffusion.nn.blocks import BlockSettings, DecoderBlock, EncoderBlock, LabelEmbedding
 from dualdiffusion.nn.magnitude_preserving import (
     MPConv,
     MPFourier,
+    double,
+    halve,
     mp_cat,
     mp_silu,
     mp_sum,
@@ -54,7 +55,7 @@ class UNet(Module):
         """Length of the conditioning vector; null: the channels of the widest level."""
         num_layers_per_block: Positive = 2
         attn_levels: tuple[Annotated[int, Field(ge=0)], ...] = (3, 4)
-        """Levels with self-attention, 0 the finest."""
+        """Levels with self-attention, 0 the finest; between encoder and decoder there always is some."""
         channels_per_head: Positive = 64
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
         label_balance: Share = 0.5
@@ -82,18 +83,10 @@ class UNet(Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        channels = [config.model_channels * multiple for multiple in config.channel_mult]
-        noise_channels = config.noise_channels or config.model_channels
-        emb_channels = config.emb_channels or max(channels)
         self.label_dim = config.label_dim or 0
-
-        # Embedding.
-        self.noise_fourier = MPFourier(noise_channels, config.noise_bandwidth)
-        self.noise_linear = MPConv(noise_channels, emb_channels, ())
-        self.label_linear = MPConv(self.label_dim, emb_channels, ()) if self.label_dim else None
-        self.no_label_linear = MPConv(1, emb_channels, ()) if self.label_dim else None
-
-        # Topology.
+        widths = [config.model_channels * multiple for multiple in config.channel_mult]
+        noise_channels = config.noise_channels or config.model_channels
+        emb_channels = config.emb_channels or max(widths)
         settings = BlockSettings(
             emb_channels=emb_channels,
             channels_per_head=config.channels_per_head,
@@ -103,43 +96,44 @@ class UNet(Module):
             mlp_multiplier=config.mlp_multiplier,
             mlp_groups=config.mlp_groups,
         )
-        self.encoder, skips = self._build_encoder(channels, settings)
-        self.decoder = self._build_decoder(channels, skips, settings)
-        self.out_conv = MPConv(channels[0], config.in_channels, (3, 3))
-        self.out_gain = nn.Parameter(torch.zeros(()))
+        self.noise_features = MPFourier(noise_channels, config.noise_bandwidth)
+        self.noise_embedding = MPConv(noise_channels, emb_channels, ())
+        self.label_embedding = LabelEmbedding(self.label_dim, emb_channels) if self.label_dim else None
 
-    def _build_encoder(self, channels: list[int], settings: BlockSettings) -> tuple[nn.ModuleDict, list[int]]:
-        blocks, width = nn.ModuleDict(), channels[0]
         # Two more inputs: a constant, and the row's log-frequency.
-        blocks["in_conv"] = MPConv(self.config.in_channels + 2, width, (3, 3))
-        skips = [width]
-        for level, level_channels in enumerate(channels):
+        self.input = MPConv(config.in_channels + 2, widths[0], (3, 3))
+        self.encoder, skip_widths = self._build_encoder(widths, settings)
+        self.middle = nn.ModuleList(
+            [DecoderBlock(widths[-1], widths[-1], settings, attention) for attention in (True, False)]
+        )
+        self.decoder = self._build_decoder(widths, skip_widths, settings)
+        self.output = MPConv(widths[0], config.in_channels, (3, 3))
+        self.output_gain = nn.Parameter(torch.zeros(()))
+
+    def _build_encoder(self, widths: list[int], settings: BlockSettings) -> tuple[nn.ModuleDict, list[int]]:
+        """The blocks in order, and the width of every skip connection, that of the input included."""
+        blocks, width, skip_widths = nn.ModuleDict(), widths[0], [widths[0]]
+        for level, level_width in enumerate(widths):
             attention = level in self.config.attn_levels
             if level > 0:
-                blocks[f"level{level}_down"] = Block(width, width, settings, flavor="enc", resample_mode="down")
-                skips.append(width)
+                blocks[f"level{level}_halved"] = EncoderBlock(width, width, settings)
+                skip_widths.append(width)
             for i in range(self.config.num_layers_per_block):
-                blocks[f"level{level}_block{i}"] = Block(
-                    width, level_channels, settings, flavor="enc", attention=attention
-                )
-                width = level_channels
-                skips.append(width)
-        return blocks, skips
+                blocks[f"level{level}_block{i}"] = EncoderBlock(width, level_width, settings, attention)
+                width = level_width
+                skip_widths.append(width)
+        return blocks, skip_widths
 
-    def _build_decoder(self, channels: list[int], skips: list[int], settings: BlockSettings) -> nn.ModuleDict:
-        blocks, width, skips = nn.ModuleDict(), channels[-1], list(skips)
-        for level, level_channels in reversed(list(enumerate(channels))):
+    def _build_decoder(self, widths: list[int], skip_widths: list[int], settings: BlockSettings) -> nn.ModuleDict:
+        blocks, width, skip_widths = nn.ModuleDict(), widths[-1], list(skip_widths)
+        for level, level_width in reversed(list(enumerate(widths))):
             attention = level in self.config.attn_levels
-            if level == len(channels) - 1:
-                blocks["mid_block0"] = Block(width, width, settings, flavor="dec", attention=True)
-                blocks["mid_block1"] = Block(width, width, settings, flavor="dec")
-            else:
-                blocks[f"level{level}_up"] = Block(width, width, settings, flavor="dec", resample_mode="up")
+            if level < len(widths) - 1:
+                blocks[f"level{level}_doubled"] = DecoderBlock(width, width, settings)
             for i in range(self.config.num_layers_per_block + 1):
-                blocks[f"level{level}_block{i}"] = Block(
-                    width + skips.pop(), level_channels, settings, flavor="dec", attention=attention
-                )
-                width = level_channels
+                in_width = width + skip_widths.pop()
+                blocks[f"level{level}_block{i}"] = DecoderBlock(in_width, level_width, settings, attention)
+                width = level_width
         return blocks
 
     @property
@@ -148,22 +142,10 @@ class UNet(Module):
         return 2 ** (len(self.config.channel_mult) - 1)
 
     def embed(self, c_noise: Tensor, conditioning: Conditioning) -> Tensor:
-        """The conditioning vector of each block, (B, emb_channels).
-
-        A dropped label is replaced by the learned embedding of "no label". Both have unit magnitude, so dropping keeps
-        the expected magnitude, and the unconditional model is trained as truly as every game.
-        """
-        emb = self.noise_linear(self.noise_fourier(c_noise))
-        if self.label_linear is not None:
-            labels = conditioning.labels
-            if labels is None:
-                labels = emb.new_zeros(len(emb), self.label_dim)
-                kept = emb.new_zeros(len(emb))
-            else:
-                kept = emb.new_ones(len(emb)) if conditioning.labels_kept is None else conditioning.labels_kept
-            label_emb = self.label_linear(labels.to(emb.dtype) * math.sqrt(self.label_dim))
-            no_label_emb = self.no_label_linear(emb.new_ones(1, 1))
-            emb = mp_sum(emb, torch.where(kept[:, None] > 0, label_emb, no_label_emb), self.config.label_balance)
+        """The conditioning vector of each block: (B,) noise levels and the games -> (B, emb_channels)."""
+        emb = self.noise_embedding(self.noise_features(c_noise))
+        if self.label_embedding is not None:
+            emb = mp_sum(emb, self.label_embedding(conditioning, emb), self.config.label_balance)
         return mp_silu(emb)
 
     def forward(
@@ -183,15 +165,17 @@ class UNet(Module):
         rows = torch.zeros_like(ones) if position is None else ones * position.to(x.dtype)[:, None]
         x = torch.cat([x, ones, rows], dim=1)
 
-        skips = []
+        x = self.input(x)
+        skips = [x]
         for name, block in self.encoder.items():
-            x = block(x) if name == "in_conv" else self._run(block, x, emb)
+            x = self._run(block, halve(x) if name.endswith("halved") else x, emb)
             skips.append(x)
-        for name, block in self.decoder.items():
-            if "level" in name and "block" in name:
-                x = mp_cat(x, skips.pop(), self.config.concat_balance)
+        for block in self.middle:
             x = self._run(block, x, emb)
-        return self.out_conv(x, gain=self.out_gain)
+        for name, block in self.decoder.items():
+            x = double(x) if name.endswith("doubled") else mp_cat(x, skips.pop(), self.config.concat_balance)
+            x = self._run(block, x, emb)
+        return self.output(x, gain=self.output_gain)
 
     def _run(self, block: nn.Module, x: Tensor, emb: Tensor) -> Tensor:
         if self.config.activation_checkpointing and self.training:

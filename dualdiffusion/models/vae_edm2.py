@@ -16,8 +16,16 @@ from torch import Tensor, nn
 from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.config import Config
 from dualdiffusion.module import Module
-from dualdiffusion.nn.blocks import Block, BlockSettings
-from dualdiffusion.nn.magnitude_preserving import MPConv, mp_silu, normalize, normalize_weights, project_gradients
+from dualdiffusion.nn.blocks import Block, BlockSettings, DecoderBlock, EncoderBlock, LabelEmbedding
+from dualdiffusion.nn.magnitude_preserving import (
+    MPConv,
+    double,
+    halve,
+    mp_silu,
+    normalize_weights,
+    project_gradients,
+    unit_magnitude,
+)
 from dualdiffusion.randomness import ItemRandom
 
 Positive = Annotated[int, Field(gt=0)]
@@ -58,7 +66,7 @@ class VAE(Module):
         latent_channels: Positive = 4
         label_dim: Annotated[int, Field(ge=0)] | None = 0
         """Games for class conditioning; null: as many as the model's labels when it is created. 0: told no game. A game
-        it never saw is encoded with the learned embedding of "no label"."""
+        it never saw is encoded with the embedding of "no label", which is trained by dropping labels."""
         model_channels: Positive = 96
         """Channels of the finest level."""
         channel_mult: tuple[Positive, ...] = (1, 2, 3, 5)
@@ -77,9 +85,9 @@ class VAE(Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        channels = [config.model_channels * multiple for multiple in config.channel_mult]
         self.label_dim = config.label_dim or 0
-        emb_channels = (config.emb_channels or channels[-1]) if self.label_dim else 0
+        widths = [config.model_channels * multiple for multiple in config.channel_mult]
+        emb_channels = (config.emb_channels or widths[-1]) if self.label_dim else 0
         settings = BlockSettings(
             emb_channels=emb_channels,
             dropout=config.dropout,
@@ -87,34 +95,30 @@ class VAE(Module):
             mlp_multiplier=config.mlp_multiplier,
             mlp_groups=config.mlp_groups,
         )
-        self.label_linear = MPConv(self.label_dim, emb_channels, ()) if self.label_dim else None
-        self.no_label_linear = MPConv(1, emb_channels, ()) if self.label_dim else None
+        self.label_embedding = LabelEmbedding(self.label_dim, emb_channels) if self.label_dim else None
 
-        # Two more inputs: a constant, and the row's log-frequency.
-        self.encoder = nn.ModuleDict({"in_conv": MPConv(config.in_channels + 2, channels[0], (3, 3))})
-        width = channels[0]
-        for level, level_channels in enumerate(channels):
+        # Two more inputs, here and of the decoder: a constant, and the row's log-frequency.
+        self.input = MPConv(config.in_channels + 2, widths[0], (3, 3))
+        self.encoder, width = nn.ModuleDict(), widths[0]
+        for level, level_width in enumerate(widths):
             if level > 0:
-                self.encoder[f"level{level}_down"] = Block(width, width, settings, flavor="enc", resample_mode="down")
+                self.encoder[f"level{level}_halved"] = EncoderBlock(width, width, settings)
             for i in range(config.num_layers_per_block):
-                self.encoder[f"level{level}_block{i}"] = Block(width, level_channels, settings, flavor="enc")
-                width = level_channels
-        self.latents_out = MPConv(width, config.latent_channels, (3, 3))
-        self.latents_out_gain = nn.Parameter(torch.ones(()))
+                self.encoder[f"level{level}_block{i}"] = EncoderBlock(width, level_width, settings)
+                width = level_width
+        self.to_latents = MPConv(width, config.latent_channels, (3, 3))
+        self.to_latents_gain = nn.Parameter(torch.ones(()))
 
-        self.latents_in = MPConv(config.latent_channels + 2, width, (3, 3))
-        self.decoder = nn.ModuleDict()
-        for level, level_channels in reversed(list(enumerate(channels))):
-            if level == len(channels) - 1:
-                self.decoder["mid_block0"] = Block(width, width, settings, flavor="dec")
-                self.decoder["mid_block1"] = Block(width, width, settings, flavor="dec")
-            else:
-                self.decoder[f"level{level}_up"] = Block(width, width, settings, flavor="dec", resample_mode="up")
+        self.from_latents = MPConv(config.latent_channels + 2, width, (3, 3))
+        self.decoder = nn.ModuleDict({f"middle{i}": DecoderBlock(width, width, settings) for i in range(2)})
+        for level, level_width in reversed(list(enumerate(widths))):
+            if level < len(widths) - 1:
+                self.decoder[f"level{level}_doubled"] = DecoderBlock(width, width, settings)
             for i in range(config.num_layers_per_block + 1):
-                self.decoder[f"level{level}_block{i}"] = Block(width, level_channels, settings, flavor="dec")
-                width = level_channels
-        self.out_conv = MPConv(width, config.in_channels, (3, 3))
-        self.out_gain = nn.Parameter(torch.ones(()))
+                self.decoder[f"level{level}_block{i}"] = DecoderBlock(width, level_width, settings)
+                width = level_width
+        self.output = MPConv(width, config.in_channels, (3, 3))
+        self.output_gain = nn.Parameter(torch.ones(()))
 
         # ln of the expected reconstruction loss: weighs it against the other terms in training, as u(sigma) does for
         # the denoiser (Karras et al. 2023, equation 14).
@@ -149,18 +153,18 @@ class VAE(Module):
             conditioning: the games; ignored by a VAE without class conditioning.
         """
         emb = self._embed(x, conditioning)
-        x = _with_position(x, position)
+        x = self.input(_with_position(x, position))
         for name, block in self.encoder.items():
-            x = block(x) if name == "in_conv" else block(x, emb)
-        return Posterior(self.latents_out(mp_silu(x), gain=self.latents_out_gain), self.noise_std)
+            x = block(halve(x) if name.endswith("halved") else x, emb)
+        return Posterior(self.to_latents(mp_silu(x), gain=self.to_latents_gain), self.noise_std)
 
     def decode(self, latents: Tensor, *, position: Tensor, conditioning: Conditioning) -> Tensor:
         """Latents as `encode` gives them, not normalised (B, Z, F / 8, T / 8) -> (B, C, F, T)."""
         emb = self._embed(latents, conditioning)
-        x = self.latents_in(_with_position(latents, self.latent_position(position)))
-        for block in self.decoder.values():
-            x = block(x, emb)
-        return self.out_conv(mp_silu(normalize(x, dim=(1,))), gain=self.out_gain)
+        x = self.from_latents(_with_position(latents, self.latent_position(position)))
+        for name, block in self.decoder.items():
+            x = block(double(x) if name.endswith("doubled") else x, emb)
+        return self.output(mp_silu(unit_magnitude(x, 1)), gain=self.output_gain)
 
     def normalize_latents(self, latents: Tensor) -> Tensor:
         """Zero mean and unit variance for each channel over the dataset."""
@@ -171,15 +175,7 @@ class VAE(Module):
         return latents * self.latents_std[:, None, None] + self.latents_mean[:, None, None]
 
     def _embed(self, x: Tensor, conditioning: Conditioning) -> Tensor | None:
-        if self.label_linear is None:
-            return None
-        no_label = self.no_label_linear(x.new_ones(1, 1))
-        if conditioning.labels is None:
-            return mp_silu(no_label.expand(len(x), -1))
-        emb = self.label_linear(conditioning.labels.to(x.dtype) * math.sqrt(self.label_dim))
-        if conditioning.labels_kept is not None:
-            emb = torch.where(conditioning.labels_kept[:, None] > 0, emb, no_label)
-        return mp_silu(emb)
+        return None if self.label_embedding is None else mp_silu(self.label_embedding(conditioning, x))
 
     def enable_compile(self) -> None:
         # Training calls encode and decode, not forward: their blocks are compiled one by one.

@@ -1,21 +1,27 @@
-"""The residual block of the edm2-style UNet and VAE. Shapes: B batch, C channels, F frequency, T time."""
+"""What the edm2-style UNet and VAE are built of: two residual blocks, and how they are told the game and noise level.
+
+Both follow configuration G of Karras et al. 2023 (figure 21 and appendix B), with our changes: grouped wide layers,
+modulated attention, variance-preserving dropout. Shapes: B batch, C channels, E conditioning, F frequency, T time.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dualdiffusion.nn.magnitude_preserving import MPConv, mp_dropout, mp_silu, mp_sum, normalize, resample
+from dualdiffusion.conditioning import Conditioning
+from dualdiffusion.nn.magnitude_preserving import MPConv, mp_dropout, mp_silu, mp_sum, unit_magnitude
 
 
 @dataclass(frozen=True)
 class BlockSettings:
     """What all blocks of a network have in common."""
 
-    emb_channels: int  # length of the conditioning vector; 0: not conditioned
+    emb_channels: int  # E, length of the conditioning vector; 0: not conditioned
     channels_per_head: int = 64
     dropout: float = 0.0
     res_balance: float = 0.3  # share of the residual branch
@@ -25,8 +31,31 @@ class BlockSettings:
     clip: float = 256.0  # activations are clipped to +-clip, for half precision
 
 
+class LabelEmbedding(nn.Module):
+    """Mixes of games as unit-magnitude vectors: (B, label_dim) -> (B, E), linear in the mix.
+
+    "No label" is one more label with a vector of its own, which is trained by dropping labels. A dropped label keeps
+    the expected magnitude, and the unconditional model is trained as truly as every game.
+    """
+
+    def __init__(self, label_dim: int, emb_channels: int) -> None:
+        super().__init__()
+        self.label_dim = label_dim
+        self.vectors = MPConv(label_dim + 1, emb_channels, ())
+
+    def forward(self, conditioning: Conditioning, like: Tensor) -> Tensor:
+        """`like` (B, ...) gives batch size, device and type."""
+        batch, labels, kept = len(like), conditioning.labels, conditioning.labels_kept
+        if labels is None:
+            labels, kept = like.new_zeros(batch, self.label_dim), like.new_zeros(batch)
+        kept = like.new_ones(batch) if kept is None else (kept > 0).to(like.dtype)
+        mix = torch.cat([labels.to(like.dtype) * kept[:, None], 1 - kept[:, None]], dim=1)
+        # A one-hot row has magnitude 1 / sqrt(its length); the layer expects 1.
+        return self.vectors(mix * math.sqrt(mix.shape[1]))
+
+
 class Modulation(nn.Module):
-    """Per-channel gain from the conditioning vector, 1 at initialisation: (B, emb) -> (B, C, 1, 1)."""
+    """Per-channel gain from the conditioning vector, 1 at initialisation: (B, E) -> (B, C, 1, 1)."""
 
     def __init__(self, emb_channels: int, channels: int) -> None:
         super().__init__()
@@ -38,7 +67,7 @@ class Modulation(nn.Module):
 
 
 class CosineAttention(nn.Module):
-    """Self-attention over all positions with unit-length queries and keys (EDM2, config G), on (B, C, F, T).
+    """Self-attention over all positions of (B, C, F, T), with q, k and v of unit magnitude.
 
     The common input of q, k and v is modulated by the conditioning vector where there is one.
     """
@@ -57,61 +86,63 @@ class CosineAttention(nn.Module):
         qkv = self.qkv(x if self.modulate is None else x * self.modulate(emb))
         # Each (B, heads, positions, channels per head).
         qkv = qkv.reshape(batch, 3, self.heads, channels // self.heads, -1).transpose(-1, -2)
-        q, k, v = normalize(qkv, dim=(-1,)).unbind(1)
+        q, k, v = unit_magnitude(qkv, -1).unbind(1)
         y = F.scaled_dot_product_attention(q, k, v)
         return self.out(y.transpose(-1, -2).reshape(batch, channels, *space))
 
 
-class Block(nn.Module):
-    """Residual block with optional resampling, conditioning and attention (EDM2, figure 21, config G).
+class ResidualBranch(nn.Module):
+    """SiLU, wide layer, modulation, SiLU, dropout, narrow layer: (B, C_in, F, T) -> (B, C_out, F, T)."""
 
-    Encoder blocks resample and normalise first; decoder blocks take the skip connection last. Both change the channel
-    count by a 1x1 convolution on the main path.
-
-    Args:
-        flavor: "enc" or "dec".
-        resample_mode: "keep", "up" or "down".
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        settings: BlockSettings,
-        *,
-        flavor: str,
-        resample_mode: str = "keep",
-        attention: bool = False,
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, settings: BlockSettings) -> None:
         super().__init__()
-        self.settings, self.flavor, self.resample_mode = settings, flavor, resample_mode
-        self.out_channels = out_channels
-        hidden, groups = out_channels * settings.mlp_multiplier, settings.mlp_groups
-        self.conv_skip = MPConv(in_channels, out_channels, (1, 1)) if in_channels != out_channels else None
-        self.conv_res0 = MPConv(out_channels if flavor == "enc" else in_channels, hidden, (3, 3), groups)
+        hidden = out_channels * settings.mlp_multiplier
+        self.dropout = settings.dropout
+        self.widen = MPConv(in_channels, hidden, (3, 3), settings.mlp_groups)
         self.modulate = Modulation(settings.emb_channels, hidden) if settings.emb_channels else None
-        self.conv_res1 = MPConv(hidden, out_channels, (3, 3), groups)
+        self.narrow = MPConv(hidden, out_channels, (3, 3), settings.mlp_groups)
+
+    def forward(self, x: Tensor, emb: Tensor | None) -> Tensor:
+        x = self.widen(mp_silu(x))
+        if self.modulate is not None:
+            x = x * self.modulate(emb)
+        return self.narrow(mp_dropout(mp_silu(x), self.dropout, self.training))
+
+
+class Block(nn.Module):
+    """What encoder and decoder blocks share: a residual branch, and attention where asked."""
+
+    def __init__(self, in_channels: int, out_channels: int, settings: BlockSettings, attention: bool = False) -> None:
+        super().__init__()
+        self.settings = settings
+        self.project = MPConv(in_channels, out_channels, (1, 1)) if in_channels != out_channels else nn.Identity()
         self.attention = CosineAttention(out_channels, settings) if attention else None
 
-    def forward(self, x: Tensor, emb: Tensor | None = None) -> Tensor:
-        # Main branch.
-        x = resample(x, self.resample_mode)
-        if self.flavor == "enc":
-            if self.conv_skip is not None:
-                x = self.conv_skip(x)
-            x = normalize(x, dim=(1,))
-
-        # Residual branch.
-        y = self.conv_res0(mp_silu(x))
-        if self.modulate is not None:
-            y = y * self.modulate(emb)
-        y = mp_dropout(mp_silu(y), self.settings.dropout, self.training)
-        y = self.conv_res1(y)
-
-        # Connect the branches.
-        if self.flavor == "dec" and self.conv_skip is not None:
-            x = self.conv_skip(x)
-        x = mp_sum(x, y, self.settings.res_balance)
+    def _attend(self, x: Tensor, emb: Tensor | None) -> Tensor:
         if self.attention is not None:
             x = mp_sum(x, self.attention(x, emb), self.settings.attn_balance)
         return x.clamp(-self.settings.clip, self.settings.clip)
+
+
+class EncoderBlock(Block):
+    """Changes the width first, and brings every pixel back to unit magnitude: (B, C_in, F, T) -> (B, C_out, F, T)."""
+
+    def __init__(self, in_channels: int, out_channels: int, settings: BlockSettings, attention: bool = False) -> None:
+        super().__init__(in_channels, out_channels, settings, attention)
+        self.residual = ResidualBranch(out_channels, out_channels, settings)
+
+    def forward(self, x: Tensor, emb: Tensor | None = None) -> Tensor:
+        x = unit_magnitude(self.project(x), 1)
+        return self._attend(mp_sum(x, self.residual(x, emb), self.settings.res_balance), emb)
+
+
+class DecoderBlock(Block):
+    """Changes the width last, so that the residual branch sees all of its input, skip connections included."""
+
+    def __init__(self, in_channels: int, out_channels: int, settings: BlockSettings, attention: bool = False) -> None:
+        super().__init__(in_channels, out_channels, settings, attention)
+        self.residual = ResidualBranch(in_channels, out_channels, settings)
+
+    def forward(self, x: Tensor, emb: Tensor | None = None) -> Tensor:
+        residual = self.residual(x, emb)
+        return self._attend(mp_sum(self.project(x), residual, self.settings.res_balance), emb)

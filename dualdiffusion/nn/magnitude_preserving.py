@@ -13,14 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+# Keeps a vector of zeros, such as the features of silence, from being divided by zero.
+EPSILON = 1e-4
 
-def normalize(x: Tensor, dim: Sequence[int] | None = None, eps: float = 1e-4) -> Tensor:
-    """Scales x to unit root mean square over `dim` (default: all but the first axis). Equation 66."""
-    if dim is None:
-        dim = range(1, x.ndim)
-    norm = torch.linalg.vector_norm(x, dim=tuple(dim), keepdim=True, dtype=torch.float32)
-    scale = math.sqrt(norm.numel() / x.numel())
-    return x / torch.add(eps, norm, alpha=scale).to(x.dtype)
+
+def unit_magnitude(x: Tensor, axes: int | Sequence[int]) -> Tensor:
+    """Scales x to a root mean square of 1 over `axes`. Equations 30 (pixels) and 66 (weights)."""
+    rms = x.float().square().mean(axes, keepdim=True).sqrt()
+    return x / (rms + EPSILON).to(x.dtype)
 
 
 def mp_silu(x: Tensor) -> Tensor:
@@ -30,14 +30,15 @@ def mp_silu(x: Tensor) -> Tensor:
 
 def mp_sum(a: Tensor, b: Tensor, t: float) -> Tensor:
     """Blend of two uncorrelated unit-variance inputs, t the share of b. Equation 88."""
-    return torch.lerp(a, b, t) / math.sqrt((1 - t) ** 2 + t**2)
+    return torch.lerp(a, b, t) / math.hypot(1 - t, t)
 
 
 def mp_cat(a: Tensor, b: Tensor, t: float) -> Tensor:
     """Concatenation along channels in which b has weight t whatever the channel counts. Equation 103."""
-    channels_a, channels_b = a.shape[1], b.shape[1]
-    scale = math.sqrt((channels_a + channels_b) / ((1 - t) ** 2 + t**2))
-    return torch.cat([a * (scale * (1 - t) / math.sqrt(channels_a)), b * (scale * t / math.sqrt(channels_b))], dim=1)
+    width = a.shape[1] + b.shape[1]
+    share_a, share_b = ((1 - t) / math.sqrt(a.shape[1]), t / math.sqrt(b.shape[1]))
+    scale = math.sqrt(width) / math.hypot(1 - t, t)
+    return torch.cat([a * (scale * share_a), b * (scale * share_b)], dim=1)
 
 
 def mp_dropout(x: Tensor, probability: float, training: bool) -> Tensor:
@@ -47,19 +48,20 @@ def mp_dropout(x: Tensor, probability: float, training: bool) -> Tensor:
     return F.dropout(x, probability) * math.sqrt(1 - probability)
 
 
-def resample(x: Tensor, mode: str) -> Tensor:
-    """Halves ("down", by averaging) or doubles ("up", by repeating) both spatial axes; "keep" leaves x alone."""
-    if mode == "down":
-        return F.avg_pool2d(x, 2)
-    if mode == "up":
-        return F.interpolate(x, scale_factor=2, mode="nearest")
-    return x
+def halve(x: Tensor) -> Tensor:
+    """Averages squares of 2 x 2: (B, C, F, T) -> (B, C, F / 2, T / 2)."""
+    return F.avg_pool2d(x, 2)
+
+
+def double(x: Tensor) -> Tensor:
+    """Repeats every value as a square of 2 x 2: (B, C, F, T) -> (B, C, 2 F, 2 T)."""
+    return F.interpolate(x, scale_factor=2, mode="nearest")
 
 
 class MPFourier(nn.Module):
     """Features of a number whose inner product is a smooth bell of the difference of two numbers.
 
-    Pairs of cosine and sine of frequencies at the quantiles of a normal distribution of the given bandwidth: by
+    Pairs of cosine and sine of frequencies at the quantiles of a half-normal distribution of the given bandwidth: by
     Bochner's theorem <f(a), f(b)> / C then approximates exp(-(bandwidth (a - b))^2 / 2), and depends on a - b alone.
     Random frequencies and phases, as in equation 75, do so only on average.
 
@@ -69,10 +71,10 @@ class MPFourier(nn.Module):
     def __init__(self, channels: int, bandwidth: float) -> None:
         super().__init__()
         if channels % 2:
-            raise ValueError(f"channels must be even, not {channels}")
+            raise ValueError(f"Fourier features come in pairs, so their number must be even, not {channels}")
         quantiles = (torch.arange(channels // 2, dtype=torch.float64) + 0.5) / (channels // 2)
-        normal = math.sqrt(2) * torch.erfinv(2 * quantiles - 1)
-        self.register_buffer("frequencies", (bandwidth * normal).float(), persistent=False)
+        half_normal = math.sqrt(2) * torch.erfinv(quantiles)
+        self.register_buffer("frequencies", (bandwidth * half_normal).float(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         angle = x.float()[:, None] * self.frequencies
@@ -96,11 +98,12 @@ class MPConv(nn.Module):
         if in_channels % groups or out_channels % groups:
             raise ValueError(f"{in_channels} and {out_channels} channels do not divide into {groups} groups")
         self.groups = groups
-        self.weight = nn.Parameter(normalize(torch.randn(out_channels, in_channels // groups, *kernel)))
+        weight = torch.randn(out_channels, in_channels // groups, *kernel)
+        self.weight = nn.Parameter(unit_magnitude(weight, tuple(range(1, weight.ndim))))
 
     def forward(self, x: Tensor, gain: Tensor | float = 1.0) -> Tensor:
-        weight = self.weight * (gain / math.sqrt(self.weight[0].numel()))
-        weight = weight.to(x.dtype)
+        fan_in = self.weight[0].numel()
+        weight = (self.weight * (gain / math.sqrt(fan_in))).to(x.dtype)
         if weight.ndim == 2:
             return F.linear(x, weight)
         return F.conv2d(x, weight, padding=weight.shape[-1] // 2, groups=self.groups)
@@ -111,7 +114,7 @@ def normalize_weights(module: nn.Module) -> None:
     """Brings every MPConv below `module` back to unit weight variance. Call after each update."""
     for layer in module.modules():
         if isinstance(layer, MPConv):
-            layer.weight.copy_(normalize(layer.weight))
+            layer.weight.copy_(unit_magnitude(layer.weight, tuple(range(1, layer.weight.ndim))))
 
 
 @torch.no_grad()

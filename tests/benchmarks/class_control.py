@@ -66,10 +66,14 @@ class MelStatistics:
 def corpus_clips(tracks: list[Track]) -> list[tuple[Tensor, str]]:
     """Whole clips of CLIP_SECONDS from tracks, with their games."""
     clips = []
-    for track in tracks:
+    for track in tracks:  # too short ones give none
         samples, sample_rate = audio.read(track.path)
         length = int(CLIP_SECONDS * sample_rate)
         clips += [(samples[:, i : i + length], track.game) for i in range(0, samples.shape[1] - length + 1, length)]
+    if not clips:
+        raise UserError(
+            f"no track is {CLIP_SECONDS:g} s long; make the dataset with longer tracks, and a validation split"
+        )
     return clips
 
 
@@ -121,13 +125,19 @@ def evaluate(model: ModelFolder, dataset: DatasetFolder, options: Any, console: 
     }
 
 
+def _positive(text: str) -> int:
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
+
+
 def main() -> int:
     """Prints a table and, where asked, writes the figures as JSON."""
     parser = CommandParser(prog="python -m tests.benchmarks.class_control", description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--dataset", type=Path, default=None, help="default: the dataset the UNet was trained on")
-    parser.add_argument("--clips", type=int, default=8, help="generated clips per game (default 8)")
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--clips", type=_positive, default=8, help="generated clips per game (default 8)")
+    parser.add_argument("--steps", type=_positive, default=20)
     parser.add_argument("--cfg-scale", type=float, default=2.0)
     parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args()

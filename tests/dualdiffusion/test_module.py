@@ -39,7 +39,7 @@ def test_the_fingerprint_of_a_vae_changes_with_its_weights_and_with_its_format(c
     save_file({**load_file(path), "mean": torch.tensor(0.5)}, path)
     after_format = copy.fingerprint("vae")
     weights = load_file(copy.weights_path("vae"))
-    weights["out_gain"] += 1
+    weights["output_gain"] += 1
     save_file(weights, copy.weights_path("vae"))
     assert len({before, after_format, copy.fingerprint("vae")}) == 3
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from dualdiffusion.diffusion.sigma_sampling import SigmaDensity
 from dualdiffusion.model_folder import ModelFolder
 from dualdiffusion.randomness import StepRandom
 from tests import tiny
+from train.checkpoint import OLD_MARK, Checkpoints, CheckpointState
 from train.ema import PowerEMA, exponent_of
 from train.loader import build_loader
 from train.losses.multiscale_spectral import MultiscaleSpectral
@@ -111,7 +113,7 @@ def test_the_learned_log_variance_has_its_minimum_at_the_log_of_the_loss() -> No
     denoiser = tiny.make_denoiser()
     for parameter in denoiser.backbone.parameters():
         parameter.requires_grad_(False)
-    optimizer = torch.optim.Adam(denoiser.logvar_linear.parameters(), lr=0.1)
+    optimizer = torch.optim.Adam(denoiser.uncertainty.parameters(), lr=0.1)
     generator = torch.Generator().manual_seed(0)
     latents, noise = (torch.randn(32, 4, 4, 8, generator=generator) for _ in range(2))
     sigma = torch.full((32,), 0.5)
@@ -156,7 +158,7 @@ def test_the_spectral_loss_has_a_finite_gradient_at_silence() -> None:
 def test_a_logger_that_cannot_write_warns_once_and_training_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    log = MetricLog(tmp_path, step=0)
+    log = MetricLog(tmp_path, samples=0)
     (tmp_path / "metrics.csv").unlink()
     (tmp_path / "metrics.csv").mkdir()
     for step in range(3):
@@ -166,9 +168,46 @@ def test_a_logger_that_cannot_write_warns_once_and_training_goes_on(
 
 
 def test_lines_of_an_interrupted_run_are_dropped_when_it_goes_on(tmp_path: Path) -> None:
-    log = MetricLog(tmp_path, step=0)
+    log = MetricLog(tmp_path, samples=0)
     for step in (1, 2, 3):
         log.scalars({"loss": float(step)}, step=step, samples=step)
     log.close()
-    MetricLog(tmp_path, step=2).close()
+    MetricLog(tmp_path, samples=2).close()
     assert [line.split(",")[0] for line in (tmp_path / "metrics.csv").read_text().split()] == ["step", "1", "2"]
+
+
+def checkpoint_state(samples: int, value: float) -> CheckpointState:
+    weights = {"unet": {"w": torch.full((2,), value)}}
+    return CheckpointState(weights, {"state": {}}, {"samples": samples, "value": value})
+
+
+def test_checkpoints_are_pruned_after_the_new_one_and_the_newest_whole_one_is_read(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for samples in (4, 8, 12):
+        checkpoints.save(checkpoint_state(samples, samples))
+    assert [path.name[-2:] for path in checkpoints.list()] == ["12", "08"]
+    (checkpoints.list()[0] / "progress.json").write_text("{}")
+    assert checkpoints.load().progress["samples"] == 8
+
+
+def test_replacing_a_checkpoint_of_the_same_samples_loses_nothing_at_any_moment(tmp_path: Path) -> None:
+    Checkpoints(tmp_path, keep=2).save(checkpoint_state(4, 1.0))
+    Checkpoints(tmp_path, keep=2).save(checkpoint_state(4, 2.0))
+    path = Checkpoints(tmp_path, keep=2).list()[0]
+    assert float(Checkpoints(tmp_path, keep=2).load().weights["unet"]["w"][0]) == 2
+    path.rename(tmp_path / f"{OLD_MARK}{path.name}")  # killed after the old one made room
+    assert Checkpoints(tmp_path, keep=2).load().progress["value"] == 2
+
+
+def test_a_failed_write_leaves_the_older_checkpoints_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    checkpoints.save(checkpoint_state(4, 1.0))
+
+    def full_disk(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        checkpoints.save(checkpoint_state(8, 2.0))
+    assert [path.name for path in tmp_path.iterdir()] == ["samples-000000000004"]
+    assert checkpoints.load().progress["samples"] == 4

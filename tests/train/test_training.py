@@ -174,6 +174,21 @@ def test_training_goes_to_the_launcher_and_back(model: ModelFolder, dataset: Pat
     assert (path / "unet" / "unet.safetensors").exists()
 
 
+def test_two_processes_see_what_one_would_see(model: ModelFolder, dataset: Path, tmp_path: Path) -> None:
+    """The same samples, noise and noise levels: validation after a few updates agrees up to rounding."""
+    losses = []
+    for processes in (1, 2):
+        path = fresh_model(model, tmp_path / f"model{processes}", "unet")
+        config = tiny.write_train_config(tmp_path / f"{processes}.json", "unet", path, dataset, total_samples=24)
+        backbone = "module_trainer.denoiser.backbone.dropout=0"  # which is drawn for a whole micro batch
+        launch = [Path(sys.executable).with_name("accelerate"), "launch", "--cpu", "--num_processes", str(processes)]
+        command = [*launch, "train.py", config, "--set", backbone]
+        result = subprocess.run(command, cwd=tiny.ROOT, capture_output=True, text=True, timeout=240)
+        assert result.returncode == 0, result.stderr
+        losses.append([value for _, value in scalars(path / "runs" / "unet")["validation/raw/loss"]])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
 def test_a_killed_launcher_ends_the_training_which_saves_first(
     model: ModelFolder, dataset: Path, tmp_path: Path
 ) -> None:
@@ -232,6 +247,9 @@ def test_a_loss_that_is_not_finite_changes_nothing_and_ends_with_one_line(
         (["optimizer.learning_rat=1"], ["did you mean optimizer.learning_rate"]),
         (["model=empty"], ["has no module 'vae'", "accelerate launch train.py"]),
         (["module_trainer.crop_seconds=500"], ["crop_seconds"]),
+        (["model=README.md"], ["README.md", "File exists"]),
+        (["module_trainer.denoiser.backbone.in_channels=8"], ["in_channels: is 8, but the VAE has 4"]),
+        (["module_trainer.sigma.sigma_min=500"], ["sigma_min: 500.0 must be below sigma_max"]),
         (['optimizer.settings={"beta": 1}'], ["optimizer.settings: AdamW"]),
         (["module_trainer.denoiser.backbone.channel_mult=[1,1,1,1]"], ["channel_mult", "multiple of 8 latent rows"]),
         (["module_trainer.denoiser.backbone.mlp_groups=3"], ["do not divide into 3 groups"]),

@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from dualdiffusion.config import Config
+from dualdiffusion.errors import UserError
 
 
 class MultiscaleSpectral(nn.Module):
@@ -41,6 +42,8 @@ class MultiscaleSpectral(nn.Module):
         real = output.new_zeros(len(output))
         imag = output.new_zeros(len(output))
         widths = [width for width in self.config.block_widths if width <= min(output.shape[-2:])]
+        if not widths:
+            raise UserError(f"block_widths: none fits a spectrogram of {output.shape[-2]} x {output.shape[-1]}")
         for width in widths:
             X, Y = self._spectra(output, width), self._spectra(target, width)
             weight = getattr(self, f"weight{width}")

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from dualdiffusion.component import Component
-from dualdiffusion.conditioning import Conditioning
+from dualdiffusion.conditioning import Conditioning, one_hot
 from dualdiffusion.config import Config
 from dualdiffusion.data.audio_crops import Batch
 from dualdiffusion.data.latent_crops import LatentCrops, latents_image
@@ -27,7 +27,7 @@ from dualdiffusion.module import load_module, module_component
 from dualdiffusion.randomness import StepRandom
 from sampling.generate import Generator
 from sampling.request import Request
-from train.setup import build_module, copy_modules, prepare_labels, with_label_dim
+from train.setup import build_module, check_labels, copy_modules, with_label_dim
 from train.step import Demo, Plan, StepOutput
 
 
@@ -60,7 +60,7 @@ class UNetTrainer:
         self.config, self.model, self.dataset = config, model, dataset
         if config.autoencoder and "vae" not in model.module_names():
             copy_modules(ModelFolder(config.autoencoder), model, ("format", "vae"))
-        self.labels = prepare_labels(model, dataset)
+        self.labels = check_labels(model, dataset)
         self.fingerprint = model.fingerprint("vae")
         self.vae = load_module(model, "vae")
         self.format = load_module(model, "format")
@@ -68,6 +68,11 @@ class UNetTrainer:
         columns = self.format.frames_per_second * config.crop_seconds / self.vae.downsampling
         multiple = self.module.backbone.size_multiple
         rows = self.format.config.n_mels // self.vae.downsampling
+        if self.module.backbone.config.in_channels != self.vae.config.latent_channels:
+            raise UserError(
+                f"module_trainer.denoiser.backbone.in_channels: is {self.module.backbone.config.in_channels}, but the "
+                f"VAE has {self.vae.config.latent_channels} latent channels"
+            )
         if rows % multiple:
             raise UserError(
                 f"module_trainer.denoiser.backbone.channel_mult: has {len(self.module.backbone.config.channel_mult)} "
@@ -76,6 +81,7 @@ class UNetTrainer:
         self.columns = max(1, round(columns / multiple)) * multiple
         self.seconds_per_sample = self.columns * self.vae.downsampling / self.format.frames_per_second
         self.position = self.vae.latent_position(self.format.position())
+        self.labels.save(model.labels_path)
 
     def to(self, device: torch.device) -> None:
         """Moves what is not the trained module itself."""
@@ -112,7 +118,7 @@ class UNetTrainer:
     def _conditioning(self, batch: Batch, generator: StepRandom) -> Conditioning:
         if not self.module.label_dim:
             return Conditioning()
-        labels = nn.functional.one_hot(batch.game_ids, self.module.label_dim).to(batch.data)
+        labels = one_hot(batch.game_ids, self.module.label_dim).to(batch.data.device)
         return Conditioning(labels, (generator.rand() >= self.config.label_dropout).to(batch.data))
 
     def _by_sigma(self, sigma: Tensor, weighted: Tensor) -> dict[str, Tensor]:

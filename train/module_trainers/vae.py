@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from dualdiffusion.component import Component, part_of
-from dualdiffusion.conditioning import Conditioning
+from dualdiffusion.component import part_of
+from dualdiffusion.conditioning import Conditioning, game_conditioning, one_hot
 from dualdiffusion.config import Config
-from dualdiffusion.data.audio_crops import AudioCrops, Batch, long_enough
+from dualdiffusion.data.audio_crops import AudioCrops, Batch, Crop, long_enough
 from dualdiffusion.data.latent_crops import latents_image
-from dualdiffusion.data.manifest import DatasetFolder
+from dualdiffusion.data.manifest import DatasetFolder, Track
 from dualdiffusion.errors import UserError
 from dualdiffusion.image import spectrogram_pixels
 from dualdiffusion.labels import Labels
 from dualdiffusion.model_folder import ModelFolder
-from dualdiffusion.module import load_module, module_component, registered_type, save_module
+from dualdiffusion.module import save_module
 from dualdiffusion.randomness import StepRandom
-from train.setup import build_module, prepare_labels, with_label_dim
+from train.setup import build_module, check_labels, stored_part, with_label_dim
 from train.step import Demo, Plan, StepOutput
 
 # Enough to settle two constants to a part in a thousand, in seconds.
@@ -54,15 +54,11 @@ class VAETrainer:
 
     def __init__(self, config: Config, *, model: ModelFolder, dataset: DatasetFolder, seed: int) -> None:
         self.config = config
-        self.labels = prepare_labels(model, dataset)
-        self.format = _prepare_format(config.format, model, dataset, config.crop_seconds)
+        self.format = stored_part(model, "format", config.format) or config.format.build()
+        self.labels = check_labels(model, dataset)
         self.module = build_module(model, "vae", with_label_dim(config.vae, self.labels), seed)
-        if self.format.config.n_mels % self.module.downsampling:
-            raise UserError(
-                f"module_trainer.format.n_mels: {self.format.config.n_mels} is not a multiple of "
-                f"{self.module.downsampling}, by which the VAE divides the frequency axis"
-            )
         self.loss = config.loss.build()
+        self._check()
         frames = crop_frames(self.format.frames_per_second * config.crop_seconds, self.module.downsampling)
         self.samples = self.format.num_samples(frames)
         self.seconds_per_sample = frames / self.format.frames_per_second
@@ -70,6 +66,24 @@ class VAETrainer:
         held_out = [track for track in dataset.tracks("validation") if track.seconds >= self.seconds_per_sample]
         self.validation_tracks = held_out or self.train_tracks[:8]
         self.position = self.format.position()
+        # Nothing is written before everything fits together.
+        if "format" not in model.module_names():
+            self.format.fit([crop.data for crop in self._some_crops()])
+            save_module(model, "format", self.format)
+        self.labels.save(model.labels_path)
+        self.format.eval()
+
+    def _check(self) -> None:
+        format, vae = self.format.config, self.module.config
+        if format.n_mels % self.module.downsampling:
+            raise UserError(
+                f"module_trainer.format.n_mels: {format.n_mels} is not a multiple of {self.module.downsampling}, by "
+                "which the VAE divides the frequency axis"
+            )
+        if format.num_channels != vae.in_channels:
+            raise UserError(
+                f"module_trainer.vae.in_channels: is {vae.in_channels}, but the format has {format.num_channels}"
+            )
 
     def to(self, device: torch.device) -> None:
         """Moves what is not the trained module itself."""
@@ -78,11 +92,19 @@ class VAETrainer:
         self.position = self.position.to(device)
 
     def train_data(self, seed: int) -> AudioCrops:
-        return AudioCrops(self.train_tracks, self.samples, sample_rate=self.format.config.sample_rate, seed=seed)
+        return self._crops(self.train_tracks, self.samples, seed)
 
     def validation_data(self) -> AudioCrops:
-        rate = self.format.config.sample_rate
-        return AudioCrops(self.validation_tracks, self.samples, sample_rate=rate, seed=None)
+        return self._crops(self.validation_tracks, self.samples, None)
+
+    def _crops(self, tracks: list[Track], samples: int, seed: int | None) -> AudioCrops:
+        format = self.format.config
+        return AudioCrops(tracks, samples, sample_rate=format.sample_rate, channels=format.num_channels, seed=seed)
+
+    def _some_crops(self) -> list[Crop]:
+        """Enough training crops to measure a few constants; always the same."""
+        crops = self.train_data(seed=0)
+        return [crops[index] for index in range(min(FIT_CLIPS, 4 * len(crops)))]
 
     def step(self, batch: Batch, *, generator: StepRandom) -> StepOutput:
         with torch.no_grad(), torch.autocast(batch.data.device.type, enabled=False):
@@ -115,9 +137,8 @@ class VAETrainer:
     def _conditioning(self, batch: Batch, generator: StepRandom) -> Conditioning:
         if not self.module.label_dim:
             return Conditioning()
-        labels = nn.functional.one_hot(batch.game_ids, self.module.label_dim).to(batch.data)
         kept = (generator.rand() >= self.config.label_dropout).to(batch.data)
-        return Conditioning(labels, kept)
+        return Conditioning(one_hot(batch.game_ids, self.module.label_dim).to(batch.data.device), kept)
 
     @torch.no_grad()
     def demos(self) -> list[Demo]:
@@ -125,33 +146,31 @@ class VAETrainer:
         frames = crop_frames(self.format.frames_per_second * self.config.demo_seconds, self.module.downsampling)
         samples = self.format.num_samples(frames)
         tracks = [t for t in self.validation_tracks if t.seconds * t.sample_rate >= samples][: self.config.demos]
-        crops = AudioCrops(tracks, samples, sample_rate=self.format.config.sample_rate, seed=None)
-        return [demo for index in range(len(crops)) for demo in self._demo(crops[index].data, tracks[index].game)]
+        crops = self._crops(tracks, samples, None)
+        return [demo for index in range(len(crops)) for demo in self._demo(crops[index], tracks[index].game)]
 
-    def _demo(self, audio: Tensor, game: str) -> list[Demo]:
-        x = self.format.encode(audio[None].to(self.format.window.device))
-        conditioning = Conditioning()
-        mode = self.module.encode(x, position=self.position, conditioning=conditioning).mode
+    def _demo(self, crop: Crop, game: str) -> list[Demo]:
+        x, mode, conditioning = self._encode(crop)
         output = self.module.decode(mode, position=self.position, conditioning=conditioning)
         rate = self.format.config.sample_rate
         low, high = float(x.min()), float(x.max())
         original = {"spectrogram": spectrogram_pixels(x[0], low=low, high=high)}
         images = {"spectrogram": spectrogram_pixels(output[0], low=low, high=high), "latents": latents_image(mode[0])}
         return [
-            Demo(f"{game}/original", audio, rate, original),
+            Demo(f"{game}/original", crop.data, rate, original),
             Demo(f"{game}/reconstruction", self.format.decode(output)[0], rate, images),
         ]
+
+    def _encode(self, crop: Crop) -> tuple[Tensor, Tensor, Conditioning]:
+        """Spectrogram and mode of a crop, told its game as when latents are encoded for the UNet."""
+        x = self.format.encode(crop.data[None].to(self.format.window.device))
+        conditioning = game_conditioning(crop.game_id, self.module)
+        return x, self.module.encode(x, position=self.position, conditioning=conditioning).mode, conditioning
 
     @torch.no_grad()
     def finish(self) -> None:
         """Measures mean and standard deviation of each latent channel over the training tracks."""
-        crops = self.train_data(seed=0)
-        modes = []
-        for index in range(min(FIT_CLIPS, 4 * len(crops))):
-            crop = crops[index]
-            x = self.format.encode(crop.data[None].to(self.format.window.device))
-            modes.append(self.module.encode(x, position=self.position, conditioning=Conditioning()).mode[0].flatten(1))
-        latents = torch.cat(modes, dim=1)
+        latents = torch.cat([self._encode(crop)[1][0].flatten(1) for crop in self._some_crops()], dim=1)
         self.module.latents_mean.copy_(latents.mean(dim=1))
         self.module.latents_std.copy_(latents.std(dim=1))
 
@@ -179,18 +198,3 @@ class VAETrainer:
 def crop_frames(frames: float, multiple: int) -> int:
     """The nearest number of frames that the network can take, at least one multiple."""
     return max(1, round(frames / multiple)) * multiple
-
-
-def _prepare_format(part: Component, model: ModelFolder, dataset: DatasetFolder, seconds: float) -> Any:
-    """The model's format; for a new model its normalisation constants are measured on the training tracks."""
-    if "format" in model.module_names():
-        stored = module_component(model, "format")
-        if (registered_type(stored.cls), stored.config) == (registered_type(part.cls), part.config):
-            return load_module(model, "format")
-        # build_module says what differs.
-    format = build_module(model, "format", part, seed=0)
-    tracks = long_enough(dataset.tracks("train"), seconds, dataset.path)
-    crops = AudioCrops(tracks, int(seconds * part.config.sample_rate), sample_rate=part.config.sample_rate, seed=0)
-    format.fit([crops[index].data for index in range(min(FIT_CLIPS, 4 * len(crops)))])
-    save_module(model, "format", format)
-    return format.eval()
