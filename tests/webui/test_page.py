@@ -83,8 +83,9 @@ def test_first_visit_says_what_to_do_and_one_click_gives_music(visit: Visit) -> 
     page.dblclick("#generate")  # twice by accident is once
     visit.wait_for_cards(1)
     assert visit.cards() == ["Castle"]
-    page.keyboard.press("Space")  # plays, although Generate was what was clicked last
-    until(lambda: page.locator("#dock-play").get_attribute("aria-label") == "Pause", "Space plays")
+    until(lambda: page.locator("#dock-play").get_attribute("aria-label") == "Pause", "what was asked for plays")
+    page.keyboard.press("Space")  # reaches the player, although Generate was what was clicked last
+    until(lambda: page.locator("#dock-play").get_attribute("aria-label") == "Play", "Space pauses")
     assert not visit.server.client.get("/api/jobs?view=active").json()["jobs"]
 
 
@@ -95,6 +96,7 @@ def test_mix_generate_watch_play_and_find_again(visit: Visit) -> None:
     assert page.locator("#mix-bar").get_attribute("aria-label") == "The mix: Castle 70 percent, Cave -30 percent"
     visit.quick(seconds=4, steps=40, seed=77)
     page.check("input[value=increment]", force=True)
+    page.uncheck("#play-new")
     page.click("#generate")
 
     progress = page.locator("progress")
@@ -106,6 +108,7 @@ def test_mix_generate_watch_play_and_find_again(visit: Visit) -> None:
 
     visit.wait_for_cards(1)
     assert visit.cards() == ["Castle 70 · Cave −30"]
+    assert page.locator("#dock-play").get_attribute("aria-label") == "Play"  # it was asked not to play by itself
     page.locator(".card-play").click()
     time = page.locator("#dock-wave")
     until(lambda: float(time.get_attribute("aria-valuenow")) > 0.3, "the sound goes on")
@@ -131,12 +134,14 @@ def test_keyboard_alone_generates_plays_and_cancels(visit: Visit) -> None:
     visit.quick()
     page.keyboard.press("Control+Enter")
     visit.wait_for_cards(1)
-    until(lambda: "ready" in page.inner_text("#live"), "the end is announced")
+    until(lambda: "plays" in page.inner_text("#live"), "the end is announced")
+    until(lambda: page.locator("#dock-play").get_attribute("aria-label") == "Pause", "it plays")
     page.locator("#stage").focus()
+    page.keyboard.press("Space")
+    until(lambda: page.locator("#dock-play").get_attribute("aria-label") == "Play", "Space pauses")
     page.keyboard.press("Space")
     until(lambda: page.locator("#dock-play").get_attribute("aria-label") == "Pause", "Space plays")
     page.keyboard.press("Space")
-    until(lambda: page.locator("#dock-play").get_attribute("aria-label") == "Play", "Space pauses")
     page.locator("#dock-wave").focus()
     page.keyboard.press("End")
     assert float(page.locator("#dock-wave").get_attribute("aria-valuenow")) == pytest.approx(3, abs=0.1)

@@ -18,6 +18,8 @@ import { remember, remembered } from './storage.js';
 
 const library = new Library();
 const player = new Player();
+/** Jobs that this page asked for: only these play by themselves. @type {Set<string>} */
+const asked = new Set();
 const predict = (request) => predictedSeconds(library.history(), request);
 
 async function start() {
@@ -29,6 +31,9 @@ async function start() {
   const history = new HistoryView(library, player, actions);
   const generate = makeGenerate(panel, () => history.show('all'));
 
+  const playNew = /** @type {HTMLInputElement} */ (byId('play-new'));
+  playNew.checked = remembered('play-new', true);
+  playNew.onchange = () => remember('play-new', playNew.checked);
   byId('instrument').addEventListener('submit', (event) => {
     event.preventDefault();
     generate();
@@ -91,6 +96,7 @@ function makeGenerate(panel, showHistory) {
     clearFieldErrors();
     try {
       const { id } = await call('POST', '/api/jobs', { body: panel.request(), headers: { 'Idempotency-Key': randomKey() } });
+      asked.add(id);
       panel.advanceSeed();
       if (!library.get(id)) library.put(await call('GET', `/api/jobs/${id}`));
       if (library.view === 'bin') showHistory();
@@ -116,8 +122,9 @@ function showStage() {
 function onStatus(job) {
   const title = titleOf(job);
   if (job.status === 'done') {
-    announce(`${title} is ready. Space plays it.`);
-    if (!player.isPlaying) player.load(job);
+    const play = asked.has(job.id) && byId('play-new').checked && !player.isPlaying;
+    announce(play ? `${title} plays.` : `${title} is ready. Space plays it.`);
+    if (!player.isPlaying) player.load(job, { play });
   }
   if (job.status === 'failed') notice(`${title} failed: ${job.error}`);
   if (job.status === 'cancelled') announce(`${title} is cancelled.`);
