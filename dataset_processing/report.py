@@ -139,11 +139,11 @@ def histogram(title: str, values: Sequence[float], unit: str, *, bins: int = 24)
     tallest = max(counts.values())
     bars = "".join(
         f"<rect x='{10 * index}' y='{80 - 80 * count / tallest:.1f}' width='9' height='{80 * count / tallest:.1f}'>"
-        f"<title>{low + index * width:.4g} to {low + (index + 1) * width:.4g} {unit}: {count}</title></rect>"
+        f"<title>{_short(low + index * width)} to {_short(low + (index + 1) * width)} {unit}: {count}</title></rect>"
         for index, count in sorted(counts.items())
     )
     middle = sorted(values)[len(values) // 2]
-    label = f"{low:.4g} to {high:.4g} {unit}, middle {middle:.4g}"
+    label = f"{_short(low)} to {_short(high)} {unit}".rstrip() + f", middle {_short(middle)}"
     return (
         f"<figure><figcaption>{html.escape(title)}</figcaption><svg viewBox='0 0 {10 * bins} 80' role='img' "
         f"aria-label='{html.escape(title)}: {label}'>{bars}</svg><small>{label}</small></figure>"
@@ -175,3 +175,7 @@ figure {{ margin: 0; }} figcaption {{ font-weight: 600; }} svg {{ width: 100%; h
 <h2>Not audio</h2><table>{other_files}</table>
 </body></html>
 """
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -119,7 +119,7 @@ def sniff(head: bytes) -> Kind:
         AudioError: not audio, or a format that is not supported; the message is the reason for the report.
     """
     if not head:
-        raise AudioError("empty file (0 bytes)")
+        raise AudioError("empty file")
     start = mpeg.skip_id3(head)
     body = head[start:] if head[start : start + 4] == b"fLaC" else head
     for offset, mark, reason in _UNSUPPORTED:
