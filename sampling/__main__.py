@@ -53,10 +53,11 @@ def main() -> int:
         raise UserError(f"--out {arguments.out}: is a file, not a folder")
     if arguments.source:
         return _repeat(arguments)
-    folder = ModelFolder(_model_path(arguments.model))
+    stored = read_config(arguments.request) if arguments.request else {}
+    folder = ModelFolder(_model_path(arguments.model, stored.pop("model", None)))
     labels = folder.labels()
     games = labels.names if arguments.each_game else [None]
-    requests = [_request(arguments, game) for game in games]
+    requests = [_request(arguments, stored, game) for game in games]
     for request in requests:
         request.label_vector(labels)  # an unknown game is told before the model is loaded
     requests = [
@@ -93,10 +94,10 @@ def _save(result: Result, arguments: argparse.Namespace) -> Path:
     return path
 
 
-def _request(arguments: argparse.Namespace, game: str | None) -> Request:
-    data: dict[str, Any] = read_config(arguments.request) if arguments.request else {}
+def _request(arguments: argparse.Namespace, stored: dict[str, Any], game: str | None) -> Request:
+    """The request in the file `stored`, changed by the options; a file may also hold a description."""
+    data = {key: value for key, value in stored.items() if key != "description"}
     source = str(arguments.request or "request")
-    data.pop("description", None)
     if game is not None:
         data["games"] = {game: 1.0}
     elif arguments.game:
@@ -120,10 +121,10 @@ def _parse_game(text: str) -> tuple[str, float]:
         raise UserError(f"--game {text}: the weight after the last = must be a number") from None
 
 
-def _model_path(path: Path | None) -> Path:
-    if path is None:
-        raise UserError("--model is missing; give a model folder, such as models/demo")
-    return path
+def _model_path(option: Path | None, stored: Any) -> Path:
+    if option is None and not isinstance(stored, str):
+        raise UserError('--model is missing, and no request file names a "model"; give a folder, such as models/demo')
+    return option or Path(stored)
 
 
 def _not_there_yet(requests: list[Request], out: Path, folder: ModelFolder) -> list[Request]:

@@ -145,8 +145,12 @@ def test_the_command_writes_a_clip_and_makes_it_again_bit_for_bit(model: ModelFo
 
 def test_a_request_file_and_set_go_through_the_same_checks(model: ModelFolder, tmp_path: Path) -> None:
     file = tmp_path / "request.json"
-    file.write_text(json.dumps({"description": "x", "games": {"Cave": 1}, "seconds": 0.5, "steps": 1, "seed": 1}))
-    base = ["-m", "sampling", "--model", model.path, "--request", file, "--out", tmp_path]
+    file.write_text(
+        json.dumps(
+            {"description": "x", "model": str(model.path), "games": {"Cave": 1}, "seconds": 0.5, "steps": 1, "seed": 1}
+        )
+    )
+    base = ["-m", "sampling", "--request", file, "--out", tmp_path]
     made = run(*base, "--set", "seed=9", "--count", 2, "--latents", "--spectrogram")
     assert made.returncode == 0, made.stderr
     written = sorted(path.name for path in tmp_path.glob("Cave*"))
