@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import safetensors
 import torch
@@ -23,8 +23,6 @@ MODULE_KINDS = {
     "models": "dualdiffusion.models",
     "diffusion": "dualdiffusion.diffusion",
 }
-
-M = TypeVar("M", bound="Module")
 
 
 class Module(nn.Module):

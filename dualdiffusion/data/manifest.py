@@ -10,8 +10,6 @@ from dualdiffusion.errors import UserError
 from dualdiffusion.files import read_json, read_jsonl
 from dualdiffusion.labels import Labels
 
-SPLITS = ("train", "validation")
-
 
 @dataclass(frozen=True)
 class Track:

@@ -110,7 +110,6 @@ class UNetTrainer:
             "loss/total": loss.learned,
             "loss/weighted": loss.weighted,
             "loss/logvar": loss.log_variance,
-            "sigma/ln": sigma.log(),
             **self._by_sigma(sigma, loss.weighted),
         }
         return StepOutput(loss.learned, loss.weighted, {name: value.detach() for name, value in metrics.items()})
