@@ -23,7 +23,6 @@ class Journal:
     def __init__(self, state: Path, step: str, rank: int | None = None) -> None:
         self._state, self._step = state, step
         self._path = state / (f"{step}.jsonl" if rank is None else f"{step}.rank{rank}.jsonl")
-        self._lines: dict[str, str] = {}
         self._owner: dict[str, str] = {}
         self.entries: dict[str, Record] = {}
         self.used: set[str] = set()
