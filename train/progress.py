@@ -49,7 +49,8 @@ class TrainingProgress:
         """Shows that so many samples have been seen."""
         now = time.monotonic()
         speed = (samples - self._first) / max(now - self._started, 1e-9)
-        text = f"loss {self._loss:.4f}  {speed:.1f} samples/s  {speed * self._seconds_per_sample:.0f} s of audio/s"
+        loss = f"loss {self._loss:.4f}" if math.isfinite(self._loss) else "loss -"
+        text = f"{loss}  {speed:.1f} samples/s  {speed * self._seconds_per_sample:.0f} s of audio/s"
         self._bar.update(self._task, completed=samples, speed=text)
         if not self._console.is_terminal and now - self._last_line > LINE_INTERVAL:
             self._last_line = now
