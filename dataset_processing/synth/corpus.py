@@ -26,6 +26,7 @@ from dataset_processing.synth.games import GAMES, find_game
 from dataset_processing.synth.records import Game
 from dataset_processing.synth.render import render
 from dataset_processing.synth.titles import track_title
+from dualdiffusion.files import atomic_path, sweep, write_text
 
 # Raise when the sound of any track changes: files of another version are written again.
 SYNTH_VERSION = 1
@@ -37,7 +38,6 @@ LICENCE = "CC0-1.0"
 LICENCE_URL = "https://creativecommons.org/publicdomain/zero/1.0/"
 # The tag by which a later run recognises its own files and their settings.
 KEY_TAG = "synth_settings"
-PARTIAL_SUFFIX = ".synth-partial"
 FULL_SCALE = 32767
 MAX_TRACKS = 99
 MAX_SECONDS = 1800.0
@@ -119,43 +119,23 @@ def _file_name(game: Game, track: int, seed: int) -> str:
     return f"{track + 1:02d} {track_title(game, track, seed)}.flac"
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _commit(partial: Path, path: Path) -> None:
-    """Make a fully written temporary file appear under its name, on the disk and not only in memory."""
-    with partial.open("rb") as handle:
-        os.fsync(handle.fileno())
-    os.replace(partial, path)
-    _sync_folder(path.parent)
-
-
 def _write_text(path: Path, text: str) -> None:
-    if path.is_file() and path.read_bytes() == text.encode():
-        return
-    partial = path.with_name(f".{path.name}{PARTIAL_SUFFIX}")
-    partial.write_bytes(text.encode())
-    _commit(partial, path)
+    if not (path.is_file() and path.read_bytes() == text.encode()):
+        write_text(path, text)
 
 
 def _write_job(job: _Job) -> None:
     piece = compose_track(job.game, job.track, seconds=job.seconds, seed=job.seed)
     samples = np.rint(piece.audio.T * FULL_SCALE).astype(np.int16)
-    partial = job.path.with_name(f".{job.path.name}{PARTIAL_SUFFIX}")
-    soundfile.write(partial, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-    tags = FLAC(partial)
-    tags["title"], tags["artist"], tags["album"] = piece.title, ARTIST, job.game
-    tags["tracknumber"], tags["date"], tags["genre"] = str(job.track + 1), DATE, "Game"
-    tags["license"] = f"{LICENCE} {LICENCE_URL}"
-    tags["comment"] = f"Composed by rule from seed {job.seed}; dedicated to the public domain ({LICENCE})."
-    tags[KEY_TAG] = job.key
-    tags.save()
-    _commit(partial, job.path)
+    with atomic_path(job.path) as partial:
+        soundfile.write(partial, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+        tags = FLAC(partial)
+        tags["title"], tags["artist"], tags["album"] = piece.title, ARTIST, job.game
+        tags["tracknumber"], tags["date"], tags["genre"] = str(job.track + 1), DATE, "Game"
+        tags["license"] = f"{LICENCE} {LICENCE_URL}"
+        tags["comment"] = f"Composed by rule from seed {job.seed}; dedicated to the public domain ({LICENCE})."
+        tags[KEY_TAG] = job.key
+        tags.save()
 
 
 def _settings_of(path: Path) -> str | None:
@@ -195,10 +175,9 @@ def _remove_strays(folders: list[Path], wanted: set[Path]) -> int:
     """Delete half-written files and pieces of ours that this corpus has no place for; other files are not touched."""
     removed = 0
     for folder in folders:
+        sweep(folder)
         for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-            if path.name.endswith(PARTIAL_SUFFIX):
-                path.unlink()
-            elif path.suffix == ".flac" and path not in wanted and _settings_of(path) is not None:
+            if path.suffix == ".flac" and path not in wanted and _settings_of(path) is not None:
                 path.unlink()
                 removed += 1
     return removed

@@ -200,7 +200,7 @@ def test_corpus_is_whole_tagged_and_resumable(tmp_path: Path) -> None:
 
     # As after a kill: one piece missing, one half-written, no summary.
     path.unlink()
-    (path.parent / f".{path.name}.synth-partial").write_bytes(b"fLaC")
+    (path.parent / ".tmp-1-2.flac").write_bytes(b"fLaC")
     (tmp_path / "a/corpus.json").unlink()
     assert write_corpus(tmp_path / "a", **settings, processes=1).written == 1
     assert digests(tmp_path / "a") == before

@@ -189,6 +189,32 @@ def test_two_processes_see_what_one_would_see(model: ModelFolder, dataset: Path,
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
+def test_a_checkpoint_is_saved_on_request(model: ModelFolder, dataset: Path, tmp_path: Path) -> None:
+    path = fresh_model(model, tmp_path / "model", "unet")
+    changes = {"total_samples": 1_000_000, "checkpoint": {"every_samples": 1_000_000}}
+    config = tiny.write_train_config(tmp_path / "train.json", "unet", path, dataset, **changes)
+    run = path / "runs" / "unet"
+    process = subprocess.Popen(
+        [sys.executable, "train.py", str(config)], cwd=tiny.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_for(lambda: (run / "metrics.csv").exists())
+        (run / "save_now").touch()
+        wait_for(lambda: list(run.glob("checkpoints/samples-*")))
+        assert not (run / "save_now").exists()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_several_unets_may_share_one_vae(model: ModelFolder, dataset: Path, tmp_path: Path) -> None:
+    config = tiny.write_train_config(tmp_path / "train.json", "unet", tmp_path / "other", dataset, total_samples=4)
+    result = tiny.run("train.py", config, "--set", f"module_trainer.autoencoder={model.path}")
+    assert result.returncode == 0, result.stderr
+    assert ModelFolder(tmp_path / "other").fingerprint("vae") == model.fingerprint("vae")
+    assert (tmp_path / "other" / "unet" / "unet.safetensors").exists()
+
+
 def test_a_killed_launcher_ends_the_training_which_saves_first(
     model: ModelFolder, dataset: Path, tmp_path: Path
 ) -> None:
