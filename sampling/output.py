@@ -26,6 +26,7 @@ from sampling.request import Request
 
 SETTINGS_TAG = "dualdiffusion"
 SETTINGS_VERSION = 1
+NAME_BYTES = 60  # of each game in a file name; three of them, seed and number fit into the usual limit of 255
 
 
 def save(result: Result, folder: Path) -> Path:
@@ -72,8 +73,8 @@ def _publish(temporary: Path, folder: Path, stem: str) -> Path:
 def file_stem(request: Request) -> str:
     """A file name without suffix that says what a clip is of."""
     games = sorted(request.games, key=lambda name: -abs(request.games[name]))[:3]
-    words = "+".join(re.sub(r"[^\w-]+", "_", name).strip("_")[:40] or "game" for name in games)
-    return f"{words}-seed{request.seed}"
+    words = [re.sub(r"[^\w-]+", "_", name).strip("_").encode()[:NAME_BYTES].decode(errors="ignore") for name in games]
+    return f"{'+'.join(word or 'game' for word in words)}-seed{request.seed}"
 
 
 def settings_of(result: Result) -> dict[str, Any]:

@@ -122,6 +122,13 @@ def test_file_names_are_safe_whatever_a_game_is_called() -> None:
         assert re.fullmatch(r"[\w+-]{1,60}", stem), stem
 
 
+def test_file_names_of_long_names_in_any_script_fit_the_file_system() -> None:
+    from sampling.output import file_stem
+
+    names = [first + "ゲーム" * 60 for first in "abc"]
+    assert len(f"{file_stem(Request(games=dict.fromkeys(names, 1.0), seed=2**52))} (999).flac".encode()) < 240
+
+
 def test_a_spectrogram_is_a_picture_of_the_clips_length() -> None:
     image = spectrogram_image(torch.randn(2, 16000), 16000)
     assert image.size == (100, 128)
