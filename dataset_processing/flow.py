@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +20,7 @@ from dataset_processing.sources import list_records
 from dataset_processing.step import Paths, Record
 from dualdiffusion.component import Component, type_name
 from dualdiffusion.errors import UserError
+from dualdiffusion.files import read_json, write_text
 
 if TYPE_CHECKING:
     from dataset_processing.runner import RunConfig
@@ -91,7 +95,7 @@ class Flow:
         pending: set[str] = set()
         for name, step in self.steps:
             if step.collective and not step.optional:
-                records = records if pending else step.run_all(records, _Work(self, name, step))
+                records = records if pending else step.run_all(records, _Work(self, name, step, dry=True))
                 continue
             if name not in self.selected:
                 records, pending = self._plan_reuse(name, step, records, pending)
@@ -210,8 +214,11 @@ class Flow:
         count, journal = self.counts[name], self.journals[name]
         count.done += 1
         result = replace(finished.after, identity=())
+        key = key_of(name, step.version, step.identity(), finished.before)
         if finished.final:
-            journal.put(key_of(name, step.version, step.identity(), finished.before), result)
+            journal.put(key, result)
+        elif self.ranks.count > 1:  # the first process must hear of it; the next run tries again
+            journal.put(_UNSURE + key, result)
         if self.view:
             self.view.advance()
         return result
@@ -259,7 +266,7 @@ class Flow:
             keep = {
                 key
                 for key, record in journal.entries.items()
-                if key in journal.used or (step.optional and record.file in kept)
+                if not key.startswith(_UNSURE) and (key in journal.used or (step.optional and record.file in kept))
             }
             for key, record in journal.entries.items():
                 if key not in keep or record.file not in kept:
@@ -267,12 +274,17 @@ class Flow:
             journal.compact(keep)
         for output in sorted(stale - current):
             self._remove(self.paths.dataset / output)
+        for _, step in self.steps:
+            step.tidy(records)
         self.names.save(self.names_path)
 
     def _remove(self, path: Path) -> None:
         path.unlink(missing_ok=True)
         if path.parent.is_dir() and not any(path.parent.iterdir()):
             path.parent.rmdir()
+
+
+_UNSURE = "unsure "  # begins the keys of results of launched processes that shall not be remembered
 
 
 def _cost(record: Record) -> float:
@@ -286,9 +298,21 @@ def _apply(step: Any, record: Record) -> Record:
 class _Work:
     """What the runner does for a collective step: see `step.Work`."""
 
-    def __init__(self, flow: Flow, name: str, step: Any) -> None:
-        self._flow, self._name, self._step = flow, name, step
+    def __init__(self, flow: Flow, name: str, step: Any, *, dry: bool = False) -> None:
+        self._flow, self._name, self._step, self._dry = flow, name, step, dry
         self.processes = flow.ranks.count
+
+    def remembered(self, name: str, key: Any, compute: Callable[[], Any]) -> Any:
+        path = self._flow.paths.state / f"{self._name}.{name}.json"
+        digest = hashlib.sha256(json.dumps([self._step.version, key]).encode()).hexdigest()
+        with suppress(UserError, KeyError, TypeError):  # not there yet, or damaged: computed again
+            known = read_json(path)
+            if known["key"] == digest:
+                return known["value"]
+        value = compute()
+        if not self._dry and self._flow.ranks.rank == 0:
+            write_text(path, json.dumps({"key": digest, "value": value}))
+        return value
 
     def each(self, records: list[Record], function: Callable[[Record], Record]) -> list[Record]:
         flow, ranks = self._flow, self._flow.ranks
@@ -308,7 +332,13 @@ class _Work:
         if ranks.count > 1:
             ranks.wait()
             flow.journals[self._name].reload()
-            others, _ = flow._up_to_date(self._name, self._step, [r for r in todo if r.file not in done])
-            done = {**others, **done}
+            others, lacking = flow._up_to_date(self._name, self._step, [r for r in todo if r.file not in done])
+            done = {**self._unsure(lacking), **others, **done}
             ranks.wait()
         return [done.get(record.file) or known.get(record.file) or record for record in records]
+
+    def _unsure(self, records: list[Record]) -> dict[str, Record]:
+        """What other processes could not settle in this run."""
+        entries, step = self._flow.journals[self._name].entries, self._step
+        keys = {record.file: _UNSURE + key_of(self._name, step.version, step.identity(), record) for record in records}
+        return {file: entries[key] for file, key in keys.items() if key in entries}

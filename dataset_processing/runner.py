@@ -10,6 +10,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from dataset_processing.fingerprint import FINGERPRINTS
 from dataset_processing.flow import Flow, Ranks, Result, StepCount, View, step_name
 from dualdiffusion.component import Component, part_of
 from dualdiffusion.config import Config, nearest
@@ -104,7 +105,8 @@ def run(
 
 def _sweep(dataset: Path) -> None:
     """Removes what killed runs left unfinished."""
-    for folder in (dataset, dataset / ".state", dataset / "audio", dataset / "latents"):
+    state = dataset / ".state"
+    for folder in (dataset, state, state / FINGERPRINTS, dataset / "audio", dataset / "latents"):
         sweep(folder)
     for folder in [*(dataset / "audio").glob("*/"), *(dataset / "latents").glob("*/*/")]:
         sweep(folder)

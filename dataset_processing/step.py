@@ -117,6 +117,9 @@ class _AnyStep:
         """JSON data on which the results depend besides the record; a model's fingerprint belongs here."""
         return self.config.to_json()
 
+    def tidy(self, records: list[Record]) -> None:
+        """Removes what the step keeps for itself about files that are not among `records` any more."""
+
 
 class Step(_AnyStep):
     """A step that looks at one record at a time."""
@@ -131,6 +134,10 @@ class Work(Protocol):
 
     processes: int
     """How many processes share the work of `each`."""
+
+    def remembered(self, name: str, key: Any, compute: Callable[[], Any]) -> Any:
+        """JSON data that takes time to compute and depends on `key` (JSON data) alone: computed once, then read."""
+        ...
 
     def each(self, records: list[Record], function: Callable[[Record], Record]) -> list[Record]:
         """Applies `function` to every kept record that is not up to date, and returns all records in their order.

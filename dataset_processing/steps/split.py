@@ -13,9 +13,11 @@ from dataset_processing.step import CollectiveStep, Record, Work
 class Split(CollectiveStep):
     """Gives every kept track the field `split`: "train" or "validation".
 
-    A track's side follows from its samples and the seed. With `validation_fraction` it never changes when others are
-    added; with `validation_tracks` an added track may only send another from validation to training, never the other
-    way, so that nothing that was trained on becomes a test.
+    The side of a track follows from its samples and the seed. Tracks that hold the same recording, in whole or in part,
+    count as one and stand on one side together. With `validation_fraction`, tracks that are added never send another
+    from training to validation, so that nothing that was trained on becomes a test. The same holds for
+    `validation_tracks`, unless an added track is a copy of one that is held out: both then go to training, and the next
+    one by rank is held out in their place.
     """
 
     class Config(dualdiffusion.config.Config):
@@ -29,11 +31,17 @@ class Split(CollectiveStep):
         """Another seed gives another split."""
 
     def run_all(self, records: list[Record], work: Work) -> list[Record]:
-        games: dict[str, list[Record]] = {}
+        games: dict[str, dict[tuple[str, ...], list[Record]]] = {}
         for record in records:
             if record.kept:
-                games.setdefault(record.game, []).append(record)
-        held_out = {record.file for tracks in games.values() for record in self._held_out(tracks)}
+                games.setdefault(record.game, {}).setdefault(_group(record), []).append(record)
+        held_out: set[str] = set()
+        for groups in games.values():
+            held_out |= {record.file for record in self._held_out(groups)}
+        # Recordings that occur in several games: held out in all of them or in none.
+        kept = [record for record in records if record.kept]
+        trained = {_group(record) for record in kept if record.file not in held_out}
+        held_out -= {record.file for record in kept if _group(record) in trained}
         return [
             record.adding(fields={"split": "validation" if record.file in held_out else "train"})
             if record.kept
@@ -41,16 +49,24 @@ class Split(CollectiveStep):
             for record in records
         ]
 
-    def _held_out(self, tracks: list[Record]) -> list[Record]:
+    def _held_out(self, groups: dict[tuple[str, ...], list[Record]]) -> list[Record]:
         """The validation tracks of one game; at least one track is left for training."""
-        ranked = sorted(tracks, key=lambda record: (self._position(record), record.file))
-        if self.config.validation_tracks is not None:
-            chosen = ranked[: self.config.validation_tracks]
-        else:
-            chosen = [record for record in ranked if self._position(record) < self.config.validation_fraction]
-        return chosen[: len(tracks) - 1]
+        total = sum(len(members) for members in groups.values())
+        limit = total - 1 if self.config.validation_tracks is None else min(self.config.validation_tracks, total - 1)
+        chosen: list[Record] = []
+        for group in sorted(groups, key=lambda group: (self._position(group), group)):
+            if self.config.validation_tracks is None and self._position(group) >= self.config.validation_fraction:
+                break
+            if len(chosen) + len(groups[group]) <= limit:
+                chosen += groups[group]
+        return chosen
 
-    def _position(self, record: Record) -> float:
-        """A number in [0, 1) that depends only on the track's samples and the seed."""
-        digest = hashlib.sha256(f"{self.config.seed} {record.measured['audio_hash']}".encode()).digest()
-        return int.from_bytes(digest[:8], "big") / 2**64
+    def _position(self, group: tuple[str, ...]) -> float:
+        """A number in [0, 1) that depends only on the group's samples and the seed; it can but grow with the group."""
+        digests = [hashlib.sha256(f"{self.config.seed} {name}".encode()).digest() for name in group]
+        return max(int.from_bytes(digest[:8], "big") / 2**64 for digest in digests)
+
+
+def _group(record: Record) -> tuple[str, ...]:
+    """The hashes of all tracks that hold the same recording; of the track alone where there is no other."""
+    return tuple(record.measured.get("same_side") or [record.measured["audio_hash"]])

@@ -8,7 +8,7 @@ from dataset_processing.step import Paths, Record
 from dataset_processing.steps.filter import Filter
 from dataset_processing.steps.split import Split
 
-GOOD = {"seconds": 60.0, "silence_share": 0.0, "clipped_share": 0.0, "bandwidth_hz": 16000}
+GOOD = {"seconds": 60.0, "silence_share": 0.0, "clipped_share": 0.0, "bandwidth_hz": 16000, "sample_rate": 44100}
 
 
 def track(file: str, **measured) -> Record:
@@ -16,7 +16,14 @@ def track(file: str, **measured) -> Record:
 
 
 def run(cls, records, **settings):
-    return cls(cls.Config(**settings), paths=Paths(None, None)).run_all(records, None)
+    return cls(cls.Config(**settings), paths=Paths(None, None)).run_all(records, Strangers())
+
+
+class Strangers:
+    """The runner's part, where no track resembles another."""
+
+    def remembered(self, name, key, compute):
+        return []
 
 
 @pytest.mark.parametrize(
@@ -28,6 +35,12 @@ def run(cls, records, **settings):
         ({"silence_share": 0.9}, {}, "mostly silence: 90% of it, at most 80% are wanted"),
         ({"clipped_share": 0.1}, {"max_clipped_share": 0.05}, "clipped: 10.0% of its samples"),
         ({"bandwidth_hz": 3400}, {"min_bandwidth_hz": 5000}, "dull: nothing above 3400 Hz"),
+        ({"cutoff_hz": 16000}, {}, "its sound ends sharply at 16.0 kHz although its sample rate promises 22.1 kHz"),
+        ({"cutoff_hz": 17500}, {}, ""),
+        ({"cutoff_hz": 16000}, {"min_cutoff_share": 0.7}, ""),
+        ({"cutoff_hz": 16000}, {"min_cutoff_share": None}, ""),
+        ({"cutoff_hz": 3800, "sample_rate": 8000}, {}, ""),
+        ({"clipped_share": 0.7}, {}, ""),
         ({}, {"min_tracks_per_game": 2}, "its game has only 1 of the 2 tracks"),
         ({}, {}, ""),
     ],
@@ -36,6 +49,14 @@ def test_limits_refuse_with_the_measured_value(measured, settings, reason):
     (record,) = run(Filter, [track("g/a", **measured)], **settings)
     assert record.reason.startswith(reason)
     assert record.kept == (reason == "")
+
+
+@pytest.mark.parametrize(("dataset_rate", "kept"), [(22050, True), (32000, True), (44100, False), (48000, False)])
+def test_an_edge_at_16_khz_harms_no_dataset_that_ends_there_itself(dataset_rate, kept):
+    record = track("g/a", cutoff_hz=16000, sample_rate=48000).adding(fields={"sample_rate": dataset_rate})
+    (record,) = run(Filter, [record])
+    assert record.kept == kept
+    assert kept or "filter.min_cutoff_share decides" in record.reason
 
 
 def test_duplicates_keep_the_first_by_name_and_do_not_count_as_tracks_of_a_game():
@@ -73,6 +94,32 @@ def test_the_seed_changes_the_split_and_a_renamed_track_keeps_its_side():
         sides(renamed, validation_fraction=0.5).values()
     )
     assert sides(records, validation_fraction=0.5) != sides(records, validation_fraction=0.5, seed=1)
+
+
+def together(*files: str) -> dict:
+    return {"same_side": sorted(files)}
+
+
+def test_tracks_with_the_same_recording_stand_on_one_side():
+    for seed in range(20):
+        pair = [track("g/1", **together("g/1", "h/1")), track("h/1", **together("g/1", "h/1"))]
+        others = [track(f"{game}/{number}") for game in "gh" for number in range(2, 8)]
+        for settings in ({"validation_fraction": 0.4}, {"validation_tracks": 2}):
+            found = sides([*pair, *others], seed=seed, **settings)
+            assert found["g/1"] == found["h/1"]
+    assert "validation" in found.values()
+
+
+def test_a_copy_that_is_added_never_sends_a_track_from_training_to_validation():
+    few = [track(f"g/{number}") for number in range(60)]
+    before = sides(few, validation_fraction=0.3)
+    copied = [
+        track(f"g/{number}", **together(f"g/{number}", f"g/copy {number}")) if number < 30 else few[number]
+        for number in range(60)
+    ]
+    after = sides(copied, validation_fraction=0.3)
+    assert all(after[file] == "train" for file, side in before.items() if side == "train")
+    assert list(after.values()).count("validation") < list(before.values()).count("validation")
 
 
 def test_every_game_keeps_a_training_track():

@@ -288,6 +288,28 @@ def test_launched_processes_share_a_distributed_step(config):
     assert not list((config.dataset / ".state").glob("*.rank*"))
 
 
+def test_what_another_process_could_not_read_is_told_by_the_first_and_tried_again(config):
+    class Unlucky(Mark):
+        distributed = True
+        broken = True
+
+        def mark(self, record):
+            if self.broken:
+                raise OSError(5, "Input/output error")
+            return super().mark(record)
+
+    Unlucky.__module__ = Mark.__module__
+    shared = config.model_copy(update={"steps": (*config.steps, Component(Unlucky, Unlucky.Config()))})
+    selected = runner.select_steps(shared, None)
+    for again in (False, True):
+        Unlucky.broken = not again
+        runner.run(shared, selected, ranks=runner.Ranks(1, 2))
+        first = runner.run(shared, selected, ranks=runner.Ranks(0, 2))
+        reasons = [record.reason for record in first.records if not record.kept]
+        assert reasons == ([] if again else ["cannot be read: Input/output error"] * 6)
+        assert sum("latents_file_name" in record.fields for record in first.records) == (6 if again else 0)
+
+
 def test_what_is_not_a_track_is_listed_and_counts_as_no_failure(config):
     for name in ("cover.jpg", "list.m3u8", "notes.txt", ".hidden", "data.xyz"):
         (config.source / "game 0" / name).write_bytes(b"\xff\xd8\xff" + bytes(100))
