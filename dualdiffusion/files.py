@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -96,6 +97,53 @@ def write_tensors(path: Path, tensors: dict[str, Any], metadata: dict[str, str] 
 
     with atomic_path(path) as temporary:
         temporary.write_bytes(save(tensors, metadata))
+
+
+@contextlib.contextmanager
+def tensor_file(
+    path: Path, name: str, shape: Sequence[int], metadata: dict[str, str] | None = None
+) -> Iterator[TensorFile]:
+    """Writes one float16 tensor as safetensors, atomically and part by part; what is not written stays zero.
+
+    Equal parts give equal bytes, in whatever order they are written: those that `write_tensors` writes.
+    """
+    size = 2 * math.prod(shape)
+    description = {"dtype": "F16", "shape": list(shape), "data_offsets": [0, size]}
+    fields = {**({"__metadata__": metadata} if metadata else {}), name: description}
+    header = json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
+    header += b" " * (-len(header) % 8)  # the data begins at a multiple of 8 bytes
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(file.tell() + size)
+        yield TensorFile(file, file.tell(), tuple(shape))
+
+
+class TensorFile:
+    """The file that `tensor_file` opens. Not a memory map: on a full disk that would end the process."""
+
+    def __init__(self, file: IO[bytes], start: int, shape: tuple[int, ...]) -> None:
+        self._file, self._start, self._shape = file, start, shape
+
+    def write(self, index: int, first: int, values: Any) -> None:
+        """Writes a part of entry `index` of the first axis.
+
+        Args:
+            first: where on the last axis the part begins.
+            values: NumPy array; of the tensor's shape without the first axis, but with any length of the last axis
+                that fits.
+
+        Raises:
+            ValueError: the part does not fit into the tensor.
+            OSError: such as a full disk.
+        """
+        *rows, length = self._shape[1:]
+        count = values.shape[-1]
+        if list(values.shape[:-1]) != rows or not 0 <= index < self._shape[0] or not 0 <= first <= length - count:
+            raise ValueError(f"a part {values.shape} of entry {index} from {first} does not fit into {self._shape}")
+        row_count = math.prod(rows)
+        for row, part in enumerate(values.reshape(row_count, count).astype("<f2")):
+            self._file.seek(self._start + 2 * ((index * row_count + row) * length + first))
+            self._file.write(part.tobytes())
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:

@@ -102,7 +102,7 @@ def make_latents(dataset: Path, model: ModelFolder, *, columns: int = 24) -> Non
     for game_id, game in enumerate(GAMES):
         for path in sorted((dataset / "audio" / game).glob("*.flac")):
             latents = torch.randn(2, 4, 4, columns, generator=generator) * 0.5 + (game_id - 1)
-            header = LatentsHeader(fingerprint, model.fingerprint("format"), "", ({}, {}), columns)
+            header = LatentsHeader(fingerprint, model.fingerprint("format"), "", ({}, {}), (columns, columns))
             name = latents_file_name(str(path.relative_to(dataset)), fingerprint)
             write_latents(dataset / name, latents, header)
 

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import math
 import os
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 import dualdiffusion.config
+from dataset_processing.latent_tiles import Encoder, Track, Variation, encode_tiles
 from dataset_processing.step import CollectiveStep, Record, Work
-from dualdiffusion import audio
-from dualdiffusion.conditioning import Conditioning, game_conditioning
-from dualdiffusion.data.latent_crops import LatentsHeader, write_latents
+from dualdiffusion.conditioning import game_conditioning
+from dualdiffusion.data.latent_crops import LatentsHeader, latents_writer
 from dualdiffusion.data.manifest import latents_file_name
+from dualdiffusion.errors import UserError, one_line
 from dualdiffusion.model_folder import ModelFolder
 from dualdiffusion.module import load_module
-
-# Frames of a tile, and of the context on each side that is thrown away: more than the encoder's convolutions see, so
-# that tiles fit together without a seam, and memory does not grow with the track.
-TILE_FRAMES = 4096
-CONTEXT_FRAMES = 256
 
 
 class Encode(CollectiveStep):
@@ -35,8 +33,10 @@ class Encode(CollectiveStep):
     within a column would never be seen; variations that start a few frames later make up for that.
     """
 
+    version = 2
     optional = True
     distributed = True
+    _workers = 1
 
     class Config(dualdiffusion.config.Config):
         """Settings of Encode."""
@@ -44,11 +44,17 @@ class Encode(CollectiveStep):
         model: Path
         """Model folder with a trained VAE."""
         offsets: Annotated[int, Field(ge=1, le=64)] = 8
-        """Variations that start evenly spread over one latent column."""
+        """Variations that start evenly spread over one latent column, each on a hop of the format: at most as many as a
+        column has hops (8 with the VAEs in config/models)."""
         pitch_shifts: tuple[Annotated[float, Field(ge=-12, le=12)], ...] = ()
         """Further variations, shifted by so many semitones (by resampling: tempo shifts too)."""
         mirror: bool = False
         """Also a mirrored variation, left for right, of each of these."""
+        batch_size: Annotated[int, Field(ge=1)] = 4
+        """Variations that are encoded at the same time, which sets the need for memory: with the base VAE about 1.1 GiB
+        each in bfloat16 (measured on a CPU), 2.1 GiB in float32. On a CPU it is the number of cores used at most."""
+        precision: Literal["float32", "bfloat16", "float16"] | None = None
+        """Of the VAE's arithmetic; null: bfloat16 on a CUDA GPU, float32 elsewhere. Spectrograms are always float32."""
         device: str | None = None
         """cpu, cuda, ...; null: a GPU where there is one."""
 
@@ -58,83 +64,96 @@ class Encode(CollectiveStep):
         return ModelFolder(self.config.model).fingerprint("vae")
 
     def identity(self) -> Any:
-        return {**self.config.to_json(), "device": None, "model": None, "vae": self.fingerprint}
+        # A smaller batch after running out of memory does not make the tracks wrong that are finished.
+        return {**self.config.to_json(), "device": None, "model": None, "batch_size": None, "vae": self.fingerprint}
 
     def run_all(self, records: list[Record], work: Work) -> list[Record]:
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // work.processes))
-        return work.each(records, self._encode)
+        self._workers = max(1, len(os.sched_getaffinity(0)) // work.processes)
+        threads = torch.get_num_threads()
+        # The last bits of a convolution depend on the number of threads that share it, and so would the latents on the
+        # number of processes. One thread to a clip, several clips at a time, is no slower.
+        torch.set_num_threads(1)
+        try:
+            return work.each(records, self._encode)
+        finally:
+            torch.set_num_threads(threads)
 
     @cached_property
-    def _parts(self) -> tuple[Any, Any, dict[str, int]]:
-        folder = ModelFolder(self.config.model)
-        device = torch.device(self.config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        ids = {game.name: game.id for game in folder.labels().games}
-        format = load_module(folder, "format", device=device)
-        return format, load_module(folder, "vae", device=device), ids
-
-    @torch.inference_mode()
-    def _encode(self, record: Record) -> Record:
-        format, vae, ids = self._parts
-        path = self.paths.dataset / record.fields["file_name"]
-        samples, sample_rate = audio.read(path)
-        if sample_rate != format.config.sample_rate:
-            return record.refused(
-                f"has {sample_rate} Hz, but the model's format {format.config.sample_rate} Hz; set sample_rate of the "
-                "convert step to it"
+    def _encoder(self) -> Encoder:
+        config, folder = self.config, ModelFolder(self.config.model)
+        device = torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        precision = config.precision or ("bfloat16" if device.type == "cuda" else "float32")
+        format, vae = (load_module(folder, name, device=device) for name in ("format", "vae"))
+        if config.offsets > vae.downsampling:
+            raise UserError(
+                f"offsets of the encode step: a latent column of {folder.path} has {vae.downsampling} hops, so there "
+                f"are no {config.offsets} different offsets; set offsets to {vae.downsampling} or less"
             )
-        conditioning = game_conditioning(ids.get(record.game), vae)
-        variations, latents = [], []
-        for variation, shifted in self._variations(samples, sample_rate, format.num_samples(vae.downsampling)):
-            variations.append(variation)
-            latents.append(encode_tiled(format, vae, shifted, conditioning))
-        length = min(part.shape[-1] for part in latents)
-        if length == 0:
-            return record.refused("is shorter than one latent column")
-        stacked = torch.stack([part[..., :length] for part in latents])
-        if not stacked.isfinite().all():
-            return record.refused("its latents are not finite numbers; the VAE is damaged or was trained too little")
-        header = LatentsHeader(
-            vae_fingerprint=self.fingerprint,
-            format_fingerprint=ModelFolder(self.config.model).fingerprint("format"),
-            source_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-            variations=tuple(variations),
-            valid_length=length,
-        )
-        name = latents_file_name(record.fields["file_name"], self.fingerprint)
-        write_latents(self.paths.dataset / name, stacked, header)
-        fields = {"latents_file_name": name, "latents_length": length, "latents_variations": len(variations)}
+        if config.mirror and format.config.num_channels != 2:
+            raise UserError(
+                f"mirror of the encode step: the format of {folder.path} has no left and right to change over; set "
+                "mirror to false"
+            )
+        return Encoder(format, vae, getattr(torch, precision), config.batch_size, self._workers)
+
+    @cached_property
+    def _game_ids(self) -> dict[str, int]:
+        return {game.name: game.id for game in ModelFolder(self.config.model).labels().games}
+
+    def _encode(self, record: Record) -> Record:
+        encoder, path = self._encoder, self.paths.dataset / record.fields["file_name"]
+        with contextlib.ExitStack() as stack:
+            tracks = {pitch: stack.enter_context(Track(path, pitch)) for pitch in (0.0, *self.config.pitch_shifts)}
+            if reason := encoder.misfit(tracks[0.0]):
+                return record.refused(reason)
+            variations = self._variations(encoder)
+            lengths = [encoder.columns(tracks[v.pitch].samples - v.offset) for v in variations]
+            if max(lengths) == 0:
+                return record.refused("is shorter than one latent column")
+            header = self._header(path, variations, lengths)
+            name = latents_file_name(record.fields["file_name"], self.fingerprint)
+            conditioning = game_conditioning(self._game_ids.get(record.game), encoder.vae)
+            try:
+                self._write(self.paths.dataset / name, header, encode_tiles(encoder, tracks, variations, conditioning))
+            except FloatingPointError:
+                reason = "its latents are not finite numbers; the VAE is damaged or was trained too little"
+                return record.refused(reason)
+            except torch.cuda.OutOfMemoryError as error:
+                raise self._out_of_memory(path, error) from None
+        fields = {"latents_file_name": name, "latents_length": max(lengths), "latents_variations": len(variations)}
         return record.adding(fields=fields, outputs={name: (self.paths.dataset / name).stat().st_size})
 
-    def _variations(self, samples: Tensor, sample_rate: int, column: int) -> list[tuple[dict[str, Any], Tensor]]:
-        """Each variation's description and audio. `column` is the number of samples of a latent column."""
-        plain = [
-            ({"offset": offset, "pitch": 0.0}, samples[:, offset:])
-            for offset in (k * column // self.config.offsets for k in range(self.config.offsets))
-        ]
-        for semitones in self.config.pitch_shifts:
-            rate = round(sample_rate / 2 ** (semitones / 12))
-            plain.append(({"offset": 0, "pitch": semitones}, audio.resample(samples, sample_rate, rate)))
-        mirrored = [({**name, "mirrored": True}, part.flip(0)) for name, part in plain] if self.config.mirror else []
-        return [({**name, "mirrored": False}, part) for name, part in plain] + mirrored
+    def _variations(self, encoder: Encoder) -> list[Variation]:
+        hops, count = encoder.vae.downsampling, self.config.offsets
+        plain = [Variation(encoder.format.num_samples(k * hops // count)) for k in range(count)]
+        plain += [Variation(pitch=pitch) for pitch in self.config.pitch_shifts]
+        return plain + [replace(variation, mirrored=True) for variation in plain if self.config.mirror]
 
-
-def encode_tiled(format: Any, vae: Any, samples: Tensor, conditioning: Conditioning) -> Tensor:
-    """Audio (C, N) -> normalised latents (Z, F, T) on the CPU, in tiles; the rest of a column is dropped."""
-    position = format.position().to(vae.device)
-    frames = format.num_frames(samples.shape[-1]) // vae.downsampling * vae.downsampling
-    tiles = []
-    for first in range(0, frames, TILE_FRAMES):
-        start, end = max(0, first - CONTEXT_FRAMES), min(frames, first + TILE_FRAMES + CONTEXT_FRAMES)
-        # The window reaches beyond its frames: some more audio, whose frames are thrown away.
-        reach = math.ceil(len(format.window) / format.config.hop_length)
-        before = min(start, reach)
-        piece = samples[:, format.num_samples(start - before) : format.num_samples(end + reach)]
-        x = format.encode(piece[None].to(vae.device))[..., before : before + end - start]
-        mode = vae.encode(x, position=position, conditioning=conditioning).mode
-        kept = slice(
-            (first - start) // vae.downsampling, (min(first + TILE_FRAMES, frames) - start) // vae.downsampling
+    def _header(self, path: Path, variations: list[Variation], lengths: list[int]) -> LatentsHeader:
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return LatentsHeader(
+            vae_fingerprint=self.fingerprint,
+            format_fingerprint=ModelFolder(self.config.model).fingerprint("format"),
+            source_sha256=digest,
+            variations=tuple(asdict(variation) for variation in variations),
+            valid_lengths=tuple(lengths),
         )
-        tiles.append(vae.normalize_latents(mode)[0, :, :, kept].cpu())
-    if not tiles:
-        return torch.zeros(vae.latent_shape(format.sample_shape(0)))
-    return torch.cat(tiles, dim=-1)
+
+    def _write(self, path: Path, header: LatentsHeader, tiles: Iterator[tuple[int, int, Tensor]]) -> None:
+        channels, rows, _ = self._encoder.latent_shape
+        with latents_writer(path, header, channels, rows) as write:
+            for variation, first, latents in tiles:
+                part = latents.half()
+                if not part.isfinite().all():
+                    raise FloatingPointError
+                write(variation, first, part)
+
+    def _out_of_memory(self, path: Path, error: Exception) -> UserError:
+        size, what = self.config.batch_size, ". ".join(one_line(error).split(". ")[:2])
+        remedy = (
+            f"set batch_size of the encode step, which is {size}, to {size // 2} or less"
+            if size > 1
+            else 'batch_size of the encode step is 1 already: set its precision to "bfloat16", or its device to "cpu"'
+        )
+        return UserError(f"{path}: out of GPU memory ({what}); {remedy}")

@@ -1,13 +1,15 @@
 """Latents on disk, and random crops of them read as slices.
 
 A file holds the tensor `latents` of shape (variations, C, F, T), float16, normalised to zero mean and unit variance per
-channel over the dataset. Its header says which VAE, format and audio it was made of; another VAE's latents are refused.
+channel over the dataset. T is the length of the longest variation; the others are followed by zeros. Its header says
+which VAE, format and audio it was made of; another VAE's latents are refused.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +25,10 @@ from dualdiffusion.data.audio_crops import Crop
 from dualdiffusion.data.manifest import DatasetFolder, Track
 from dualdiffusion.data.order import EpochOrder
 from dualdiffusion.errors import UserError
-from dualdiffusion.files import write_tensors
+from dualdiffusion.files import tensor_file, write_tensors
 
-LATENTS_VERSION = 1
+LATENTS_VERSION = 2
+_REMEDY = "encode again: python -m dataset_processing run <dataset config> --steps encode"
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,12 @@ class LatentsHeader:
     """Of the audio file in the dataset."""
     variations: tuple[dict[str, Any], ...]
     """For each variation: "offset" in samples, "pitch" in semitones, "mirrored"."""
-    valid_length: int
-    """Columns of every variation that stand for audio of the track."""
+    valid_lengths: tuple[int, ...]
+    """For each variation: columns that stand for audio of the track; what follows is zero."""
 
     def to_metadata(self) -> dict[str, str]:
-        fields = {"version": LATENTS_VERSION, **vars(self), "variations": list(self.variations)}
-        return {"dualdiffusion": json.dumps(fields, sort_keys=True)}
+        """The header as safetensors stores it."""
+        return {"dualdiffusion": json.dumps({"version": LATENTS_VERSION, **vars(self)}, sort_keys=True)}
 
 
 def write_latents(path: Path, latents: Tensor, header: LatentsHeader) -> None:
@@ -52,21 +55,43 @@ def write_latents(path: Path, latents: Tensor, header: LatentsHeader) -> None:
     write_tensors(path, {"latents": latents.half().cpu().contiguous()}, header.to_metadata())
 
 
+@contextlib.contextmanager
+def latents_writer(
+    path: Path, header: LatentsHeader, channels: int, rows: int
+) -> Iterator[Callable[[int, int, Tensor], None]]:
+    """Writes latents part by part, atomically, in the bytes that `write_latents` would write.
+
+    Yields a function of (variation, first column, float16 latents (C, F, columns) on the CPU). Nothing is written when
+    the block is left by an exception.
+    """
+    shape = (len(header.variations), channels, rows, max(header.valid_lengths))
+    with tensor_file(path, "latents", shape, header.to_metadata()) as file:
+        yield lambda variation, first, part: file.write(variation, first, part.numpy())
+
+
 def read_header(path: Path) -> LatentsHeader:
     """Reads the header of a latents file, not its tensor.
 
     Raises:
-        UserError: missing or damaged file.
+        UserError: missing or damaged file, or one of another version.
     """
     try:
         with safe_open(path, framework="pt") as file:
             fields = json.loads(file.metadata()["dualdiffusion"])
-        fields.pop("version")
-        return LatentsHeader(**{**fields, "variations": tuple(fields["variations"])})
+            shape = file.get_slice("latents").get_shape()
+        version = fields.pop("version")
+        if version != LATENTS_VERSION:
+            raise UserError(f"{path}: holds latents of version {version}, not {LATENTS_VERSION}; {_REMEDY}")
+        lists = {name: tuple(fields[name]) for name in ("variations", "valid_lengths")}
+        header = LatentsHeader(**{**fields, **lists})
+        lengths = header.valid_lengths
+        if len(shape) != 4 or not shape[0] == len(lengths) == len(header.variations) or max(lengths) != shape[-1]:
+            raise ValueError(f"its header does not fit its shape {tuple(shape)}")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (OSError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
-        raise UserError(f"{path}: damaged latents ({error}); encode again") from None
+    except (OSError, AttributeError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
+        raise UserError(f"{path}: damaged latents ({error}); {_REMEDY}") from None
+    return header
 
 
 class LatentCrops(Dataset[Crop]):
@@ -88,7 +113,9 @@ class LatentCrops(Dataset[Crop]):
         vae_fingerprint: str,
         seed: int | None,
     ) -> None:
-        self.columns, self.tracks, self.paths, self.lengths = columns, [], [], []
+        self.columns, self.tracks, self.paths = columns, [], []
+        # For each track the variations that are long enough, with the number of places where a crop can start.
+        self.choices: list[list[tuple[int, int]]] = []
         for track in tracks:
             path = dataset.latents_path(track, vae_fingerprint)
             if not path.exists():
@@ -96,10 +123,12 @@ class LatentCrops(Dataset[Crop]):
             header = read_header(path)
             if header.vae_fingerprint != vae_fingerprint:
                 raise UserError(f"{path}: was made by VAE {header.vae_fingerprint}, not by this model's; {_REMEDY}")
-            if header.valid_length >= columns:
+            starts = [length - columns + 1 for length in header.valid_lengths]
+            choices = [(variation, count) for variation, count in enumerate(starts) if count > 0]
+            if choices:
                 self.tracks.append(track)
                 self.paths.append(path)
-                self.lengths.append(header.valid_length)
+                self.choices.append(choices)
         if not self.tracks:
             raise UserError(
                 f"{dataset.path}: no track has {columns} latent columns or more, the length of a crop; make the crop "
@@ -112,19 +141,18 @@ class LatentCrops(Dataset[Crop]):
 
     def __getitem__(self, index: int) -> Crop:
         item = self.order.track_of(index) if self.order else index
-        room = self.lengths[item] - self.columns
+        choices = self.choices[item]
+        if self.order:
+            random = self.order.crop_random(index)
+            variation, count = choices[int(random.integers(len(choices)))]
+            start = int(random.integers(count))
+        else:
+            variation, count = choices[0]
+            start = (count - 1) // 2
         with safe_open(self.paths[item], framework="pt") as file:
             latents = file.get_slice("latents")
-            if self.order:
-                random = self.order.crop_random(index)
-                variation, start = int(random.integers(latents.get_shape()[0])), int(random.integers(room + 1))
-            else:
-                variation, start = 0, room // 2
             data = latents[variation : variation + 1, :, :, start : start + self.columns][0].float()
         return Crop(data, self.tracks[item].game_id, index)
-
-
-_REMEDY = "encode again: python -m dataset_processing run <dataset config> --steps encode"
 
 
 def _missing(dataset: DatasetFolder, path: Path, vae_fingerprint: str) -> str:
