@@ -1,8 +1,9 @@
-"""`python -m dataset_processing synth OUT` and `python -m dataset_processing run CONFIG`."""
+"""`python -m dataset_processing synth OUT`, `... run CONFIG` and `... add CONFIG PATH...`."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -30,13 +31,25 @@ def make_parser() -> CommandParser:
     synth.set_defaults(command=synth_command)
     run = commands.add_parser("run", help="make a dataset from folders of audio, as a config file says")
     run.add_argument("config", metavar="CONFIG", type=Path, help="JSON file, such as config/dataset/demo.json")
-    run.add_argument("--steps", metavar="A,B", help="only these steps (default: all steps of the config)")
-    run.add_argument("--dry-run", action="store_true", help="say what would be done, and write nothing")
-    run.add_argument("--strict", action="store_true", help="exit with 1 if anything that looked like audio is refused")
-    run.add_argument("--wait", action="store_true", help="wait for another process that works on the dataset")
-    add_set_option(run)
+    _add_run_options(run)
     run.set_defaults(command=run_dataset_command)
+    add = commands.add_parser("add", help="copy more music into the source folder of a config, then run the config")
+    add.add_argument("config", metavar="CONFIG", type=Path, help="JSON file, such as config/dataset/default.json")
+    add.add_argument("paths", metavar="PATH", type=Path, nargs="+", help="folder of a game, or a file (needs --game)")
+    add.add_argument("--game", metavar="NAME", help="the game that it is from (default: the folder's own name)")
+    _add_run_options(add)
+    add.set_defaults(command=add_command)
     return parser
+
+
+def _add_run_options(parser: CommandParser) -> None:
+    parser.add_argument("--steps", metavar="A,B", help="only these steps (default: all steps of the config)")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and write nothing")
+    parser.add_argument(
+        "--strict", action="store_true", help="exit with 1 if anything that looks like audio is refused"
+    )
+    parser.add_argument("--wait", action="store_true", help="wait for another process that works on the dataset")
+    add_set_option(parser)
 
 
 def synth_command(options: argparse.Namespace) -> int:
@@ -72,20 +85,69 @@ def run_dataset_command(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from dataset_processing import runner, terminal
+
+    config, selected = _load(options)
+    if options.dry_run:
+        terminal.print_plan(Console(), runner.plan(config, selected).steps)
+        return 0
+    return _run(options, config, selected, _ranks(config, selected))
+
+
+def add_command(options: argparse.Namespace) -> int:
+    """Copies more music into the source folder, then makes the dataset; or says what would be done."""
+    from rich.console import Console
+
+    from dataset_processing import terminal
+    from dataset_processing.add import add, plan_additions
+
+    config, selected = _load(options)
+    additions = plan_additions(config, options.paths, options.game)
+    console = Console()
+    if options.dry_run:
+        copied = 0
+        for added in add(config, additions, dry=True):
+            terminal.print_line(console, str(added))
+            copied += added.copied
+        terminal.print_plan(console, _plan_with(config, selected, copied))
+        return 0
+    ranks = _ranks(config, selected)
+    if ranks.rank == 0:
+        for added in add(config, additions, wait=options.wait):
+            terminal.print_line(console, str(added))
+    ranks.wait()
+    return _run(options, config, selected, ranks)
+
+
+def _load(options: argparse.Namespace):
+    """The config, and the names of its steps that are to run."""
+    from dataset_processing import runner
     from dualdiffusion.config import load_config
 
     config = load_config(runner.RunConfig, options.config, options.overrides)
     names = None if options.steps is None else [name.strip() for name in options.steps.split(",") if name.strip()]
-    selected = runner.select_steps(config, names)
-    console = Console()
-    if options.dry_run:
-        terminal.print_plan(console, runner.plan(config, selected).steps)
-        return 0
-    ranks = _ranks(config, selected)
+    return config, runner.select_steps(config, names)
+
+
+def _plan_with(config, selected: list[str], copied: int) -> list:
+    """What each step would do once `copied` more files lie in the source, if none of them were refused."""
+    from dataset_processing import runner
+
+    if any(config.source.iterdir()):
+        steps = runner.plan(config, selected).steps
+    else:
+        steps = [runner.StepCount(name) for name in selected]
+    return [dataclasses.replace(step, done=step.done + copied) for step in steps]
+
+
+def _run(options: argparse.Namespace, config, selected: list[str], ranks) -> int:
+    from rich.console import Console
+
+    from dataset_processing import runner, terminal
+
     with terminal.progress_view(Console(stderr=True, quiet=ranks.rank > 0)) as view:
         result = runner.run(config, selected, wait=options.wait, ranks=ranks, view=view)
     if ranks.rank == 0:
-        terminal.print_result(console, result, str(config.dataset))
+        terminal.print_result(Console(), result, str(config.dataset))
     return 1 if options.strict and result.failures else 0
 
 

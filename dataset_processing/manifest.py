@@ -7,8 +7,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from dataset_processing import report
-from dataset_processing.step import Record
+from dataset_processing import report, report_page
+from dataset_processing.names import readable
+from dataset_processing.preview import previews
+from dataset_processing.step import Paths, Record
 from dualdiffusion import __version__
 from dualdiffusion.files import read_json, write_text
 from dualdiffusion.labels import Labels
@@ -17,6 +19,13 @@ FORMAT_VERSION = 1
 _MANIFEST_FIRST = (
     "file_name", "game", "game_id", "title", "artist", "seconds", "sample_rate", "channels", "loudness_lufs", "peak",
     "source_sha256", "source_file",
+)  # fmt: skip
+
+# Columns of metadata.jsonl. None but the first may end in `_file_name`: Hugging Face `datasets` reads such columns as
+# further files. Every line has all of them, because the first lines decide on the types.
+_METADATA = (
+    "file_name", "game", "game_id", "split", "title", "artist", "seconds", "sample_rate", "channels", "loudness_lufs",
+    "peak", "source_sha256", "source_file",
 )  # fmt: skip
 
 
@@ -40,9 +49,11 @@ def write_dataset(config: Any, records: list[Record], *, complete: bool) -> list
         for split in ("train", "validation"):
             chosen = [record for record in _tracks(records) if record.fields.get("split", "train") == split]
             texts[f"{split}.jsonl"] = "".join(json.dumps(_line(record, ids)) + "\n" for record in chosen)
+        texts["metadata.jsonl"] = "".join(json.dumps(_metadata(record, ids)) + "\n" for record in _tracks(records))
     data = report.to_json(records)
     texts["report.json"] = json.dumps(data, indent=1) + "\n"
-    texts["report.html"] = report.to_html(data, config.description)
+    heard = previews(records, Paths(config.source, config.dataset))
+    texts["report.html"] = report_page.to_html(data, report_page.about(config), heard)
     changed = [name for name, text in texts.items() if not _holds(folder / name, text)]
     for name in changed:
         write_text(folder / name, texts[name])
@@ -63,6 +74,18 @@ def _line(record: Record, ids: dict[str, int]) -> dict[str, Any]:
     values = {**record.fields, "game": record.game, "game_id": ids[record.game]}
     rest = [key for key in values if key not in (*_MANIFEST_FIRST, "split", "tags")]
     return {key: values[key] for key in (*_MANIFEST_FIRST, *rest) if key in values}
+
+
+def _metadata(record: Record, ids: dict[str, int]) -> dict[str, Any]:
+    """A line of metadata.jsonl, with which the folder loads as a Hugging Face AudioFolder; all text is valid UTF-8."""
+    values = {**record.fields, "game": record.game, "game_id": ids[record.game]}
+    line = {key: values.get(key) for key in _METADATA}
+    line["split"] = values.get("split", "train")
+    return {key: _text(value) if isinstance(value, str) else value for key, value in line.items()}
+
+
+def _text(value: str) -> str:
+    return readable(value).encode("utf-8", "replace").decode()
 
 
 def _info(config: Any, records: list[Record], path: Path) -> dict[str, Any]:

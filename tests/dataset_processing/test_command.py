@@ -9,9 +9,7 @@ import sys
 
 import pytest
 
-from dataset_processing import report
 from dataset_processing.__main__ import main
-from dataset_processing.step import Record
 from dualdiffusion.errors import UserError
 from tests.dataset_processing.sounds import contents, make_config, make_source, write
 
@@ -24,7 +22,7 @@ def config_path(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["synth", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["add", "--help"], ["synth", "--help"]])
 def test_help_imports_nothing_heavy(arguments):
     code = (
         "import sys\nfrom dataset_processing.__main__ import main\n"
@@ -92,20 +90,6 @@ def test_a_dry_run_writes_nothing_and_a_second_run_says_so(config_path, tmp_path
     main(["run", str(config_path)])
     assert "nothing to do: everything is up to date" in capsys.readouterr().out
     assert contents(tmp_path / "dataset") == before
-
-
-def test_the_page_escapes_every_name():
-    hostile = "game/<script>alert(1)</script>\udce9\n.ogg"
-    records = [Record(hostile, "<b>", measured={"seconds": 3.0}).noted("<i>"), Record(hostile, "&").refused("<u>")]
-    page = report.to_html(report.to_json(records), "<h1>")
-    assert not re.search(r"<script|<b>\s*<|<i>|<u>|<h1><", page)
-    assert page.encode()
-    assert "http" not in page
-
-
-def test_refused_files_of_one_kind_are_counted_together(tmp_path):
-    records = [Record(f"g/{n}", "g").refused(f"too short: {n}.5 s, at least 5 s are wanted") for n in range(3)]
-    assert report.to_json(records)["summary"]["reasons"] == {"too short": 3}
 
 
 def test_names_that_are_not_text_are_printed(config_path, tmp_path, capsys):
