@@ -16,6 +16,7 @@ from dualdiffusion.config import Config, InvalidPartError, explain
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import read_json, write_json, write_tensors
 from dualdiffusion.model_folder import FORMAT_VERSION, RAW, ModelFolder
+from dualdiffusion.nn.blocks import LabelEmbedding
 
 # The kind folders whose classes a model folder may name; nothing else is importable through a file on disk.
 MODULE_KINDS = {
@@ -124,6 +125,9 @@ def module_component(folder: ModelFolder, name: str) -> Component:
 def load_module(folder: ModelFolder, name: str, *, ema: str | None = None, device: torch.device | str = "cpu") -> Any:
     """Builds a module from a model folder, in evaluation mode.
 
+    How many games it knows is what its weights say: while the files of a module that has made room for new games are
+    replaced one by one, the config may still tell the number before.
+
     Args:
         ema: the EMA to load, `raw`, or None for the model's default.
 
@@ -132,9 +136,35 @@ def load_module(folder: ModelFolder, name: str, *, ema: str | None = None, devic
     """
     component = module_component(folder, name)
     path = folder.weights_path(name, folder.chosen_ema(name, ema))
+    state = load_weights(path)
     module = component.build()
-    load_state(module, load_weights(path), path)
+    columns = {state[key].shape[1] for key in label_weights(module) if key in state and state[key].ndim == 2}
+    if columns and columns != {module.label_dim + 1}:
+        config = set_label_dim(component.config.to_json(), max(columns) - 1)
+        module = Component(component.cls, component.cls.Config.from_json(config)).build()
+    load_state(module, state, path)
     return module.to(device, memory_format=torch.channels_last).eval()
+
+
+def label_weights(module: nn.Module) -> list[str]:
+    """Names of the tensors (E, games + 1) with a column for each game, and a last one for "no label"."""
+    return [f"{name}.vectors.weight" for name, part in module.named_modules() if isinstance(part, LabelEmbedding)]
+
+
+def find_label_dim(config: Any) -> int | None:
+    """The first `label_dim` in a config's JSON data, also in the parts that it holds."""
+    if not isinstance(config, dict):
+        return None
+    if "label_dim" in config:
+        return config["label_dim"]
+    return next((found for value in config.values() if (found := find_label_dim(value)) is not None), None)
+
+
+def set_label_dim(config: Any, label_dim: int) -> Any:
+    """A config's JSON data with every `label_dim` in it replaced, also in the parts that it holds."""
+    if not isinstance(config, dict):
+        return config
+    return {key: label_dim if key == "label_dim" else set_label_dim(part, label_dim) for key, part in config.items()}
 
 
 def load_state(module: nn.Module, state: dict[str, Tensor], source: Path) -> None:

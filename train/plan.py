@@ -13,6 +13,7 @@ from dualdiffusion.data.manifest import DatasetFolder
 from dualdiffusion.labels import Game, Labels
 from dualdiffusion.model_folder import ModelFolder
 from dualdiffusion.module import describe
+from train.setup import check_labels, new_games
 from train.step import Plan
 from train.trainer import TrainConfig
 
@@ -46,13 +47,15 @@ def show_plan(config: TrainConfig) -> None:
     table.add_row("  weights, gradients, optimizer, EMA", f"{copies * weights / 2**30:,.2f} GiB")
     table.add_row("  activations", f"{activations / 2**30:,.2f} GiB")
     table.add_row("games", "1 assumed (no dataset yet)" if labels.names == [UNKNOWN_GAME] else f"{labels.dim}")
+    if new := new_games(model, labels):
+        table.add_row("  new, for which room is made", f"{len(new):,} ({', '.join(new)})")
     table.add_row("updates", f"{-(-config.total_samples // config.batch_size):,}")
     Console(soft_wrap=True).print(table)
 
 
 def _labels(model: ModelFolder, dataset: DatasetFolder) -> Labels:
     if model.labels_path.exists():
-        return model.labels()
+        return check_labels(model, dataset) if dataset.info_path.exists() else model.labels()
     if dataset.info_path.exists():
         return dataset.labels()
     return Labels((Game(0, UNKNOWN_GAME, 0),))

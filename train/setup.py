@@ -16,34 +16,58 @@ from dualdiffusion.model_folder import RAW, ModelFolder
 from dualdiffusion.module import (
     Module,
     config_differences,
+    find_label_dim,
+    label_weights,
     load_module,
     load_state,
     load_weights,
     registered_type,
+    set_label_dim,
 )
 from dualdiffusion.randomness import mix_seed
+from train.growing import grown_weights
 
 
 def check_labels(model: ModelFolder, dataset: DatasetFolder) -> Labels:
-    """The model's games with their tracks in the dataset; for a new model those of the dataset. Writes nothing.
+    """The model's games with their tracks in the dataset, then the dataset's new games. Writes nothing.
+
+    For a new model these are the dataset's games.
 
     Raises:
-        UserError: the dataset has a game that the model does not know, or under another id.
+        UserError: the dataset has a game that the model knows under another id, or a new one whose id does not follow
+            the model's ids without a gap.
     """
     of_dataset = dataset.labels()
     if not model.labels_path.exists():
         return of_dataset
     known = model.labels()
     ids = {game.name: game.id for game in known.games}
+    new: list[Game] = []
     for game in of_dataset.games:
-        if ids.get(game.name, game.id if game.tracks == 0 else None) != game.id:
+        follows = game.id == known.dim + len(new)
+        if game.name not in ids and follows:
+            new.append(game)
+        elif ids.get(game.name, game.id if game.tracks == 0 and game.id < known.dim else None) != game.id:
+            free = known.dim + len(new)
+            knows = f"knows it as {ids[game.name]}" if game.name in ids else f"gives a new game the id {free}"
             raise UserError(
-                f"{dataset.path}: game {game.name!r} has id {game.id}, but {model.labels_path} knows "
-                f"{'it as ' + str(ids[game.name]) if game.name in ids else 'no such game'}; train a new model folder "
-                "(--set model=...) on this dataset"
+                f"{dataset.path}: game {game.name!r} has id {game.id}, but {model.labels_path} {knows}; take a dataset "
+                "that grew from the one of this model, or train a new model folder (--set model=...)"
             )
     tracks = {game.name: game.tracks for game in of_dataset.games}
-    return Labels(tuple(Game(game.id, game.name, tracks.get(game.name, 0)) for game in known.games))
+    return Labels((*(Game(game.id, game.name, tracks.get(game.name, 0)) for game in known.games), *new))
+
+
+def new_games(model: ModelFolder, labels: Labels) -> list[str]:
+    """Names of the games for which training makes room in an existing model; none in one that is yet to be made."""
+    known = model.labels().names if model.labels_path.exists() else labels.names
+    return [name for name in labels.names if name not in known]
+
+
+def save_labels(model: ModelFolder, labels: Labels) -> None:
+    """Writes labels.json, if it says something else."""
+    if not model.labels_path.exists() or model.labels() != labels:
+        labels.save(model.labels_path)
 
 
 def stored_part(model: ModelFolder, name: str, part: Component) -> Module | None:
@@ -59,14 +83,24 @@ def stored_part(model: ModelFolder, name: str, part: Component) -> Module | None
 
 
 def with_label_dim(part: Component, labels: Labels) -> Component:
-    """The part with a `label_dim` of null replaced by the number of the model's games."""
-    if getattr(part.config, "label_dim", 0) is not None:
-        return part
-    return Component(part.cls, part.config.model_copy(update={"label_dim": labels.dim}))
+    """The part with a `label_dim` of null replaced by the number of the model's games.
+
+    Raises:
+        UserError: a number that is neither 0 nor enough for the games with tracks.
+    """
+    given = getattr(part.config, "label_dim", 0)
+    if given is None:
+        return Component(part.cls, part.config.model_copy(update={"label_dim": labels.dim}))
+    needed = max((game.id + 1 for game in labels.games if game.tracks), default=0)
+    if 0 < given < needed:
+        raise UserError(f"{part.name}: label_dim: is {given}, but the dataset needs {needed}; null makes room for all")
+    return part
 
 
-def build_module(model: ModelFolder, name: str, part: Component, seed: int) -> Module:
+def build_module(model: ModelFolder, name: str, part: Component, labels: Labels, seed: int) -> Module:
     """A module to train: with the weights in the model folder, or newly initialised from the seed.
+
+    Weights that know fewer games than the part get columns for the new ones, in memory.
 
     Raises:
         UserError: the model folder holds the module with other settings.
@@ -74,9 +108,22 @@ def build_module(model: ModelFolder, name: str, part: Component, seed: int) -> M
     _check_settings(model, name, part)
     torch.manual_seed(mix_seed(seed, "init", name))
     module = part.build()
-    if model.weights_path(name, RAW).exists():
-        load_state(module, load_weights(model.weights_path(name, RAW)), model.weights_path(name, RAW))
+    path = model.weights_path(name, RAW)
+    if path.exists():
+        stored = load_weights(path)
+        state = grown_weights(stored, module, seed)
+        load_state(module, state, path)
+        for key in label_weights(module):
+            _tell_new_games(name, labels, stored[key].shape[1] - 1, module.label_dim)
     return module
+
+
+def _tell_new_games(module: str, labels: Labels, known: int, wanted: int) -> None:
+    if known == wanted:
+        return
+    games = ", ".join(game.name for game in labels.games if known <= game.id < wanted)
+    count = f"{wanted - known} new game{'s' if wanted - known > 1 else ''}"
+    print(f"{module}: room for {count} ({games}), learned from here on; raise total_samples if they are reached")
 
 
 def copy_modules(source: ModelFolder, target: ModelFolder, names: Sequence[str]) -> None:
@@ -96,7 +143,11 @@ def _check_settings(model: ModelFolder, name: str, part: Component) -> None:
     if not path.exists():
         return
     stored = read_json(path)
-    wanted = {"type": registered_type(part.cls), **part.config.to_json()}
+    config = part.config.to_json()
+    known, games = find_label_dim(stored["config"]), find_label_dim(config)
+    if known and games and known < games:  # which is not another setting: room is made
+        config = set_label_dim(config, known)
+    wanted = {"type": registered_type(part.cls), **config}
     differences = config_differences({"type": stored["type"], **stored["config"]}, wanted)
     if differences:
         raise UserError(

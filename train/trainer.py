@@ -30,6 +30,7 @@ from dualdiffusion.module import config_differences, load_state, save_module, sa
 from dualdiffusion.randomness import StepRandom, mix_seed
 from train.checkpoint import Checkpoints, CheckpointState
 from train.ema import PowerEMA, restored
+from train.growing import grown_checkpoint
 from train.interruption import Interruption
 from train.loader import build_loader
 from train.optimizer import OptimizerConfig, ScheduleConfig
@@ -291,6 +292,7 @@ class Trainer:
         state = self.checkpoints.load()
         if state is None:
             return
+        state = grown_checkpoint(state, self.trainer.module, self.name, self.config.seed)
         expected = set(self._weights())
         if not expected <= set(state.weights):
             missing = ", ".join(sorted(expected - set(state.weights)))

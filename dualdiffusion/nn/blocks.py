@@ -35,7 +35,8 @@ class LabelEmbedding(nn.Module):
     """Mixes of games as unit-magnitude vectors: (B, label_dim) -> (B, E), linear in the mix.
 
     "No label" is one more label with a vector of its own, which is trained by dropping labels. A dropped label keeps
-    the expected magnitude, and the unconditional model is trained as truly as every game.
+    the expected magnitude, and the unconditional model is trained as truly as every game. A mix without any game that
+    this embedding knows is "no label" too: other parts of a model may know more games, or fewer.
     """
 
     def __init__(self, label_dim: int, emb_channels: int) -> None:
@@ -48,8 +49,10 @@ class LabelEmbedding(nn.Module):
         batch, labels, kept = len(like), conditioning.labels, conditioning.labels_kept
         if labels is None:
             labels, kept = like.new_zeros(batch, self.label_dim), like.new_zeros(batch)
-        kept = like.new_ones(batch) if kept is None else (kept > 0).to(like.dtype)
-        mix = torch.cat([labels.to(like.dtype) * kept[:, None], 1 - kept[:, None]], dim=1)
+        labels = F.pad(labels.to(like.dtype), (0, self.label_dim - labels.shape[1]))
+        told = labels.any(dim=1) if kept is None else labels.any(dim=1) & (kept > 0)
+        kept = told.to(like.dtype)
+        mix = torch.cat([labels * kept[:, None], 1 - kept[:, None]], dim=1)
         # A one-hot row has magnitude 1 / sqrt(its length); the layer expects 1.
         return self.vectors(mix * math.sqrt(mix.shape[1]))
 

@@ -27,7 +27,7 @@ from dualdiffusion.module import load_module, module_component
 from dualdiffusion.randomness import StepRandom
 from sampling.generate import Generator
 from sampling.request import Request
-from train.setup import build_module, check_labels, copy_modules, with_label_dim
+from train.setup import build_module, check_labels, copy_modules, new_games, save_labels, with_label_dim
 from train.step import Demo, Plan, StepOutput
 
 
@@ -64,7 +64,7 @@ class UNetTrainer:
         self.fingerprint = model.fingerprint("vae")
         self.vae = load_module(model, "vae")
         self.format = load_module(model, "format")
-        self.module: Denoiser = build_module(model, "unet", _denoiser(config, self.labels), seed)
+        self.module: Denoiser = build_module(model, "unet", _denoiser(config, self.labels), self.labels, seed)
         columns = self.format.frames_per_second * config.crop_seconds / self.vae.downsampling
         multiple = self.module.backbone.size_multiple
         rows = self.format.config.n_mels // self.vae.downsampling
@@ -81,7 +81,8 @@ class UNetTrainer:
         self.columns = max(1, round(columns / multiple)) * multiple
         self.seconds_per_sample = self.columns * self.vae.downsampling / self.format.frames_per_second
         self.position = self.vae.latent_position(self.format.position())
-        self.labels.save(model.labels_path)
+        if not new_games(model, self.labels):
+            save_labels(model, self.labels)
 
     def to(self, device: torch.device) -> None:
         """Moves what is not the trained module itself."""
@@ -146,7 +147,8 @@ class UNetTrainer:
         return Demo(f"{game}/cfg{cfg_scale:g}", result.audio, result.sample_rate, images)
 
     def finish(self) -> None:
-        """Nothing is measured after training."""
+        """Nothing is measured after training; but new games are told only now that the weights have room for them."""
+        save_labels(self.model, self.labels)
 
     @classmethod
     def plan(cls, config: Config, *, model: ModelFolder, labels: Labels, batch_size: int) -> Plan:

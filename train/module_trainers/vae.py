@@ -20,7 +20,7 @@ from dualdiffusion.labels import Labels
 from dualdiffusion.model_folder import ModelFolder
 from dualdiffusion.module import save_module
 from dualdiffusion.randomness import StepRandom
-from train.setup import build_module, check_labels, stored_part, with_label_dim
+from train.setup import build_module, check_labels, new_games, save_labels, stored_part, with_label_dim
 from train.step import Demo, Plan, StepOutput
 
 # Enough to settle two constants to a part in a thousand, in seconds.
@@ -53,10 +53,10 @@ class VAETrainer:
     module_name = "vae"
 
     def __init__(self, config: Config, *, model: ModelFolder, dataset: DatasetFolder, seed: int) -> None:
-        self.config = config
+        self.config, self.model = config, model
         self.format = stored_part(model, "format", config.format) or config.format.build()
         self.labels = check_labels(model, dataset)
-        self.module = build_module(model, "vae", with_label_dim(config.vae, self.labels), seed)
+        self.module = build_module(model, "vae", with_label_dim(config.vae, self.labels), self.labels, seed)
         self.loss = config.loss.build()
         self._check()
         frames = crop_frames(self.format.frames_per_second * config.crop_seconds, self.module.downsampling)
@@ -70,7 +70,8 @@ class VAETrainer:
         if "format" not in model.module_names():
             self.format.fit([crop.data for crop in self._some_crops()])
             save_module(model, "format", self.format)
-        self.labels.save(model.labels_path)
+        if not new_games(model, self.labels):
+            save_labels(model, self.labels)
         self.format.eval()
 
     def _check(self) -> None:
@@ -169,7 +170,13 @@ class VAETrainer:
 
     @torch.no_grad()
     def finish(self) -> None:
-        """Measures mean and standard deviation of each latent channel over the training tracks."""
+        """Measures mean and standard deviation of each latent channel over the training tracks.
+
+        New games are told only now that the weights have room for them; of a VAE without labels they are the UNet's
+        matter.
+        """
+        if self.module.label_dim:
+            save_labels(self.model, self.labels)
         latents = torch.cat([self._encode(crop)[1][0].flatten(1) for crop in self._some_crops()], dim=1)
         self.module.latents_mean.copy_(latents.mean(dim=1))
         self.module.latents_std.copy_(latents.std(dim=1))
