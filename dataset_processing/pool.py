@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import faulthandler
 import os
 import signal
 import sys
@@ -55,23 +56,56 @@ def run_one(function: Callable[[Record], Record], record: Record) -> Finished:
         return Finished(record, record.refused(reason), final=False)
 
 
-def run_pool(function: Callable[[Record], Record], records: list[Record], processes: int) -> Iterator[Finished]:
+def time_limit(record: Record) -> float:
+    """Seconds that a step may work on a record before it counts as hanging: far more than a slow machine needs.
+
+    At least ten minutes; more for files of more than 60 MB and for tracks of more than 100 minutes.
+    """
+    size = record.identity[0] if record.identity else 0
+    return max(600.0, size / 1e5, record.measured.get("seconds", 0) / 10)
+
+
+def run_pool(
+    function: Callable[[Record], Record],
+    records: list[Record],
+    processes: int,
+    limit: Callable[[Record], float] = time_limit,
+) -> Iterator[Finished]:
     """Applies `function` (picklable) to the records in worker processes; results come as they are ready.
 
-    A worker that dies (a crash in a decoder, a kill) breaks the pool: what was being worked on is then tried again one
-    by one, and the record that breaks it again is refused.
+    A worker that dies (a crash in a decoder, a kill, a record that takes longer than its limit in seconds) breaks the
+    pool: what was being worked on is then tried again one by one, and the record that breaks it again is refused.
     """
     waiting = list(reversed(records))
     while waiting:
         suspects: list[Record] = []
         with _executor(min(processes, len(waiting))) as executor:
-            yield from _drain(executor, function, waiting, 2 * processes, suspects)
+            yield from _drain(executor, function, waiting, 2 * processes, suspects, limit)
         for record in suspects:
             alone: list[Record] = []
+            started = time.monotonic()
             with _executor(1) as executor:
-                yield from _drain(executor, function, [record], 1, alone)
-            for crashed in alone:
-                yield Finished(crashed, crashed.refused("the program that decodes it crashed on this file"), False)
+                yield from _drain(executor, function, [record], 1, alone, limit)
+            for broken in alone:
+                late = time.monotonic() - started >= limit(broken)
+                yield Finished(broken, broken.refused(_why_it_broke(late, limit(broken))), final=False)
+
+
+def _why_it_broke(late: bool, limit: float) -> str:
+    if not late:
+        return "the program that decodes it crashed on this file, twice"
+    span = f"{limit / 60:.0f} minutes" if limit >= 60 else f"{limit:g} seconds"
+    return f"still not finished after {span}, twice: given up"
+
+
+def _run_in_time(function: Callable[[Record], Record], record: Record, limit: float) -> Finished:
+    """`run_one` in a process that ends itself when the limit (s) is over, even in code that never returns to Python."""
+    with open(os.devnull, "w") as nowhere:
+        faulthandler.dump_traceback_later(limit, exit=True, file=nowhere)
+        try:
+            return run_one(function, record)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
 
 def _drain(
@@ -80,13 +114,15 @@ def _drain(
     waiting: list[Record],
     ahead: int,
     suspects: list[Record],
+    limit: Callable[[Record], float],
 ) -> Iterator[Finished]:
     """Works `waiting` off from its end; on a broken pool, what was in flight goes to `suspects`."""
     flying: dict[Future[Finished], Record] = {}
     while waiting or flying:
         try:
             while waiting and len(flying) < ahead:
-                flying[executor.submit(run_one, function, waiting[-1])] = waiting[-1]
+                record = waiting[-1]
+                flying[executor.submit(_run_in_time, function, record, limit(record))] = record
                 waiting.pop()
         except BrokenProcessPool:
             suspects.extend(flying.values())

@@ -7,22 +7,39 @@ import hashlib
 import io
 import itertools
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import av
 import numpy as np
 import soundfile
 
-from dataset_processing.decode import mpeg, ogg, pcm
+from dataset_processing.decode import boxes, mpeg, ogg, pcm, raw_frames, speakers
 from dataset_processing.decode.claim import AudioError, Claim
-from dataset_processing.decode.sniff import HEAD_BYTES, MPEG, OGG, Kind, extension_of, sniff
+from dataset_processing.decode.sniff import (
+    AAC,
+    AC3,
+    AVI,
+    CAF,
+    HEAD_BYTES,
+    MATROSKA,
+    MP4,
+    MPEG,
+    OGG,
+    Kind,
+    extension_of,
+    sniff,
+)
 
 _BLOCK_FRAMES = 1 << 16
 _MAX_CHANNELS = 8
 _MAX_RATE = 768_000
+_LEANING_FRAMES = 3
+_CONTAINERS = (MP4, MATROSKA, AVI)
+_WITH_CHECKSUMS = ("flac", "wavpack", "tta", "ac3", "eac3")  # codecs whose frames carry one
 
 
 @dataclass(frozen=True)
@@ -40,6 +57,17 @@ class AudioFile:
     blocks: Iterator[np.ndarray]
 
 
+class _Opened(NamedTuple):
+    """What a decoder offers; `speakers` name the channels and `codec` what is in a container, where they are known."""
+
+    sample_rate: int
+    channels: int
+    blocks: Iterator[np.ndarray]
+    notes: tuple[str, ...] = ()
+    speakers: tuple[str, ...] = ()
+    codec: str = ""
+
+
 @contextlib.contextmanager
 def open_audio(path: Path) -> Iterator[AudioFile]:
     """Opens a file by its content, whatever it is called.
@@ -48,42 +76,63 @@ def open_audio(path: Path) -> Iterator[AudioFile]:
         AudioError: not audio, not supported, damaged or truncated; the message is a reason for the report.
         OSError: the file cannot be read.
     """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise AudioError("not a regular file (a folder, a pipe or a device)")
     with open(path, "rb") as file:
         head = file.read(HEAD_BYTES)
-    kind = sniff(head)
-    name, claim = kind.name, Claim()
+        tag_bytes = mpeg.skip_id3(head)
+        file.seek(tag_bytes)
+        kind = sniff(head, file.read(HEAD_BYTES), tag_bytes)
+    name = kind.name
     if kind is OGG:
         held = ogg.inspect(path)
-        opened, name, claim = _open_ogg(path, held), held.codec, Claim(notes=held.notes)
+        claim = Claim(notes=held.notes)
+        opened, name = _open_parts(path, kind, [part.claim for part in held.parts]), held.codec
     elif kind is MPEG:
-        claim = mpeg.claim(path)
-        opened = _open_av(path, kind, claim)
+        joined = mpeg.inspect(path)
+        opened, claim = _open_parts(path, kind, joined.parts), Claim(notes=joined.notes)
     else:
-        claim = pcm.claim(path, kind.name)
-        opened = (_open_soundfile if kind.soundfile else _open_av)(path, kind, claim)
-    with opened as (sample_rate, channels, blocks, notes):
+        claim = _claim(path, kind)
+        by_ffmpeg = claim.needs_ffmpeg or not kind.soundfile
+        opened = (_open_av if by_ffmpeg else _open_soundfile)(path, kind, claim)
+    with opened as audio:
+        notes = (*claim.notes, *audio.notes)
+        channels, blocks = audio.channels, audio.blocks
         if not 0 < channels <= _MAX_CHANNELS:
             raise AudioError(f"{channels} channels: at most {_MAX_CHANNELS} are supported")
-        if not 1000 <= sample_rate <= _MAX_RATE:
-            raise AudioError(f"an impossible sample rate of {sample_rate} Hz")
+        if not 1000 <= audio.sample_rate <= _MAX_RATE:
+            raise AudioError(f"an impossible sample rate of {audio.sample_rate} Hz")
+        matrix = speakers.fold(audio.speakers)
+        if matrix is not None:
+            notes += (f"{channels} channels ({' '.join(audio.speakers)}), read as {matrix.shape[1]}",)
+            channels, blocks = matrix.shape[1], (block @ matrix for block in blocks)
         extension = extension_of(path.name)
         if extension not in kind.extensions:
-            notes = (*notes, f"holds {name} although its name says {'.' + extension if extension else 'nothing'}")
-        yield AudioFile(name, sample_rate, channels, (*claim.notes, *notes), blocks)
+            notes += (f"holds {name} although its name says {'.' + extension if extension else 'nothing'}",)
+        if kind in _CONTAINERS:
+            name = f"{name} ({audio.codec.upper()})"
+        yield AudioFile(name, audio.sample_rate, channels, notes, blocks)
+
+
+def _claim(path: Path, kind: Kind) -> Claim:
+    module = raw_frames if kind in (AAC, AC3) else pcm if kind.soundfile else boxes
+    return module.claim(path, kind.name)
 
 
 @contextlib.contextmanager
-def _open_soundfile(path: Path, kind: Kind, claim: Claim) -> Iterator[tuple]:
+def _open_soundfile(path: Path, kind: Kind, claim: Claim) -> Iterator[_Opened]:
     with contextlib.ExitStack() as stack:
         try:
             file = stack.enter_context(soundfile.SoundFile(os.fsencode(path)))
-        except (soundfile.LibsndfileError, TypeError) as error:
-            # Rare codecs inside a known container (MP3 in WAV, ...): FFmpeg knows more of them.
-            with contextlib.suppress(AudioError), _open_av(path, kind, claim) as opened:
-                yield opened
-                return
-            raise AudioError(f"a damaged {kind.name} file: {_reason(error)}") from None
-        yield file.samplerate, file.channels, _read_soundfile(file, claim), ()
+        except (soundfile.LibsndfileError, TypeError):
+            # Rare codecs inside a known container: FFmpeg knows more of them.
+            try:
+                opened = stack.enter_context(_open_av(path, kind, claim))
+            except AudioError:
+                raise AudioError(f"a {kind.name} file that is damaged or of an unknown kind") from None
+            yield opened
+            return
+        yield _Opened(file.samplerate, file.channels, _read_soundfile(file, claim), (), claim.speakers)
 
 
 def _read_soundfile(file: soundfile.SoundFile, claim: Claim) -> Iterator[np.ndarray]:
@@ -94,8 +143,8 @@ def _read_soundfile(file: soundfile.SoundFile, claim: Claim) -> Iterator[np.ndar
     while True:
         try:
             block = file.read(_BLOCK_FRAMES, dtype="int32" if digest else "float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            raise AudioError(f"damaged after {delivered / file.samplerate:.2f} s: {_reason(error)}") from None
+        except soundfile.LibsndfileError:
+            raise AudioError(_cannot_go_on(delivered, file.samplerate)) from None
         if not len(block):
             break
         delivered += len(block)
@@ -103,7 +152,8 @@ def _read_soundfile(file: soundfile.SoundFile, claim: Claim) -> Iterator[np.ndar
             digest.update(_packed(block, claim.bits or 0))
             block = block.astype(np.float32) * np.float32(2.0**-31)
         yield block
-    Claim(stated).check(delivered, file.samplerate)
+    # The length of MPEG audio in a WAV file is an estimate, give or take the decoder's delay.
+    Claim(stated, 3 * 1152 if file.subtype.startswith("MPEG") else 0).check(delivered, file.samplerate)
     if digest and digest.digest() != claim.md5:
         raise AudioError("damaged: its samples do not match the checksum that the FLAC file states")
 
@@ -115,67 +165,110 @@ def _packed(block: np.ndarray, bits: int) -> bytes:
 
 
 @contextlib.contextmanager
-def _open_ogg(path: Path, held: ogg.OggFile) -> Iterator[tuple]:
-    """All parts of a chained file, one after the other; each is a file of its own to the decoder."""
+def _open_parts(path: Path, kind: Kind, claims: Sequence[Claim]) -> Iterator[_Opened]:
+    """All parts of a joined file, one after the other; each is a file of its own to the decoder."""
     with contextlib.ExitStack() as stack:
-        parts = [stack.enter_context(_open_av(path, OGG, part.claim, part)) for part in held.parts]
-        if len({channels for _, channels, _, _ in parts}) > 1:
-            raise AudioError("chained Ogg parts of different channel counts: split the file first")
-        sample_rate, channels, _, notes = parts[0]
-        yield sample_rate, channels, itertools.chain.from_iterable(blocks for _, _, blocks, _ in parts), notes
+        parts = [stack.enter_context(_open_av(path, kind, claim)) for claim in claims]
+        if len({(part.sample_rate, part.channels) for part in parts}) > 1:
+            raise AudioError("its parts have different sample rates or channel counts: split the file first")
+        yield parts[0]._replace(blocks=itertools.chain.from_iterable(part.blocks for part in parts))
 
 
 @contextlib.contextmanager
-def _open_av(path: Path, kind: Kind, claim: Claim, part: ogg.Part | None = None) -> Iterator[tuple]:
+def _open_av(path: Path, kind: Kind, claim: Claim) -> Iterator[_Opened]:
     with contextlib.ExitStack() as stack:
         # An open file and a fixed format: FFmpeg sees no name, guesses nothing, and cannot be led to other files.
-        file: IO[bytes] = stack.enter_context(open(path, "rb"))
-        if part is not None and (part.start, part.end) != (0, path.stat().st_size):
-            file.seek(part.start)
-            file = io.BytesIO(file.read(part.end - part.start))
+        file = stack.enter_context(open(path, "rb"))
+        size = path.stat().st_size
+        if (claim.start, claim.end or size) != (0, size):
+            file = _Slice(file, claim.start, claim.end or size)
         try:
             container = stack.enter_context(av.open(file, format=kind.av_format, metadata_errors="replace"))
-        except (av.FFmpegError, ValueError) as error:
-            raise AudioError(f"a damaged {kind.name} file: {_reason(error)}") from None
+        except (av.FFmpegError, ValueError):
+            raise AudioError(f"a damaged {kind.name} file: its header cannot be read") from None
         if not container.streams.audio:
             held = "video but no audio" if container.streams.video else "no audio"
             raise AudioError(f"a {kind.name} file that holds {held}")
         stream = container.streams.audio[0]
+        if not stream.codec_context or not stream.sample_rate or not stream.channels:
+            raise AudioError(f"a {kind.name} file whose kind of audio cannot be decoded")
+        if stream.codec_context.name in _WITH_CHECKSUMS:
+            stream.codec_context.options = {"err_detect": "crccheck+explode"}
+        elif kind is CAF:
+            # Its last packet is short already; FFmpeg would take the padding away a second time.
+            stream.codec_context.options = {"flags2": "+skip_manual"}
         notes = []
         if any(not video.disposition & av.stream.Disposition.attached_pic for video in container.streams.video):
             notes.append("holds video too; only its audio is used")
         if len(container.streams.audio) > 1:
             notes.append(f"holds {len(container.streams.audio)} audio streams; the first is used")
-        if not stream.sample_rate or not stream.codec_context:
-            raise AudioError(f"a {kind.name} file whose audio cannot be decoded")
-        if claim.frames is None and kind.name not in ("AAC", "AC-3"):
+        if claim.frames is None:
             claim = _container_claim(container, stream, claim)
-        yield stream.sample_rate, stream.channels, _read_av(container, stream, claim), tuple(notes)
+        elif claim.sample_rate:
+            claim = replace(claim, frames=claim.frames * stream.sample_rate // claim.sample_rate)
+        names = claim.speakers or tuple(channel.name for channel in stream.layout.channels)
+        blocks = _read_av(container, stream, claim, kind)
+        yield _Opened(stream.sample_rate, stream.channels, blocks, tuple(notes), names, stream.codec_context.name)
+
+
+class _Slice(io.RawIOBase):
+    """The bytes from start to end of an open file, as a file of their own."""
+
+    def __init__(self, file: IO[bytes], start: int, end: int) -> None:
+        self._file, self._start, self._end = file, start, end
+        file.seek(start)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(self._end - self._file.tell(), 0)
+        return self._file.read(left if size < 0 else min(size, left))
+
+    def tell(self) -> int:
+        return self._file.tell() - self._start
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: self._start, os.SEEK_CUR: self._file.tell(), os.SEEK_END: self._end}[whence]
+        self._file.seek(max(base + offset, self._start))
+        return self.tell()
 
 
 def _container_claim(container: av.container.InputContainer, stream: av.AudioStream, claim: Claim) -> Claim:
-    """The length that a container states; raw streams only estimate theirs and are not asked."""
+    """The length that a container states."""
     if stream.duration and stream.time_base:
         seconds = float(stream.duration * stream.time_base)
     elif container.duration:
         seconds = container.duration / av.time_base - max(container.start_time or 0, 0) / av.time_base
     else:
         return claim
-    return Claim(round(seconds * stream.sample_rate), stream.sample_rate // 10, claim.notes)
+    return replace(claim, frames=round(seconds * stream.sample_rate), tolerance=stream.sample_rate // 10)
 
 
-def _read_av(container: av.container.InputContainer, stream: av.AudioStream, claim: Claim) -> Iterator[np.ndarray]:
-    """Blocks of a stream. Damaged packets are skipped; the length delivered then decides whether that matters."""
+def _read_av(
+    container: av.container.InputContainer, stream: av.AudioStream, claim: Claim, kind: Kind
+) -> Iterator[np.ndarray]:
+    """Blocks of a stream.
+
+    Ogg pages were checked before; there, and in the first frames of an MP3 file (which may lean on data from before
+    its start), a packet that cannot be decoded is skipped, and the length delivered decides whether that matters.
+    """
     rate, channels = stream.sample_rate, stream.channels
-    delivered, damaged, started_at = 0, 0, 0.0
-    resampler = av.AudioResampler(format="fltp")
+    delivered, packets, started_at = 0, 0, 0.0
+    # Packed: PyAV reads past the end of eight planes.
+    resampler = av.AudioResampler(format="flt")
     try:
         for packet in container.demux(stream):
+            packets += 1
             try:
                 frames = packet.decode()
-            except av.InvalidDataError:
-                damaged += 1
-                continue
+            except av.FFmpegError:
+                if kind is OGG or (kind is MPEG and packets <= _LEANING_FRAMES):
+                    continue
+                raise
             for frame in frames:
                 if frame.sample_rate != rate or frame.layout.nb_channels != channels:
                     raise AudioError("its sample rate or channel count changes on the way; split it first")
@@ -183,17 +276,19 @@ def _read_av(container: av.container.InputContainer, stream: av.AudioStream, cla
                     started_at = max(frame.time or 0.0, 0.0)
                 for plain in resampler.resample(frame):
                     delivered += plain.samples
-                    yield plain.to_ndarray().T
-    except av.FFmpegError as error:
-        raise AudioError(f"damaged after {delivered / rate:.2f} s: {_reason(error)}") from None
-    if damaged and not delivered:
+                    yield plain.to_ndarray().reshape(-1, channels)
+    except av.FFmpegError:
+        raise AudioError(_cannot_go_on(delivered, rate)) from None
+    if not delivered:
         raise AudioError("nothing in it can be decoded: damaged")
     # A stream cut out of a longer one keeps its positions: it holds less than its last position says.
     offset = round(started_at * rate)
     frames_stated = None if claim.frames is None else max(claim.frames - offset, 0)
     Claim(frames_stated, claim.tolerance).check(delivered, rate)
-    if claim.frames is None and damaged:
-        raise AudioError(f"damaged: {damaged} of its packets cannot be decoded")
+
+
+def _cannot_go_on(delivered: int, sample_rate: int) -> str:
+    return f"truncated or damaged: it cannot be decoded beyond {delivered / sample_rate:.2f} s"
 
 
 def rechunk(blocks: Iterable[np.ndarray], frames: int) -> Iterator[np.ndarray]:
@@ -210,8 +305,3 @@ def rechunk(blocks: Iterable[np.ndarray], frames: int) -> Iterator[np.ndarray]:
             count += len(block)
     if held:
         yield np.concatenate(held)
-
-
-def _reason(error: Exception) -> str:
-    text = getattr(error, "strerror", None) or getattr(error, "error_string", None) or str(error)
-    return str(text).removeprefix("Error : ").rstrip(".").lower()

@@ -13,9 +13,15 @@ class AudioError(Exception):
 class Claim:
     """A file's own statement about its audio.
 
-    frames is how many sample frames it says it holds (None: it does not say, or only estimates); tolerance is how
-    many may be missing without harm (codec delay); md5 is the checksum of the decoded samples and bits their depth,
-    where the file states them.
+    Attributes:
+        frames: how many sample frames it says it holds (None: it does not say, or only estimates).
+        tolerance: how many may be missing without harm (codec delay).
+        notes: sentences for the report.
+        md5, bits: the checksum of the decoded samples and their depth, where the file states them.
+        start, end: the bytes of the file that are audio; an end of None is the end of the file.
+        sample_rate: the rate in Hz that `frames` counts in, where the decoder's may be another; 0 for the decoder's.
+        speakers: which channel is which, by the short names of the WAV channel mask (FL, FR, FC, LFE, ...).
+        needs_ffmpeg: whether libsndfile would read a file wrongly that it usually reads.
     """
 
     frames: int | None = None
@@ -23,6 +29,11 @@ class Claim:
     notes: tuple[str, ...] = ()
     md5: bytes | None = None
     bits: int | None = None
+    start: int = 0
+    end: int | None = None
+    sample_rate: int = 0
+    speakers: tuple[str, ...] = ()
+    needs_ffmpeg: bool = False
 
     def check(self, delivered: int, sample_rate: int) -> None:
         """Compares with the number of frames that the decoder delivered.
@@ -35,3 +46,8 @@ class Claim:
                 f"truncated or damaged: only {delivered / sample_rate:.2f} s of the {self.frames / sample_rate:.2f} s "
                 "that the file says it holds can be decoded"
             )
+
+
+def left_out(count: int) -> tuple[str, ...]:
+    """The note about bytes that follow the audio; none for no bytes."""
+    return (f"{count} bytes after its end are left out",) if count else ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataset_processing.decode.claim import AudioError, Claim
+from dataset_processing.decode.claim import AudioError, Claim, left_out
 
 # kbit/s by (MPEG version 1?, layer); index 0 is "free format" and 15 is invalid.
 _BIT_RATES = {
@@ -17,6 +17,7 @@ _BIT_RATES = {
     (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 _SAMPLE_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
+_DECODER_DELAY = 529
 _TAIL_MARKS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3", b"3DI")
 
 
@@ -78,67 +79,154 @@ def _kind(header: FrameHeader) -> tuple[int, int, int]:
     return header.version, header.layer, header.sample_rate
 
 
-def claim(path: Path) -> Claim:
+@dataclass
+class _Part:
+    """One of the files that an MP3 file was joined from: frames stated (None: not) and found, delay, padding, bytes."""
+
+    stated: int | None
+    delay: int = 0
+    padding: int = 0
+    frames: int = 0
+    start: int = 0
+    end: int = 0
+
+
+@dataclass
+class _Walk:
+    """What stands in a file from its first frame to its end, in bytes and frames."""
+
+    parts: list[_Part]
+    end: int
+    lost: int = 0
+    first_lost: int = 0
+    cut: bool = False
+
+
+@dataclass(frozen=True)
+class MpegFile:
+    """What an MP3 file holds: a claim for each of the files that it was joined from (mostly one), and notes."""
+
+    parts: tuple[Claim, ...]
+    notes: tuple[str, ...]
+
+
+def inspect(path: Path) -> MpegFile:
     """Counts a file's frames one by one.
 
     Raises:
-        AudioError: no frames, or fewer than its Xing header states, or it ends within a frame.
+        AudioError: no frames, fewer than its header states, something else between them, or it ends within a frame.
     """
     data = path.read_bytes()
-    start = find_frames(data, skip_id3(data), within=len(data))
+    begin = skip_id3(data)
+    start = find_frames(data, begin, within=len(data))
     if start is None:
         raise AudioError("holds no MP3 frames that follow each other: truncated, damaged, or not MP3")
     first = parse_header(data, start)
     assert first is not None
-    stated, skipped = _info_frame(data, start, first)
-    at = start + (first.bytes if skipped is not None else 0)
-    frames, lost, cut = _count(data, at, first)
-    notes = [f"{lost} bytes between its frames are not MP3"] if lost else []
-    if stated is not None and frames < stated - 1:
-        seconds = first.samples / first.sample_rate
-        raise AudioError(
-            f"truncated: it holds {frames * seconds:.2f} s of the {stated * seconds:.2f} s that its header states"
-        )
-    if cut and stated is None:
-        raise AudioError("truncated: the file ends in the middle of a frame")
-    if cut:
-        notes.append("its last frame is cut short")
+    walk = _walk(data, start, first)
+    notes = [f"{start - begin} bytes before its first frame are left out"] if data[begin:start].strip(b"\0") else []
+    notes += _judge(walk, first)
+    tail = data[walk.end :].strip(b"\0")
+    if tail and not tail.startswith(_TAIL_MARKS) and b"APETAGEX" not in tail and not walk.cut:
+        notes += left_out(len(data) - walk.end)
     # Encoder delay and padding are removed by the decoder, and the first frames may lean on data before the file.
-    tolerance = (skipped or 0) + 3 * first.samples
-    return Claim(frames * first.samples, tolerance, tuple(notes))
+    claims = (
+        Claim(
+            part.frames * first.samples,
+            part.delay + part.padding + 3 * first.samples,
+            start=part.start,
+            end=part.end,
+        )
+        for part in walk.parts
+        if part.frames
+    )
+    return MpegFile(tuple(claims), tuple(notes))
 
 
-def _count(data: bytes, at: int, first: FrameHeader) -> tuple[int, int, bool]:
-    """Complete frames from `at` on, bytes lost between frames, and whether the file ends within a frame."""
-    frames = lost = 0
-    kind, end = _kind(first), len(data)
+def _judge(walk: _Walk, first: FrameHeader) -> list[str]:
+    """Notes on what was found; AudioError where sound is missing."""
+    notes = []
+    frame_seconds = first.samples / first.sample_rate
+    whole = True
+    for part in walk.parts:
+        missing = part.stated - part.frames if part.stated is not None else 1
+        # The last frames may be nothing but the encoder's padding; but sound comes out of the decoder late.
+        whole = whole and missing * first.samples <= max(part.padding - _DECODER_DELAY, 0)
+        if part.stated is None:
+            continue
+        found, stated = part.frames * frame_seconds, part.stated * frame_seconds
+        # Some programs count the frame with the header too.
+        if missing > 1:
+            raise AudioError(f"truncated: it holds {found:.2f} s of the {stated:.2f} s that its header states")
+        if missing < -1:
+            notes.append(f"holds {found:.2f} s although its header states {stated:.2f} s; all of it is used")
+    if walk.lost and not whole:
+        raise AudioError(f"damaged after {walk.first_lost * frame_seconds:.2f} s: {walk.lost} bytes are not MP3")
+    if walk.lost:
+        notes.append(f"{walk.lost} bytes between its frames are not MP3")
+    if walk.cut and not whole:
+        raise AudioError("truncated: the file ends in the middle of a frame")
+    if walk.cut:
+        notes.append("its last frame is cut short")
+    if len(walk.parts) > 1:
+        notes.append(f"{len(walk.parts)} MP3 files joined to one, decoded as one track")
+    return notes
+
+
+def _walk(data: bytes, at: int, first: FrameHeader) -> _Walk:
+    walk = _Walk([], at)
+    kind, end, tagged = _kind(first), len(data), False
     while at < end:
         header = parse_header(data, at)
         if header and _kind(header) == kind:
             if at + header.bytes > end:
-                return frames, lost, True
-            frames += 1
-            at += header.bytes
-        elif data.startswith(_TAIL_MARKS, at) or not data[at:].strip(b"\0"):
-            break
+                walk.cut = True
+                break
+            begun = _info_frame(data, at, header)
+            if begun or tagged or not walk.parts:
+                walk.parts.append(begun or _Part(None))
+                walk.parts[-1].start = at
+            tagged = False
+            walk.parts[-1].frames += begun is None
+            at = walk.end = walk.parts[-1].end = at + header.bytes
+        elif data.startswith(_TAIL_MARKS, at):
+            at, tagged = _skip_tag(data, at), True
         else:
             found = find_frames(data, at + 1, in_row=2, within=end)
-            lost += (end if found is None else found) - at
-            at = end if found is None else found
-    return frames, lost, False
+            if found is None:
+                break
+            other = parse_header(data, found)
+            if other and _kind(other) != kind:
+                raise AudioError("its sample rate or kind of MPEG changes on the way; split it first")
+            walk.first_lost = walk.first_lost or sum(part.frames for part in walk.parts)
+            walk.lost += found - at
+            at = found
+    return walk
 
 
-def _info_frame(data: bytes, at: int, header: FrameHeader) -> tuple[int | None, int | None]:
-    """(Frames stated, samples of delay and padding) of a Xing, Info or VBRI frame; (None, None) for a plain frame."""
+def _skip_tag(data: bytes, at: int) -> int:
+    """The first byte after the tag at `at`; another tag or frame may follow."""
+    if data.startswith(b"ID3", at):
+        return skip_id3(data, at)
+    if data.startswith(b"TAG", at):
+        return at + 128
+    if data.startswith(b"APETAGEX", at):
+        footer = not data[at + 23] & 0x20 if at + 24 <= len(data) else True
+        return at + 32 + (0 if footer else int.from_bytes(data[at + 12 : at + 16], "little"))
+    ends = [data.find(mark, at) for mark in (b"LYRICS200", b"LYRICSEND")]
+    return min([end + 9 for end in ends if end >= 0], default=len(data))
+
+
+def _info_frame(data: bytes, at: int, header: FrameHeader) -> _Part | None:
+    """What a Xing, Info or VBRI frame says of the frames after it; None for a frame of sound."""
     side = (17 if header.mono else 32) if header.version == 3 else (9 if header.mono else 17)
-    frame = data[at : at + header.bytes]
-    if frame[36:40] == b"VBRI":
-        return int.from_bytes(frame[50:54], "big"), 0
-    tag = frame[4 + side :]
-    if tag[:4] not in (b"Xing", b"Info"):
-        return None, None
+    if data.startswith(b"VBRI", at + 36):
+        return _Part(int.from_bytes(data[at + 50 : at + 54], "big"))
+    if not data.startswith((b"Xing", b"Info"), at + 4 + side):
+        return None
+    tag = data[at + 4 + side : at + header.bytes]
     flags = int.from_bytes(tag[4:8], "big")
     stated = int.from_bytes(tag[8:12], "big") if flags & 1 else None
     lame = 8 + 4 * (flags & 1) + 4 * (flags >> 1 & 1) + 100 * (flags >> 2 & 1) + 4 * (flags >> 3 & 1)
     gap = int.from_bytes(tag[lame + 21 : lame + 24], "big")
-    return stated, (gap >> 12) + (gap & 0xFFF)
+    return _Part(stated, gap >> 12, gap & 0xFFF)

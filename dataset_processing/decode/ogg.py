@@ -39,7 +39,8 @@ class Part:
     @property
     def claim(self) -> Claim:
         """How much audio it holds, by its last position."""
-        return Claim(max(self.audio.position - self.audio.skip, 0) if self.audio else 0, 4096)
+        frames = max(self.audio.position - self.audio.skip, 0) if self.audio else 0
+        return Claim(frames, 4096, start=self.start, end=self.end)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ AUDIO_EXTENSIONS = frozenset(
     re.findall(
         r"\S+",
         "wav wave w64 rf64 flac ogg oga opus mp3 mp2 mp1 mpga aiff aif aifc au snd caf m4a m4b mp4 aac alac wv ape tta "
-        "wma asf mka webm weba mkv mov avi mpc spx ac3 dsf dff mid midi mod xm it s3m nsf spc vgm psf",
+        "wma asf mka webm weba mkv mov avi mpc spx ac3 eac3 ec3 dsf dff mid midi mod xm it s3m nsf spc vgm psf",
     )
 )
 SIDE_EXTENSIONS = frozenset(
@@ -59,7 +59,7 @@ TTA = Kind("TTA", ("tta",), "tta")
 MUSEPACK8 = Kind("Musepack", ("mpc",), "mpc8")
 MUSEPACK7 = Kind("Musepack", ("mpc",), "mpc")
 AVI = Kind("AVI", ("avi",), "avi")
-AC3 = Kind("AC-3", ("ac3",), "ac3")
+AC3 = Kind("AC-3", ("ac3", "eac3", "ec3"), "ac3")
 
 _SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
     (8, b"WAVE", WAV),
@@ -112,27 +112,32 @@ def extension_of(name: str) -> str:
     return extension if dot and stem.strip(".") else (extension if dot and extension in AUDIO_EXTENSIONS else "")
 
 
-def sniff(head: bytes) -> Kind:
-    """The format of a file that starts with `head` (`HEAD_BYTES` of it, or the whole file).
+def sniff(head: bytes, body: bytes, tag_bytes: int = 0) -> Kind:
+    """The format of a file.
+
+    Args:
+        head: its first bytes (`HEAD_BYTES` of them, or the whole file).
+        body: the same from where its ID3 tag ends.
+        tag_bytes: the length of that tag; 0 where there is none.
 
     Raises:
         AudioError: not audio, or a format that is not supported; the message is the reason for the report.
     """
     if not head:
         raise AudioError("empty file")
-    start = mpeg.skip_id3(head)
-    body = head[start:] if head[start : start + 4] == b"fLaC" else head
     for offset, mark, reason in _UNSUPPORTED:
         if head.startswith(mark, offset):
             raise AudioError(reason)
     for offset, mark, kind in _SIGNATURES:
         if body.startswith(mark, offset) and (kind not in (WAV, AIFF, AVI) or body[:4] in _CONTAINERS[kind.name]):
+            if tag_bytes and kind not in (FLAC, TTA):
+                raise AudioError(f"an ID3 tag stands before its {kind.name} data, where none may stand; remove the tag")
             return kind
     if head[1080:1084] in _TRACKER_MARKS:
         raise AudioError("a tracker module (MOD) is not supported; render it to WAV first")
-    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
+    if len(body) > 1 and body[0] == 0xFF and body[1] & 0xF6 == 0xF0:
         return AAC
-    if start or mpeg.find_frames(head, start) is not None:
+    if tag_bytes or mpeg.find_frames(head, 0) is not None:
         return MPEG
     if _is_text(head):
         raise AudioError("plain text, not audio")

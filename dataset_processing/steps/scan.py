@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import numpy as np
 from pydantic import Field
 
 import dualdiffusion.config
 from dataset_processing.decode import AudioError, AudioFile, open_audio, rechunk
 from dataset_processing.decode.sniff import AUDIO_EXTENSIONS, extension_of
+from dataset_processing.fingerprint import FINGERPRINTS, FingerprintMeter, fingerprint_path, write_fingerprint
+from dataset_processing.meters import AudioMeter
 from dataset_processing.step import Record, Step
 from dualdiffusion.audio import read_tags
 
-_SILENCE_WINDOW = 0.05  # s
-_SPECTRUM = 4096  # samples per window for the bandwidth
+_LOSSLESS = ("FLAC", "WAV", "AIFF", "ALAC", "WavPack", "TTA", "Monkey's Audio", "CAF", "Wave64")
+_MONO_DB = -60.0  # a difference this far below the sum of both channels is not heard
+_OPPOSITE_DB = 10.0  # a difference this far above the sum: the mix to mono loses most of the sound
+_LOPSIDED_DB = 30.0
 
 
 class Scan(Step):
     """Refuses what cannot be decoded whole, or holds nothing; measures and notes everything else."""
+
+    version: ClassVar[int] = 3
 
     class Config(dualdiffusion.config.Config):
         """Settings of Scan."""
@@ -37,18 +41,34 @@ class Scan(Step):
         try:
             with open_audio(path) as audio:
                 meter = AudioMeter(audio.sample_rate, audio.channels, self.config.silence_dbfs)
+                fingerprint = FingerprintMeter(audio.sample_rate)
                 for block in rechunk(audio.blocks, audio.sample_rate * 5):
                     meter.add(block)
-                return self._judge(record, path, audio, meter)
+                    if meter.finite:
+                        fingerprint.add(block)
+                judged = self._judge(record, path, audio, meter)
+            if judged.kept:
+                target = fingerprint_path(self.paths.state, judged.measured["audio_hash"])
+                write_fingerprint(target, fingerprint.result())
+            return judged
         except AudioError as error:
             named = extension_of(path.name) in AUDIO_EXTENSIONS
             return record.refused(str(error), audio=named or _is_music(str(error)))
+
+    def tidy(self, records: list[Record]) -> None:
+        """Removes the fingerprints of tracks that are gone."""
+        present = {record.measured.get("audio_hash") for record in records}
+        for path in (self.paths.state / FINGERPRINTS).glob("*.npy"):
+            if path.stem not in present:
+                path.unlink()
 
     def _judge(self, record: Record, path: Path, audio: AudioFile, meter: AudioMeter) -> Record:
         if not meter.frames:
             return record.refused("holds no sound: its length is zero")
         if not meter.finite:
             return record.refused("holds samples that are not numbers (NaN or infinite)")
+        if not meter.sane:
+            return record.refused(f"its samples reach {meter.highest:.1e} times full scale: damaged")
         measured = {
             "format": audio.kind,
             "sample_rate": audio.sample_rate,
@@ -60,7 +80,9 @@ class Scan(Step):
             return record.refused("silent: every sample is zero")
         if measured["peak_dbfs"] < self.config.near_silent_dbfs:
             return record.refused(f"as good as silent: its highest peak is {measured['peak_dbfs']:.1f} dBFS")
-        tags = read_tags(path)
+        if meter.swing < 10 ** (self.config.near_silent_dbfs / 20):
+            return record.refused(f"as good as silent: nothing but a constant value of {measured['dc_offset']:.3f}")
+        tags, tag_notes = _tags(path)
         fields: dict[str, Any] = {
             "source_file": record.file,
             "source_sha256": sha256_of(path),
@@ -68,7 +90,15 @@ class Scan(Step):
             "artist": tags.get("artist", ""),
             "tags": tags,
         }
-        return record.adding(fields=fields).noted(*describe(measured))
+        return record.adding(fields=fields).noted(*tag_notes, *describe(measured))
+
+
+def _tags(path: Path) -> tuple[dict[str, str], list[str]]:
+    """A file's tags, and a note where they cannot be read: whatever stands in them, the music may still be good."""
+    try:
+        return read_tags(path), []
+    except Exception:
+        return {}, ["its tags cannot be read"]
 
 
 def describe(measured: dict[str, Any]) -> list[str]:
@@ -84,17 +114,43 @@ def describe(measured: dict[str, Any]) -> list[str]:
     if measured["peak_dbfs"] > 0.1:
         notes.append(f"peaks {measured['peak_dbfs']:.1f} dB above full scale, scaled down instead of clipped")
     if measured["clipped_share"] > 0.001:
-        notes.append(f"clipped: {measured['clipped_share']:.1%} of its samples stand at its ceiling")
+        notes.append(f"clipped: {measured['clipped_share']:.1%} of its samples stand in flat tops at its ceiling")
     if measured["dc_offset"] > 0.005:
         notes.append(f"DC offset of {measured['dc_offset']:.3f}, removed")
-    if measured["silent_channels"]:
-        numbers = ", ".join(str(channel + 1) for channel in measured["silent_channels"])
-        notes.append(f"channel {numbers} of {channels} is silent")
-    elif channels == 2 and measured["same_channels"]:
-        notes.append("both channels are the same: mono stored as stereo")
+    notes += _describe_channels(measured)
     if measured["silence_share"] > 0.3:
         notes.append(f"{measured['silence_share']:.0%} of it is silence")
-    return notes
+    return notes + _describe_edge(measured)
+
+
+def _describe_channels(measured: dict[str, Any]) -> list[str]:
+    channels, levels, ratio = measured["channels"], measured["channel_dbfs"], measured["side_to_mid_db"]
+    if measured["silent_channels"]:
+        numbers = ", ".join(str(channel + 1) for channel in measured["silent_channels"])
+        return [f"channel {numbers} of {channels} is silent"]
+    if channels != 2:
+        return []
+    if measured["same_channels"]:
+        return ["both channels are the same: mono stored as stereo"]
+    if ratio < _MONO_DB:
+        return [f"both channels are nearly the same (they differ by {ratio:.0f} dB): mono stored as stereo"]
+    if abs(levels[0] - levels[1]) > _LOPSIDED_DB:
+        quiet, loud = ("left", "right") if levels[0] < levels[1] else ("right", "left")
+        return [f"its {quiet} channel is {abs(levels[0] - levels[1]):.0f} dB quieter than its {loud}"]
+    if ratio > _OPPOSITE_DB:
+        return ["its channels are in opposite phase: mixed to mono, most of the sound cancels"]
+    return []
+
+
+def _describe_edge(measured: dict[str, Any]) -> list[str]:
+    """Of a sharp end of the spectrum clearly below half the sample rate: what it may come from."""
+    cutoff, half = measured["cutoff_hz"], measured["sample_rate"] / 2
+    if cutoff is None or cutoff > 0.85 * half:
+        return []
+    note = f"its spectrum ends sharply at {cutoff / 1000:.1f} of {half / 1000:.1f} kHz"
+    if any(name in measured["format"] for name in _LOSSLESS):
+        return [f"{note}: probably made from a lossy file or one of a lower sample rate"]
+    return [f"{note}, as after coding at a low bit rate (such as an MP3 of 128 kbit/s or less)"]
 
 
 def sha256_of(path: Path) -> str:
@@ -106,83 +162,3 @@ def sha256_of(path: Path) -> str:
 def _is_music(reason: str) -> bool:
     """Whether a file with a strange name was recognised as some kind of music all the same."""
     return not any(word in reason for word in ("not audio", "empty file", "zero bytes", "not recognised"))
-
-
-class AudioMeter:
-    """Measures a signal that is given in blocks (frames, channels) of float32."""
-
-    def __init__(self, sample_rate: int, channels: int, silence_dbfs: float) -> None:
-        self.sample_rate, self.channels = sample_rate, channels
-        self.frames = 0
-        self.finite = True
-        self._hash = hashlib.blake2b(f"{sample_rate} {channels}".encode(), digest_size=16)
-        self._sum = np.zeros(channels)
-        self._peak = np.zeros(channels)
-        self._same = channels > 1
-        self._ceiling = 0.0
-        self._at_ceiling = 0
-        self._windows = self._silent = 0
-        self._silence = 10 ** (silence_dbfs / 10)
-        self._spectrum = np.zeros(_SPECTRUM // 2 + 1)
-
-    @property
-    def highest(self) -> float:
-        """The largest magnitude of any sample."""
-        return float(self._peak.max())
-
-    def add(self, block: np.ndarray) -> None:
-        self.frames += len(block)
-        self.hash(block)
-        rows = np.ascontiguousarray(block.T)
-        high, low = rows.max(1), rows.min(1)
-        if not np.isfinite(high + low).all():
-            self.finite = False
-            return
-        self._peak = np.maximum(self._peak, np.maximum(high, -low))
-        self._sum += rows.sum(1, dtype=np.float64)
-        self._same = self._same and bool((rows[0] == rows[1:]).all())
-        self._count_ceiling(rows, float(max(high.max(), -low.min())))
-        window = max(round(_SILENCE_WINDOW * self.sample_rate), 1)
-        whole = rows.shape[1] // window * window
-        power = np.square(rows[:, :whole]).reshape(self.channels, -1, window).mean(2).max(0)
-        self._windows += len(power)
-        self._silent += int((power < self._silence).sum())
-        mono = rows.mean(0)
-        for at in range(0, len(mono) - _SPECTRUM + 1, 8 * _SPECTRUM):
-            self._spectrum += np.abs(np.fft.rfft(mono[at : at + _SPECTRUM] * np.hanning(_SPECTRUM))) ** 2
-
-    def hash(self, block: np.ndarray) -> None:
-        """Takes the block into the hash alone."""
-        self._hash.update(np.ascontiguousarray(block).data)
-
-    def _count_ceiling(self, rows: np.ndarray, peak: float) -> None:
-        """Counts samples within 0.1 % of the highest value so far: hard clipping leaves many there."""
-        if peak > self._ceiling * 1.001:
-            self._ceiling, self._at_ceiling = peak, 0
-        self._at_ceiling += int((np.abs(rows) >= self._ceiling * 0.999).sum())
-
-    def results(self) -> dict[str, Any]:
-        """JSON values: levels in dBFS, shares from 0 to 1, seconds, Hz."""
-        mean = self._sum / self.frames
-        return {
-            "frames": self.frames,
-            "seconds": round(self.frames / self.sample_rate, 3),
-            "peak_dbfs": round(20 * math.log10(max(self.highest, 1e-9)), 2),
-            "dc_offset": round(float(np.abs(mean).max()), 5),
-            "channel_means": [float(value) for value in mean],
-            "clipped_share": round(self._at_ceiling / (self.frames * self.channels), 6),
-            "silence_share": round(self._silent / max(self._windows, 1), 4),
-            "silent_channels": [int(c) for c in np.flatnonzero(self._peak < 1e-4)] if self.highest > 1e-3 else [],
-            "same_channels": self._same,
-            "bandwidth_hz": self._bandwidth(),
-            "audio_hash": self.digest(),
-        }
-
-    def digest(self) -> str:
-        """A hash of the decoded samples."""
-        return self._hash.hexdigest()
-
-    def _bandwidth(self) -> int:
-        """The highest frequency (Hz) whose mean power lies within 80 dB of the strongest; lossy codecs cut it off."""
-        level = self._spectrum / max(self._spectrum.max(), 1e-30)
-        return round(int(np.flatnonzero(level >= 1e-8).max(initial=0)) * self.sample_rate / _SPECTRUM)

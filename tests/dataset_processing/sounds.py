@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,25 @@ def write(path: Path, sound: np.ndarray | None = None, rate: int = RATE, **setti
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(os.fsencode(path), tune() if sound is None else sound, rate, **settings)
     return path
+
+
+def riff(
+    *,
+    channels: int = 2,
+    rate: int = RATE,
+    mask: int | None = None,
+    stated: int | None = None,
+    sound: np.ndarray | None = None,
+) -> bytes:
+    """A 16-bit WAV file written by hand: any channel count, rate, channel mask and stated length."""
+    data = ((tune(channels=max(channels, 1)) if sound is None else sound) * 32767).astype("<i2").tobytes()
+    header = struct.pack("<HHIIHH", 1, channels, rate, rate * channels * 2 & 0xFFFFFFFF, channels * 2, 16)
+    if mask is not None:
+        pcm = bytes.fromhex("0100000000001000800000aa00389b71")
+        header = struct.pack("<H", 0xFFFE) + header[2:] + struct.pack("<HHI", 22, 16, mask) + pcm
+    chunks = b"WAVEfmt " + struct.pack("<I", len(header)) + header + b"data"
+    chunks += struct.pack("<I", len(data) if stated is None else stated) + data
+    return b"RIFF" + struct.pack("<I", len(chunks)) + chunks
 
 
 def make_source(folder: Path, games: int = 2, tracks: int = 3, seconds: float = 1.5) -> Path:

@@ -14,7 +14,7 @@ from dataset_processing.step import Paths, Record
 from dataset_processing.steps.convert import Convert
 from dataset_processing.steps.scan import Scan
 from dualdiffusion import audio
-from tests.dataset_processing.sounds import RATE, tune, write
+from tests.dataset_processing.sounds import RATE, riff, tune, write
 
 
 def convert(folder, sound, rate=RATE, *, suffix="wav", subtype="FLOAT", tags=None, **settings):
@@ -107,3 +107,16 @@ def test_a_source_that_changes_between_scan_and_conversion_is_refused(tmp_path):
     record = Scan(Scan.Config(), paths=paths).run(Record("game/x.wav", "game", "game", "x"))
     write(tmp_path / "source/game/x.wav", tune(seed=2))
     assert "changed while" in Convert(Convert.Config(), paths=paths).run(record).reason
+
+
+def test_the_channel_mask_decides_what_reaches_which_side(tmp_path):
+    sound = np.stack([tune(seed=seed, channels=1, peak=0.1)[:, 0] for seed in range(4)], 1)
+    paths = Paths(tmp_path / "source", tmp_path / "dataset")
+    (tmp_path / "source/game").mkdir(parents=True)
+    # Front left, front right, LFE, back centre: the mix leaves out the third and halves the fourth.
+    (tmp_path / "source/game/x.wav").write_bytes(riff(channels=4, mask=0x10B, sound=sound))
+    record = Scan(Scan.Config(), paths=paths).run(Record("game/x.wav", "game", "game", "x"))
+    settings = Convert.Config(loudness_lufs=None, sample_rate=RATE)
+    record = Convert(settings, paths=paths).run(record)
+    samples, _ = soundfile.read(tmp_path / "dataset" / record.fields["file_name"], always_2d=True)
+    assert samples == pytest.approx(sound[:, :2] + 0.5 * sound[:, 3:], abs=2e-4)

@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from dataset_processing.pool import run_one, run_pool
+from dataset_processing.pool import run_one, run_pool, time_limit
 from dataset_processing.step import Record
 
 RECORDS = [Record(f"g/{number}", "g") for number in range(6)]
@@ -18,6 +18,17 @@ def crash_on_3(record: Record) -> Record:
     if record.file == "g/3":
         os.kill(os.getpid(), signal.SIGSEGV)
     return record.noted("done")
+
+
+def hang_on_3(record: Record) -> Record:
+    if record.file == "g/3":
+        while True:
+            pass
+    return record.noted("done")
+
+
+def two_seconds(record: Record) -> float:
+    return 2.0
 
 
 def fail(record: Record) -> Record:
@@ -34,6 +45,21 @@ def test_a_crash_refuses_its_file_and_no_other():
     assert [file for file, item in finished.items() if not item.after.kept] == ["g/3"]
     assert "crashed" in finished["g/3"].after.reason
     assert not finished["g/3"].final
+
+
+def test_a_record_that_never_ends_is_refused_with_its_limit_and_the_others_finish(capfd):
+    finished = {item.after.file: item for item in run_pool(hang_on_3, RECORDS, 2, two_seconds)}
+    assert [file for file, item in finished.items() if not item.after.kept] == ["g/3"]
+    assert "still not finished after 2 seconds" in finished["g/3"].after.reason
+    assert not finished["g/3"].final
+    assert len(finished) == 6
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_the_time_limit_is_ten_minutes_and_grows_with_the_file():
+    assert time_limit(Record("g/1", identity=(5_000_000, 0))) == 600
+    assert time_limit(Record("g/1", identity=(700_000_000, 0))) == 7000
+    assert time_limit(Record("g/1", measured={"seconds": 86400.0})) == 8640
 
 
 def test_an_unexpected_exception_becomes_a_verdict_that_is_not_remembered():
