@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -10,19 +11,22 @@ from dataset_processing.names import readable
 from dataset_processing.near_duplicates import Pair
 from dataset_processing.step import Record
 
-_LOSSLESS = ("FLAC", "WAV", "AIFF", "AU", "CAF", "Wave64", "WavPack", "Monkey's Audio", "TTA")
+_COPY = re.compile(r"( \(\d+\)|[ -_]copy( \d+| \(\d+\))?)\.\w+$", re.IGNORECASE)
+_LOSSLESS = ("FLAC", "WAV", "AIFF", "AU", "CAF", "Wave64", "WavPack", "Monkey's Audio", "TTA", "ALAC")
 
 
 def without_exact(records: Sequence[Record]) -> list[Record]:
-    """Refuses all but the first by path of the tracks with equal samples."""
+    """Refuses all but one of the tracks with equal samples: the first by path that is not called a copy stays."""
     first: dict[str, str] = {}
-    result = []
-    for record in sorted(records, key=lambda record: record.file):
+    for record in sorted(records, key=lambda record: (_is_called_copy(record.file), record.file)):
         if record.kept:
-            original = first.setdefault(record.measured["audio_hash"], record.file)
-            if original != record.file:
-                reason = f"a duplicate: its samples equal those of {_shown(original)}"
-                record = _copy_of(record, original, 1.0, reason)
+            first.setdefault(record.measured["audio_hash"], record.file)
+    result = []
+    for record in records:
+        original = first[record.measured["audio_hash"]] if record.kept else record.file
+        if original != record.file:
+            reason = f"a duplicate: its samples equal those of {readable(original)}"
+            record = _copy_of(record, original, 1.0, reason)
         result.append(record)
     return result
 
@@ -50,7 +54,7 @@ def without_near(records: Sequence[Record], pairs: Iterable[Pair], kept: Sequenc
             staying.add(place)
             continue
         other, pair = max(originals, key=lambda found: (found[1].share, found[1].similarity, -found[0]))
-        reason = f"nearly a duplicate: {pair.share:.0%} of it sounds the same as {_shown(records[other].file)}"
+        reason = f"nearly a duplicate: {pair.share:.0%} of it sounds the same as {readable(records[other].file)}"
         result[place] = _copy_of(records[place], records[other].file, pair.similarity, reason)
     return result
 
@@ -68,7 +72,7 @@ def noted_relations(records: Sequence[Record], pairs: Iterable[Pair], kept: Sequ
         groups.join(first, second)
         if result[first].kept and result[second].kept:
             for one, other in ((first, second), (second, first)):
-                shared = f"shares sound with {_shown(records[other].file)} ({pair.share:.0%} of the shorter one)"
+                shared = f"shares sound with {readable(records[other].file)} ({pair.share:.0%} of the shorter one)"
                 result[one] = result[one].noted(shared)
     for members in groups.all():
         hashes = sorted({records[place].measured["audio_hash"] for place in members})
@@ -87,12 +91,13 @@ def _worth(record: Record) -> tuple[Any, ...]:
     measured = record.measured
     steps = round(math.log(max(measured["seconds"], 0.1), 1.25))
     band = round((measured.get("bandwidth_hz") or 0) / 2000)
-    lossy = measured.get("format") not in _LOSSLESS
+    lossy = not any(name in measured.get("format", "") for name in _LOSSLESS)
     return -steps, -band, -round(measured["seconds"]), lossy, record.file
 
 
-def _shown(file: str) -> str:
-    return readable(file)
+def _is_called_copy(file: str) -> bool:
+    """Whether a file manager named it: `theme (1).ogg`, `theme - Copy.ogg`, `theme copy 2.ogg`."""
+    return _COPY.search(file) is not None
 
 
 class _Groups:

@@ -21,6 +21,7 @@ _LOSSLESS = ("FLAC", "WAV", "AIFF", "ALAC", "WavPack", "TTA", "Monkey's Audio", 
 _MONO_DB = -60.0  # a difference this far below the sum of both channels is not heard
 _OPPOSITE_DB = 10.0  # a difference this far above the sum: the mix to mono loses most of the sound
 _LOPSIDED_DB = 30.0
+_LOW_BIT_RATE_HZ = 17000  # where LAME's MP3s of 128 kbit/s end, at most
 
 
 class Scan(Step):
@@ -150,6 +151,8 @@ def _describe_edge(measured: dict[str, Any]) -> list[str]:
     note = f"its spectrum ends sharply at {cutoff / 1000:.1f} of {half / 1000:.1f} kHz"
     if any(name in measured["format"] for name in _LOSSLESS):
         return [f"{note}: probably made from a lossy file or one of a lower sample rate"]
+    if cutoff > _LOW_BIT_RATE_HZ:
+        return [f"{note}, where lossy coders cut"]
     return [f"{note}, as after coding at a low bit rate (such as an MP3 of 128 kbit/s or less)"]
 
 

@@ -139,10 +139,15 @@ def test_tracks_that_share_a_part_are_kept_noted_and_belong_together():
 
 
 def test_equal_samples_are_refused_before_anything_is_compared():
-    records = [track("b/2", audio_hash="x"), track("a/1", audio_hash="x")]
-    kept, other = without_exact(records)
+    other, kept = without_exact([track("b/2", audio_hash="x"), track("a/1", audio_hash="x")])
     assert (kept.file, kept.kept) == ("a/1", True)
     assert other.reason == "a duplicate: its samples equal those of a/1"
+
+
+@pytest.mark.parametrize("name", ["theme (1).ogg", "theme - Copy.ogg", "theme copy 2.ogg", "Theme - copy (3).flac"])
+def test_what_a_file_manager_called_a_copy_is_the_copy(name):
+    copy, kept = without_exact([track(f"a/{name}", audio_hash="x"), track("a/theme.ogg", audio_hash="x")])
+    assert (copy.kept, kept.kept) == (False, True)
 
 
 def test_the_command_keeps_one_of_the_copies_and_says_which(tmp_path):
