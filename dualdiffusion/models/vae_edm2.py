@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -76,6 +77,9 @@ class VAE(Module):
         num_layers_per_block: Positive = 3
         target_snr: Annotated[float, Field(gt=0)] = 32.0
         """Standard deviation of the latents over that of their noise."""
+        latent_supersampling: Literal[1, 2, 4] = 1
+        """The encoder makes latents at so many times their resolution on both axes, and averages them: they move more
+        evenly when the sound moves by less than a latent. 1: off."""
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
         res_balance: Annotated[float, Field(ge=0, le=1)] = 0.3
         mlp_multiplier: Positive = 1
@@ -87,6 +91,8 @@ class VAE(Module):
         super().__init__(config)
         self.label_dim = config.label_dim or 0
         widths = [config.model_channels * multiple for multiple in config.channel_mult]
+        if config.latent_supersampling > self.downsampling:
+            raise ValueError(f"latent_supersampling: at most {self.downsampling}, by which the encoder downsamples")
         emb_channels = (config.emb_channels or widths[-1]) if self.label_dim else 0
         settings = BlockSettings(
             emb_channels=emb_channels,
@@ -153,10 +159,13 @@ class VAE(Module):
             conditioning: the games; ignored by a VAE without class conditioning.
         """
         emb = self._embed(x, conditioning)
+        supersampling = self.config.latent_supersampling
+        finest = x.shape[-1] // self.downsampling * supersampling  # columns; with fewer the encoder would be too coarse
         x = self.input(_with_position(x, position))
         for name, block in self.encoder.items():
-            x = block(halve(x) if name.endswith("halved") else x, emb)
-        return Posterior(self.to_latents(mp_silu(x), gain=self.to_latents_gain), self.noise_std)
+            x = block(halve(x) if name.endswith("halved") and x.shape[-1] > finest else x, emb)
+        mode = self.to_latents(mp_silu(x), gain=self.to_latents_gain)
+        return Posterior(F.avg_pool2d(mode, supersampling) if supersampling > 1 else mode, self.noise_std)
 
     def decode(self, latents: Tensor, *, position: Tensor, conditioning: Conditioning) -> Tensor:
         """Latents as `encode` gives them, not normalised (B, Z, F / 8, T / 8) -> (B, C, F, T)."""

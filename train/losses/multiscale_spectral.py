@@ -6,7 +6,7 @@ of each 2-D wavelength there is in a block, wherever it sits, and adds a weaker 
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -14,18 +14,22 @@ from torch import Tensor, nn
 
 from dualdiffusion.config import Config
 from dualdiffusion.errors import UserError
+from dualdiffusion.randomness import ItemRandom
 
 
 class MultiscaleSpectral(nn.Module):
     """Distance of two spectrograms (B, C, F, T), as its parts by name, each of shape (B,)."""
 
+    default_weights: ClassVar[dict[str, float]] = {"spectral/real": 1.0, "spectral/imag": 0.5}
+
     class Config(Config):
         block_widths: tuple[Annotated[int, Field(ge=2)], ...] = (8, 16, 32, 64)
-        """Sides of the square blocks, in rows and columns."""
+        """Sides of the square blocks, in rows and columns. Prime ones have no common multiples, so that their edges
+        and wavelengths coincide less."""
         overlap: Annotated[int, Field(ge=1)] = 2
         """Blocks are this many to a block width."""
-        phase_weight: Annotated[float, Field(ge=0)] = 0.5
-        """Weight of the term for position against that for magnitude."""
+        random_offsets: bool = False
+        """Blocks begin elsewhere at every step and for every sample, rather than at fixed rows and columns."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -36,24 +40,34 @@ class MultiscaleSpectral(nn.Module):
             self.register_buffer(f"window{width}", window / window.square().sum().sqrt(), persistent=False)
             self.register_buffer(f"weight{width}", _wavelength_weight(width), persistent=False)
 
-    def forward(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """The parts "spectral/real" (magnitudes) and "spectral/imag" (positions), to be added up."""
+    def forward(self, output: Tensor, target: Tensor, *, random: ItemRandom | None = None) -> dict[str, Tensor]:
+        """The parts, not weighted: "spectral/real" (magnitudes) and "spectral/imag" (positions).
+
+        Args:
+            random: one stream for each sample, for the offsets of the blocks; without it they stay where they are.
+
+        Raises:
+            UserError: no block fits the spectrogram.
+        """
         output, target = _mid_side(output.float()), _mid_side(target.float())
-        real = output.new_zeros(len(output))
-        imag = output.new_zeros(len(output))
         widths = [width for width in self.config.block_widths if width <= min(output.shape[-2:])]
         if not widths:
             raise UserError(f"block_widths: none fits a spectrogram of {output.shape[-2]} x {output.shape[-1]}")
+        parts = {name: output.new_zeros(len(output)) for name in self.default_weights}
         for width in widths:
-            X, Y = self._spectra(output, width), self._spectra(target, width)
+            pair = torch.cat([output, target], dim=1)
+            if self.config.random_offsets and random is not None:
+                pair = _rolled(pair, width, random)
+            X, Y = (self._spectra(x, width) for x in pair.chunk(2, dim=1))
             weight = getattr(self, f"weight{width}")
             abs_x, abs_y = _safe_abs(X), _safe_abs(Y)
-            real = real + (weight * (abs_x - abs_y).abs()).mean(dim=(1, 2, 3, 4))
+            real = (weight * (abs_x - abs_y).abs()).mean(dim=(1, 2, 3, 4))
             # |X||Y| (1 - cos) relative to the target's magnitude: what a wrong phase costs, and nothing where there is
             # nothing in the output to have a phase.
             misplaced = (abs_x * abs_y - (X.real * Y.real + X.imag * Y.imag)) / (abs_y + 0.05)
-            imag = imag + (weight * misplaced).mean(dim=(1, 2, 3, 4))
-        return {"spectral/real": real / len(widths), "spectral/imag": self.config.phase_weight * imag / len(widths)}
+            parts["spectral/real"] = parts["spectral/real"] + real
+            parts["spectral/imag"] = parts["spectral/imag"] + (weight * misplaced).mean(dim=(1, 2, 3, 4))
+        return {name: part / len(widths) for name, part in parts.items()}
 
     def _spectra(self, x: Tensor, width: int) -> Tensor:
         hop = max(1, width // self.config.overlap)
@@ -68,6 +82,15 @@ def _wavelength_weight(width: int) -> Tensor:
     fy = torch.fft.fftfreq(width)[:, None] * width
     fx = torch.fft.rfftfreq(width)[None, :] * width
     return 1 / (1 + (fy**2 + fx**2).sqrt()).sqrt()
+
+
+def _rolled(x: Tensor, width: int, random: ItemRandom) -> Tensor:
+    """Each sample of (B, C, F, T) moved in a circle along both axes, by less than a block.
+
+    The seam stands in output and target alike; so unlike a crop this leaves no row or column out.
+    """
+    shifts = (random.rand((2,)) * width).int().tolist()
+    return torch.stack([item.roll(shift, (1, 2)) for item, shift in zip(x, shifts, strict=True)])
 
 
 def _mid_side(x: Tensor) -> Tensor:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 import torch
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
 from dualdiffusion.component import part_of
 from dualdiffusion.conditioning import Conditioning, game_conditioning, one_hot
-from dualdiffusion.config import Config
+from dualdiffusion.config import Config, nearest
 from dualdiffusion.data.audio_crops import AudioCrops, Batch, Crop, long_enough
 from dualdiffusion.data.latent_crops import latents_image
 from dualdiffusion.data.manifest import DatasetFolder, Track
@@ -23,6 +23,8 @@ from dualdiffusion.randomness import StepRandom
 from train.setup import build_module, check_labels, new_games, save_labels, stored_part, with_label_dim
 from train.step import Demo, Plan, StepOutput
 
+# Weights of the terms that this trainer adds to those of the loss.
+OWN_WEIGHTS = {"point": 0.0, "shift": 0.0, "kl": 0.1}
 # Enough to settle two constants to a part in a thousand, in seconds.
 FIT_CLIPS = 128
 
@@ -39,16 +41,27 @@ class VAETrainer:
         """Length of a training sample; rounded to what the network can take."""
         loss: part_of("train.losses")
         """How two spectrograms are compared."""
-        point_loss_weight: Annotated[float, Field(ge=0)] = 0.0
-        """Weight of the mean absolute difference, which helps at the very start."""
-        kl_loss_weight: Annotated[float, Field(ge=0)] = 0.1
-        """Weight of the divergence of the latents' channel statistics from the unit normal."""
+        loss_weights: dict[str, Annotated[float, Field(ge=0)]] = Field({}, validate_default=True)
+        """Weights by the names under which the parts are logged; those not named have their defaults. Besides the parts
+        of the loss: "point", the mean absolute difference, which helps at the very start; "shift", how far the
+        reconstruction of a clip that begins a few frames later is from the same frames of the reconstruction (costs
+        another pass; 0 leaves it out); "kl", the divergence of the latents' channel statistics from the unit normal."""
         label_dropout: Annotated[float, Field(ge=0, le=1)] = 0.1
         """Share of samples without label, where the VAE is told the game at all."""
         demo_seconds: Annotated[float, Field(gt=0)] = 8.0
         """Length of the reconstructions in TensorBoard."""
         demos: Annotated[int, Field(ge=0)] = 2
         """How many."""
+
+        @field_validator("loss_weights")
+        @classmethod
+        def _known_parts(cls, weights: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+            if "loss" not in info.data:  # it has an error of its own
+                return weights
+            known = {**info.data["loss"].cls.default_weights, **OWN_WEIGHTS}
+            if unknown := next((name for name in weights if name not in known), None):
+                raise ValueError(f"no part {unknown!r}; nearest: {', '.join(nearest(unknown, known) or known)}")
+            return {**known, **weights}
 
     module_name = "vae"
 
@@ -115,25 +128,43 @@ class VAETrainer:
         latents = posterior.sample(generator)
         output = self.module.decode(latents, position=self.position, conditioning=conditioning)
 
-        parts = self.loss(output, x)
-        if self.config.point_loss_weight:
-            parts["point"] = self.config.point_loss_weight * (output - x).abs().float().mean(dim=(1, 2, 3))
-        reconstruction = torch.stack(list(parts.values())).sum(dim=0)
-        kl = posterior.kl()
+        weights = self.config.loss_weights
+        parts = self.loss(output, x, random=generator)
+        parts["point"] = (output.float() - x).abs().mean(dim=(1, 2, 3))
+        reconstruction = torch.stack([weights[name] * part for name, part in parts.items()]).sum(dim=0)
+        others = {"kl": posterior.kl()}
+        if weights["shift"]:
+            others["shift"] = self._shift_difference(x, output, conditioning, generator)
         logvar = self.module.loss_logvar
-        loss = reconstruction * torch.exp(-logvar) + logvar + self.config.kl_loss_weight * kl
+        loss = reconstruction * torch.exp(-logvar) + logvar
+        loss = loss + sum(weights[name] * part for name, part in others.items())
         mode = posterior.mode.detach().float()
         metrics = {
             "loss/total": loss,
             "loss/reconstruction": reconstruction,
-            "loss/kl": kl,
             "loss/logvar": logvar,
-            **{f"loss/{name}": part for name, part in parts.items()},
+            **{f"loss/{name}": part for name, part in {**parts, **others}.items()},
             "latents/mean": mode.mean(),
             "latents/std": mode.std(dim=(2, 3)),
             "latents/snr": mode.std(dim=(2, 3)) / posterior.noise_std,
         }
         return StepOutput(loss, reconstruction, {name: value.detach() for name, value in metrics.items()})
+
+    def _shift_difference(self, x: Tensor, output: Tensor, conditioning: Conditioning, generator: StepRandom) -> Tensor:
+        """Mean absolute difference of `output` and the reconstruction of x without its first few frames: (B,).
+
+        The frames are fewer than a latent column stands for. The first and last columns, which see another edge, are
+        left out.
+        """
+        step = self.module.downsampling
+        if x.shape[-1] < 4 * step:
+            raise UserError(f"module_trainer.crop_seconds: the term shift needs {4 * step} frames, not {x.shape[-1]}")
+        first = 1 + int(generator.rand()[0] * (step - 1))
+        length = x.shape[-1] - step
+        moved = self.module.encode(x[..., first : first + length], position=self.position, conditioning=conditioning)
+        again = self.module.decode(moved.mode, position=self.position, conditioning=conditioning)
+        difference = output[..., first + step : first + length - step] - again[..., step : length - step]
+        return difference.float().abs().mean(dim=(1, 2, 3))
 
     def _conditioning(self, batch: Batch, generator: StepRandom) -> Conditioning:
         if not self.module.label_dim:
