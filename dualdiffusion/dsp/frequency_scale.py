@@ -39,25 +39,32 @@ def _hz_to_mel(frequency: Tensor) -> Tensor:
     return 2595.0 * torch.log10(1.0 + frequency / 700.0)
 
 
-def invert_filters(filters: Tensor, pseudo_inverse: Tensor, bands: Tensor, *, refinements: int) -> Tensor:
-    """Non-negative bin magnitudes whose filtered values are close to `bands`.
+def regrid_filters(filters: Tensor, n_bins: int) -> Tensor:
+    """The same filters for magnitudes on a coarser grid of bins, read between the bins by cubic interpolation.
 
-    Starts from the pseudo-inverse, made positive, and refines it by multiplicative updates, which keep it so and
-    never increase the squared error (Lee and Seung 2001, theorem 1).
+    Filters computed on the coarse grid itself would be wrong where they are narrower than the distance of its bins; the
+    magnitudes there are smooth enough to interpolate, because no partial is narrower than the window's transform.
 
     Args:
-        filters: (n_mels, n_bins).
-        pseudo_inverse: (n_bins, n_mels) of `filters`.
-        bands: (..., n_mels, T), non-negative.
+        filters: (n_mels, bins), from 0 Hz to half of the sample rate.
+        n_bins: bins of the coarse grid over the same range.
 
     Returns:
-        (..., n_bins, T), non-negative.
+        (n_mels, n_bins), non-negative.
     """
-    # A hard zero could never grow again, and the pseudo-inverse is negative beside every strong partial.
-    back_projection = filters.T @ bands
-    coverage = filters.sum(dim=0).clamp(min=1e-4)[:, None] * filters.sum(dim=1).mean()
-    magnitudes = torch.maximum(pseudo_inverse @ bands, 0.05 * back_projection / coverage)
-    gram = filters.T @ filters
-    for _ in range(refinements):
-        magnitudes = magnitudes * back_projection / (gram @ magnitudes).clamp(min=1e-12)
-    return magnitudes
+    positions = torch.arange(filters.shape[1], dtype=torch.float64) * (n_bins - 1) / (filters.shape[1] - 1)
+    base = positions.floor().long()
+    t = positions - base
+    weights = (  # Lagrange's cubic through the points -1, 0, 1 and 2
+        -t * (t - 1) * (t - 2) / 6,
+        (t + 1) * (t - 1) * (t - 2) / 2,
+        -(t + 1) * t * (t - 2) / 2,
+        (t + 1) * t * (t - 1) / 6,
+    )
+    interpolation = torch.zeros(filters.shape[1], n_bins, dtype=torch.float64)
+    rows = torch.arange(len(base))
+    for offset, weight in zip((-1, 0, 1, 2), weights, strict=True):
+        # A real signal's magnitudes are mirrored at both ends.
+        mirrored = (n_bins - 1) - ((n_bins - 1) - (base + offset).abs()).abs()
+        interpolation[rows, mirrored] += weight
+    return (filters.double() @ interpolation).clamp(min=0).float()

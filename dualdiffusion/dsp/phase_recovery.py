@@ -1,53 +1,164 @@
-"""Phase recovery: audio from STFT magnitudes, by the fast Griffin-Lim algorithm adapted to stereo."""
+"""Phase recovery: audio from the magnitudes of frequency bands, without any phase.
+
+Shapes: C channels, T frames, M bands, K STFT bins, L = (T - 1) * hop_length + n_fft samples.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from dualdiffusion.dsp.stft import istft, stft
+from dualdiffusion.dsp.tiles import Held
+
+# A band that is nearly empty in one estimate may grow by this factor in the next.
+MAX_GAIN = 30.0
+EMPTY = 1e-9
 
 
-def fast_griffin_lim(
-    magnitudes: Tensor,
-    window: Tensor,
-    hop_length: int,
+@dataclass(frozen=True)
+class BandTransform:
+    """A short-time Fourier transform and the bands that its magnitudes are summed to."""
+
+    window: Tensor
+    """(n_fft,)."""
+    hop_length: int
+    """In samples; divides n_fft."""
+    filters: Tensor
+    """(M, K), non-negative."""
+    spread: Tensor
+    """(M, K): the share of each band in each bin, see `bin_shares`."""
+
+    def spectra(self, audio: Tensor) -> Tensor:
+        """(C, L) -> complex (C, T, K)."""
+        return stft(audio, self.window, self.hop_length)
+
+    def audio(self, spectra: Tensor) -> Tensor:
+        """Complex (C, T, K) -> (C, L)."""
+        return istft(spectra, self.window, self.hop_length)
+
+
+def bin_shares(filters: Tensor) -> Tensor:
+    """Filters (M, K) scaled so that the shares of all bands in a bin sum to 1, or to 0 in a bin outside all bands."""
+    return filters / filters.sum(dim=0).clamp(min=1e-4)
+
+
+def initial_audio(bands: Tensor, transform: BandTransform, phase: Tensor) -> Tensor:
+    """A first estimate (C, L): each band's level, spread evenly over its bins, with the given phase.
+
+    Args:
+        bands: (C, T, M), non-negative.
+        phase: in radians, broadcast to (C, T, K).
+    """
+    levels = bands / transform.filters.sum(dim=1).clamp(min=EMPTY)
+    return transform.audio(torch.polar(levels @ transform.spread, phase.expand(len(bands), -1, -1)))
+
+
+def impose_bands(spectra: Tensor, bands: Tensor, transform: BandTransform) -> Tensor:
+    """Scales complex spectra (C, T, K), in place, so that their band magnitudes come near to `bands` (C, T, M).
+
+    Each bin is multiplied by the mean of wanted / present magnitude of the bands that it lies in, weighted by its
+    shares in them: a step of the multiplicative algebraic reconstruction known from tomography. What the bands leave
+    open, the distribution of magnitudes inside a band, stays free.
+    """
+    parts = torch.view_as_real(spectra)
+    magnitudes = parts[..., 0].square().addcmul_(parts[..., 1], parts[..., 1]).sqrt_()
+    present = magnitudes @ transform.filters.T
+    ratios = (bands / present.clamp_(min=EMPTY)).clamp_(max=MAX_GAIN)
+    parts.mul_((ratios @ transform.spread)[..., None])
+    return spectra
+
+
+def alternate_projections(
+    audio: Tensor,
+    bands: Tensor,
+    transform: BandTransform,
     *,
     iterations: int,
     momentum: float,
-    stereo_coherence: float,
-    initial_phase: Tensor,
-    callback: Callable[[int, int], None] | None = None,
+    held: Held | None = None,
+    callback: Callable[[], None] | None = None,
 ) -> Tensor:
-    """Audio whose STFT magnitudes are close to the given ones.
+    """Brings audio (C, L) nearer to the bands (C, T, M).
 
-    Fast Griffin-Lim (Perraudin, Balazs and Sondergaard 2013): alternating projections onto the wanted magnitudes and
-    onto the STFTs of real signals, with momentum. Stereo: all channels start from the same phase, and each estimate is
-    pulled to the mean of the channels by a weight that falls from 1 to 0 over the first `stereo_coherence` share of
-    the iterations. Independent phases would make a wide, hollow image out of every centred sound.
+    The fast Griffin-Lim algorithm (Perraudin, Balazs and Sondergaard 2013) alternates between spectra that have the
+    wanted magnitudes and spectra that belong to real audio, with momentum. Here the wanted magnitudes are those of the
+    bands, not of the bins, and the momentum is applied to the audio, which is the same (the transform is linear) and
+    takes a fraction of the memory.
 
     Args:
-        magnitudes: (B, C, T, n_fft // 2 + 1), non-negative.
-        window: (n_fft,).
         momentum: 0 is the plain Griffin-Lim algorithm; above 1 may diverge.
-        initial_phase: in radians, broadcast to the shape of magnitudes; shape (B, 1, T, bins) is one for all channels.
-        callback: called with (iterations done, iterations).
-
-    Returns:
-        (B, C, (T - 1) * hop_length + n_fft).
+        held: audio at the beginning that is known already, and how far it is kept.
+        callback: called after every iteration.
     """
-    estimate = magnitudes * torch.polar(torch.ones_like(initial_phase), initial_phase)
-    previous = torch.zeros_like(estimate)
-    for i in range(iterations):
-        projected = stft(istft(estimate, window, hop_length), window, hop_length)
-        coherence = max(0.0, 1.0 - i / (stereo_coherence * iterations)) if stereo_coherence > 0 else 0.0
-        if coherence > 0 and projected.shape[1] > 1:
-            projected = torch.lerp(projected, projected.mean(dim=1, keepdim=True).expand_as(projected), coherence)
-        accelerated = projected + momentum * (projected - previous)
-        previous = projected
-        estimate = magnitudes * (accelerated / accelerated.abs().clamp(min=1e-20))
+    previous = audio
+    for _ in range(iterations):
+        spectra = transform.spectra(torch.lerp(previous, audio, 1 + momentum))
+        previous, audio = audio, transform.audio(impose_bands(spectra, bands, transform))
+        hold(audio, held)
         if callback:
-            callback(i + 1, iterations)
-    return istft(estimate, window, hop_length)
+            callback()
+    return audio
+
+
+def recover_audio(
+    bands: Tensor,
+    transform: BandTransform,
+    *,
+    phase: Tensor,
+    iterations: int,
+    momentum: float,
+    merged_share: float,
+    held: Held | None = None,
+    callback: Callable[[], None] | None = None,
+) -> Tensor:
+    """Audio (C, L) whose band magnitudes are close to the given ones.
+
+    The first iterations work on one signal with the mean of the channels' magnitudes, the others on all channels, which
+    start from the phase that the one has found. Independent phases would make a wide, hollow image out of every
+    centred sound; and one signal takes half the time of two.
+
+    Args:
+        bands: (C, T, M), non-negative.
+        phase: (1, T, K), the initial phase in radians.
+        merged_share: share of the iterations that work on the merged signal, from 0 to 1; where there are any
+            iterations, at least the last one works on the channels.
+        held: audio at the beginning that is known already, and how far it is kept.
+    """
+    merged_iterations = min(round(merged_share * iterations), max(iterations - 1, 0))
+    if merged_iterations == 0 or len(bands) == 1:
+        audio = initial_audio(bands, transform, phase)
+    else:
+        merged = bands.mean(dim=0, keepdim=True)
+        merged_held = None if held is None else (held[0].mean(dim=0, keepdim=True), held[1])
+        audio = alternate_projections(
+            hold(initial_audio(merged, transform, phase), merged_held),
+            merged,
+            transform,
+            iterations=merged_iterations,
+            momentum=momentum,
+            held=merged_held,
+            callback=callback,
+        )
+        iterations -= merged_iterations
+        audio = audio.repeat(len(bands), 1)
+    return alternate_projections(
+        hold(audio, held),
+        bands,
+        transform,
+        iterations=iterations,
+        momentum=momentum,
+        held=held,
+        callback=callback,
+    )
+
+
+def hold(audio: Tensor, held: Held | None) -> Tensor:
+    """Puts what is held into the beginning of audio (C, L), in place."""
+    if held is not None:
+        known, weight = held
+        audio[:, : len(weight)].lerp_(known, weight)
+    return audio

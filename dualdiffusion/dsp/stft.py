@@ -8,17 +8,23 @@ import torch
 from torch import Tensor
 
 # The tails of hann^32 are below any audible level over half of its length; dropping what is below this share of the
-# peak halves the transform, and with it the time of phase recovery.
+# peak halves the transform of the encoder.
 NEGLIGIBLE = 1e-9
 
 
-def hann_power_window(length: int, exponent: float, hop_length: int) -> Tensor:
+def hann_power_window(length: int, exponent: float, hop_length: int, negligible: float = NEGLIGIBLE) -> Tensor:
     """hann(length)^exponent without its negligible tails, padded to a multiple of the hop; sums to 2.
 
-    The sum makes a sinusoid of amplitude 1 have magnitude 1 in the STFT. Returns shape (n_fft,).
+    The sum makes a sinusoid of amplitude 1 have magnitude 1 in the STFT.
+
+    Args:
+        negligible: what is below this share of the peak is cut off.
+
+    Returns:
+        (n_fft,).
     """
     window = torch.hann_window(length, periodic=False, dtype=torch.float64) ** exponent
-    kept = int((window > NEGLIGIBLE * window.max()).sum())
+    kept = int((window > negligible * window.max()).sum())
     n_fft = math.ceil(kept / hop_length) * hop_length
     if n_fft > length:
         window = torch.nn.functional.pad(window, ((n_fft - length) // 2, n_fft - length - (n_fft - length) // 2))
@@ -50,7 +56,7 @@ def istft(spectra: Tensor, window: Tensor, hop_length: int) -> Tensor:
     Returns:
         (..., (T - 1) * hop_length + n_fft).
     """
-    frames = torch.fft.irfft(spectra, n=len(window)) * window
+    frames = torch.fft.irfft(spectra, n=len(window)).mul_(window)
     weight = overlap_add((window * window).expand(frames.shape[-2], -1), hop_length)
     return overlap_add(frames, hop_length) / weight.clamp(min=1e-6 * float(weight.max()))
 

@@ -29,6 +29,7 @@ class BlockSettings:
     mlp_multiplier: int = 2  # width of the layers around the non-linearity
     mlp_groups: int = 8  # groups of these layers: wider at the same cost
     clip: float = 256.0  # activations are clipped to +-clip, for half precision
+    steady: bool = False  # magnitudes are kept at any depth and to the edges: see DecoderBlock and edge_gain
 
 
 class LabelEmbedding(nn.Module):
@@ -70,9 +71,15 @@ class Modulation(nn.Module):
 
 
 class CosineAttention(nn.Module):
-    """Self-attention over all positions of (B, C, F, T), with q, k and v of unit magnitude.
+    """Self-attention over all positions of (B, C, F, T), with q, k, v and the output of unit magnitude.
 
     The common input of q, k and v is modulated by the conditioning vector where there is one.
+
+    An average of the values of N unrelated positions has a magnitude of about sqrt(e / N) at initialisation, when the
+    logits are unit normal, and of 1 where the positions agree. As neither the data nor the stage of training says
+    which, no constant can correct it, so each position is brought back to unit magnitude over all heads together. A
+    head that averages unrelated positions still counts less than one that has found what it looks for. (Tried instead:
+    a gain of the branch that starts at zero. It keeps magnitudes only as long as it is zero.)
     """
 
     def __init__(self, channels: int, settings: BlockSettings) -> None:
@@ -90,8 +97,8 @@ class CosineAttention(nn.Module):
         # Each (B, heads, positions, channels per head).
         qkv = qkv.reshape(batch, 3, self.heads, channels // self.heads, -1).transpose(-1, -2)
         q, k, v = unit_magnitude(qkv, -1).unbind(1)
-        y = F.scaled_dot_product_attention(q, k, v)
-        return self.out(y.transpose(-1, -2).reshape(batch, channels, *space))
+        y = F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).reshape(batch, channels, *space)
+        return self.out(unit_magnitude(y, 1))
 
 
 class ResidualBranch(nn.Module):
@@ -101,9 +108,9 @@ class ResidualBranch(nn.Module):
         super().__init__()
         hidden = out_channels * settings.mlp_multiplier
         self.dropout = settings.dropout
-        self.widen = MPConv(in_channels, hidden, (3, 3), settings.mlp_groups)
+        self.widen = MPConv(in_channels, hidden, (3, 3), settings.mlp_groups, settings.steady)
         self.modulate = Modulation(settings.emb_channels, hidden) if settings.emb_channels else None
-        self.narrow = MPConv(hidden, out_channels, (3, 3), settings.mlp_groups)
+        self.narrow = MPConv(hidden, out_channels, (3, 3), settings.mlp_groups, settings.steady)
 
     def forward(self, x: Tensor, emb: Tensor | None) -> Tensor:
         x = self.widen(mp_silu(x))
@@ -140,12 +147,19 @@ class EncoderBlock(Block):
 
 
 class DecoderBlock(Block):
-    """Changes the width last, so that the residual branch sees all of its input, skip connections included."""
+    """Changes the width last, so that the residual branch sees all of its input, skip connections included.
+
+    With `steady`, every pixel is first brought to unit magnitude, as in the encoder. The paper does without, but
+    mp_silu makes what is larger than 1 larger still and what is smaller smaller, so that magnitudes drift away from 1
+    over the twenty decoder blocks of a large network.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, settings: BlockSettings, attention: bool = False) -> None:
         super().__init__(in_channels, out_channels, settings, attention)
         self.residual = ResidualBranch(in_channels, out_channels, settings)
 
     def forward(self, x: Tensor, emb: Tensor | None = None) -> Tensor:
+        if self.settings.steady:
+            x = unit_magnitude(x, 1)
         residual = self.residual(x, emb)
         return self._attend(mp_sum(self.project(x), residual, self.settings.res_balance), emb)

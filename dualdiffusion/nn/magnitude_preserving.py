@@ -58,6 +58,21 @@ def double(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="nearest")
 
 
+def edge_gain(x: Tensor, kernel: int) -> Tensor:
+    """What brings a zero-padded convolution's output x (B, C, F, T) back to unit variance at its edges: (1, 1, F, T).
+
+    There, only some of the kernel's taps meet input: the variance is their share of all taps, and the gain the inverse
+    root of it. On the two rows of a UNet's coarsest level every output is an edge, and would lose a third.
+    """
+
+    def along(size: int) -> Tensor:
+        place = torch.arange(size, device=x.device)
+        before, after = place.clamp(max=kernel // 2), (size - 1 - place).clamp(max=kernel // 2)
+        return (kernel / (before + after + 1)).sqrt()
+
+    return (along(x.shape[-2])[:, None] * along(x.shape[-1])).to(x.dtype)[None, None]
+
+
 class MPFourier(nn.Module):
     """Features of a number whose inner product is a smooth bell of the difference of two numbers.
 
@@ -91,13 +106,17 @@ class MPConv(nn.Module):
     Args:
         kernel: () for a linear layer, (k, k) for a convolution with zero padding.
         groups: channels are split in so many groups that do not see each other.
+        even_edges: outputs whose kernel reaches into the padding are scaled up for what they miss (`edge_gain`).
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: Sequence[int], groups: int = 1) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: Sequence[int], groups: int = 1, even_edges: bool = False
+    ) -> None:
         super().__init__()
         if in_channels % groups or out_channels % groups:
             raise ValueError(f"{in_channels} and {out_channels} channels do not divide into {groups} groups")
         self.groups = groups
+        self.even_edges = even_edges and len(kernel) == 2 and kernel[0] > 1
         weight = torch.randn(out_channels, in_channels // groups, *kernel)
         self.weight = nn.Parameter(unit_magnitude(weight, tuple(range(1, weight.ndim))))
 
@@ -106,7 +125,8 @@ class MPConv(nn.Module):
         weight = (self.weight * (gain / math.sqrt(fan_in))).to(x.dtype)
         if weight.ndim == 2:
             return F.linear(x, weight)
-        return F.conv2d(x, weight, padding=weight.shape[-1] // 2, groups=self.groups)
+        y = F.conv2d(x, weight, padding=weight.shape[-1] // 2, groups=self.groups)
+        return y * edge_gain(y, weight.shape[-1]) if self.even_edges else y
 
 
 @torch.no_grad()
