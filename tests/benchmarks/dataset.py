@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from unittest import mock
@@ -54,7 +55,7 @@ def main() -> None:
         "convert": convert,
         "duplicates": duplicates,
         "records": records,
-        "kills": lambda m, f: kills(m, f, options.kills),
+        "kills": partial(kills, options.kills),
     }
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="dataset-benchmark-") as name:
@@ -325,7 +326,7 @@ def kills(count: int, music: Path, folder: Path) -> dict[str, float]:
     while done < count:
         dataset = folder / f"killed {rounds}"
         for _ in range(min(5, count - done)):
-            process = quiet(make(source, dataset), start_new_session=True)
+            process = quiet(make(source, dataset), stderr=subprocess.DEVNULL, start_new_session=True)
             time.sleep(moments.uniform(0.3, 0.5 + 0.5 * whole))
             # The main process alone: its workers must notice by themselves.
             os.kill(process.pid, signal.SIGKILL)
