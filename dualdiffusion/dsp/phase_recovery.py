@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from dualdiffusion.dsp.stft import istft, stft
+from dualdiffusion.dsp.stft import istft, overlap_normalisation, stft
 from dualdiffusion.dsp.tiles import Held
 
 # A band that is nearly empty in one estimate may grow by this factor in the next.
@@ -31,6 +32,13 @@ class BandTransform:
     """(M, K), non-negative."""
     spread: Tensor
     """(M, K): the share of each band in each bin, see `bin_shares`."""
+    frames: int
+    """T."""
+
+    @cached_property
+    def normalisation(self) -> Tensor:
+        """(L,)."""
+        return overlap_normalisation(self.window, self.hop_length, self.frames)
 
     def spectra(self, audio: Tensor) -> Tensor:
         """(C, L) -> complex (C, T, K)."""
@@ -38,7 +46,7 @@ class BandTransform:
 
     def audio(self, spectra: Tensor) -> Tensor:
         """Complex (C, T, K) -> (C, L)."""
-        return istft(spectra, self.window, self.hop_length)
+        return istft(spectra, self.window, self.hop_length, self.normalisation)
 
 
 def bin_shares(filters: Tensor) -> Tensor:
@@ -66,8 +74,8 @@ def impose_bands(spectra: Tensor, bands: Tensor, transform: BandTransform) -> Te
     """
     parts = torch.view_as_real(spectra)
     magnitudes = parts[..., 0].square().addcmul_(parts[..., 1], parts[..., 1]).sqrt_()
-    present = magnitudes @ transform.filters.T
-    ratios = (bands / present.clamp_(min=EMPTY)).clamp_(max=MAX_GAIN)
+    present = torch.nn.functional.linear(magnitudes, transform.filters, bands.new_full((bands.shape[-1],), EMPTY))
+    ratios = torch.div(bands, present, out=present).clamp_(max=MAX_GAIN)
     parts.mul_((ratios @ transform.spread)[..., None])
     return spectra
 

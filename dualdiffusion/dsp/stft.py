@@ -46,27 +46,38 @@ def stft(audio: Tensor, window: Tensor, hop_length: int) -> Tensor:
     return torch.fft.rfft(audio.unfold(-1, len(window), hop_length) * window)
 
 
-def istft(spectra: Tensor, window: Tensor, hop_length: int) -> Tensor:
+def istft(spectra: Tensor, window: Tensor, hop_length: int, normalisation: Tensor | None = None) -> Tensor:
     """The audio whose STFT is closest to `spectra` in the least-squares sense (Griffin and Lim 1984, equation 6).
 
     Args:
         spectra: (..., T, n_fft // 2 + 1).
         window: (n_fft,), n_fft a multiple of hop_length.
+        normalisation: what `overlap_normalisation` gives for T frames, to be computed once for many calls.
 
     Returns:
         (..., (T - 1) * hop_length + n_fft).
     """
-    frames = torch.fft.irfft(spectra, n=len(window)).mul_(window)
-    weight = overlap_add((window * window).expand(frames.shape[-2], -1), hop_length)
-    return overlap_add(frames, hop_length) / weight.clamp(min=1e-6 * float(weight.max()))
+    if normalisation is None:
+        normalisation = overlap_normalisation(window, hop_length, spectra.shape[-2])
+    return overlap_add(torch.fft.irfft(spectra, n=len(window)), hop_length, window).mul_(normalisation)
 
 
-def overlap_add(frames: Tensor, hop_length: int) -> Tensor:
-    """Adds up frames, each one hop after the last: (..., T, n_fft) -> (..., (T - 1) * hop_length + n_fft)."""
+def overlap_normalisation(window: Tensor, hop_length: int, count: int) -> Tensor:
+    """1 / the sum of `count` squared windows, each one hop after the last: ((count - 1) * hop_length + n_fft,)."""
+    weight = overlap_add(window.expand(count, -1), hop_length, window)
+    return 1 / weight.clamp(min=1e-6 * float(weight.max()))
+
+
+def overlap_add(frames: Tensor, hop_length: int, window: Tensor) -> Tensor:
+    """Adds up windowed frames, each one hop after the last: (..., T, n_fft) -> (..., (T - 1) * hop_length + n_fft)."""
     *lead, count, n_fft = frames.shape
     overlap = n_fft // hop_length
-    pieces = frames.reshape(*lead, count, overlap, hop_length)
-    audio = frames.new_zeros(*lead, count + overlap - 1, hop_length)
-    for k in range(overlap):
-        audio[..., k : k + count, :] += pieces[..., k, :]
-    return audio.flatten(-2)
+    # In a buffer with empty frames at both ends, the pieces that meet in a hop lie at equal distances: one sum does it.
+    buffer = frames.new_zeros(*lead, count + 2 * (overlap - 1), n_fft)
+    torch.mul(frames, window, out=buffer[..., overlap - 1 : overlap - 1 + count, :])
+    pieces = buffer.as_strided(
+        (*lead, count + overlap - 1, overlap, hop_length),
+        (*buffer.stride()[:-2], n_fft, n_fft - hop_length, 1),
+        n_fft - hop_length,
+    )
+    return pieces.sum(dim=-2).flatten(-2)

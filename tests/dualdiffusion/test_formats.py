@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from dualdiffusion.component import component_from_json
-from dualdiffusion.config import read_config
-from dualdiffusion.dsp.frequency_scale import invert_filters, mel_filters
+from dualdiffusion.config import InvalidPartError, read_config
+from dualdiffusion.dsp.frequency_scale import mel_filters, regrid_filters
 from dualdiffusion.dsp.stft import hann_power_window, istft, stft
 from dualdiffusion.formats.mel_spectrogram import MelSpectrogram
 from tests.tiny import ROOT
@@ -54,7 +54,7 @@ def test_the_round_trip_error_is_small_and_falls_with_iterations() -> None:
     x = format.encode(audio)
     errors = [spectral_convergence(format, audio, format.decode(x, iterations=n)) for n in (0, 10, 60)]
     assert errors[2] < errors[1] < errors[0]
-    assert errors[2] < 0.08  # measured 0.05
+    assert errors[2] < 0.05
 
 
 @pytest.mark.parametrize("gain", [1.0, 0.1, 0.03])
@@ -88,7 +88,7 @@ def test_decoding_is_deterministic_for_a_seed_and_independent_of_the_batch() -> 
     alone = format.decode(x, iterations=3, seeds=[5])
     both = format.decode(torch.cat([x, x]), iterations=3, seeds=[4, 5])
     assert torch.equal(alone, format.decode(x, iterations=3, seeds=[5]))
-    assert torch.allclose(both[1], alone[0], atol=1e-5)
+    assert torch.equal(both[1], alone[0])
     assert not torch.allclose(both[0], alone[0], atol=1e-2)
 
 
@@ -122,17 +122,34 @@ def test_a_sine_of_amplitude_one_has_magnitude_one() -> None:
     assert float(stft(sine, window, 64).abs().amax()) == pytest.approx(1, abs=1e-3)
 
 
-def test_mel_inversion_is_never_negative_and_refinements_help() -> None:
-    filters = mel_filters(n_bins=513, n_mels=64, f_min=20, f_max=8000, sample_rate=16000)
-    assert bool((filters.sum(dim=1) > 0).all())
-    bands = filters @ torch.rand(513, 20, generator=torch.Generator().manual_seed(0)) ** 4
-    errors = []
-    for refinements in (0, 5, 50):
-        bins = invert_filters(filters, torch.linalg.pinv(filters), bands, refinements=refinements)
-        assert float(bins.min()) >= 0
-        errors.append(float((filters @ bins - bands).norm() / bands.norm()))
-    assert errors[2] < errors[1] < errors[0]
-    assert errors[2] < 0.02
+def test_filters_on_a_coarser_grid_see_the_same_partials() -> None:
+    filters = mel_filters(n_bins=1665, n_mels=256, f_min=20, f_max=16000, sample_rate=32000)
+    coarse = regrid_filters(filters, 897)
+    assert float(coarse.min()) >= 0
+    for frequency in (90.0, 440.0, 5000.0):
+        fine_levels, coarse_levels = (
+            bank @ torch.exp(-(((torch.linspace(0, 16000, bank.shape[1]) - frequency) / 28) ** 2))
+            for bank in (filters, coarse)
+        )
+        assert float((fine_levels - coarse_levels).norm() / fine_levels.norm()) < 0.08  # measured 0.06 at 90 Hz
+
+
+@pytest.mark.parametrize("key", ["mel_refinements", "stereo_coherence"])
+def test_settings_of_the_old_phase_recovery_are_refused_with_the_remedy(key: str) -> None:
+    with pytest.raises(InvalidPartError) as caught:
+        component_from_json("dualdiffusion.formats", {**read_config(PRESETS[0]), key: 0.5})
+    assert f"{key}: phase recovery no longer works this way; delete the key" in str(caught.value.error)
+
+
+def test_encoding_is_compressed_mel_magnitudes_of_the_whole_window() -> None:
+    format = make()
+    audio = torch.randn(1, 2, format.num_samples(30), generator=torch.Generator().manual_seed(0)) * 0.1
+    config, n_fft = format.config, len(format.window)
+    padded = torch.nn.functional.pad(audio, ((n_fft - config.hop_length) // 2, n_fft))
+    start = 11 * config.hop_length
+    magnitudes = torch.fft.rfft(padded[..., start : start + n_fft] * format.window).abs()
+    expected = (magnitudes @ format.filters.T + config.noise_floor) ** config.abs_exponent
+    assert torch.allclose(format.encode(audio)[..., 11], expected, atol=1e-5)
 
 
 def test_a_band_above_half_of_the_sample_rate_is_refused() -> None:
