@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torchaudio.functional import melscale_fbanks
@@ -37,6 +39,30 @@ def mel_centers(*, n_mels: int, f_min: float, f_max: float) -> Tensor:
 
 def _hz_to_mel(frequency: Tensor) -> Tensor:
     return 2595.0 * torch.log10(1.0 + frequency / 700.0)
+
+
+def log_filters(*, n_bins: int, n_bands: int, f_min: float, f_max: float, sample_rate: int) -> Tensor:
+    """Triangular filters of unit peak that are equally wide in octaves; the lowest are no narrower than a bin.
+
+    Args:
+        n_bins: STFT bins, from 0 Hz to sample_rate / 2.
+        f_min, f_max: lower and upper edge, in Hz.
+
+    Returns:
+        (n_bands, n_bins), non-negative.
+    """
+    bin_width = sample_rate / 2 / (n_bins - 1)
+    edges = torch.logspace(math.log10(f_min), math.log10(f_max), n_bands + 2, dtype=torch.float64)
+    centers = edges[1:-1]
+    below = (centers - edges[:-2]).clamp(min=bin_width)[:, None]
+    above = (edges[2:] - centers).clamp(min=bin_width)[:, None]
+    offsets = torch.arange(n_bins, dtype=torch.float64) * bin_width - centers[:, None]
+    return (1 - torch.where(offsets < 0, -offsets / below, offsets / above)).clamp(min=0).float()
+
+
+def log_centers(*, n_bands: int, f_min: float, f_max: float) -> Tensor:
+    """Centre frequency of each band, in Hz, shape (n_bands,)."""
+    return torch.logspace(math.log10(f_min), math.log10(f_max), n_bands + 2, dtype=torch.float64)[1:-1].float()
 
 
 def regrid_filters(filters: Tensor, n_bins: int) -> Tensor:

@@ -6,14 +6,14 @@ Shapes: B batch, C channels, N samples, F mel bands, T frames (N / hop_length), 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from dualdiffusion.config import Config
-from dualdiffusion.dsp.frequency_scale import mel_centers, mel_filters, regrid_filters
+from dualdiffusion.dsp.frequency_scale import log_centers, log_filters, mel_centers, mel_filters, regrid_filters
 from dualdiffusion.dsp.phase_recovery import BandTransform, bin_shares, recover_audio
 from dualdiffusion.dsp.stft import hann_power_window, stft
 from dualdiffusion.dsp.tiles import Held, decode_tiles, tile_starts
@@ -45,8 +45,10 @@ class MelSpectrogram(Module):
         """Nominal samples of the window (200 ms at 32 kHz); its negligible tails are cut off."""
         window_exponent: Annotated[float, Field(gt=0)] = 32.0
         """The window is a hann window raised to this power."""
+        frequency_scale: Literal["mel", "log"] = "mel"
+        """Of the bands: mel, or equally wide in octaves, where a transposition is a shift; then f_min is above 0."""
         n_mels: Positive = 256
-        """Mel bands; as many as hop_length makes the format critically sampled."""
+        """Bands; as many as hop_length makes the format critically sampled."""
         f_min: Annotated[float, Field(ge=0)] = 20.0
         """Lower edge of the lowest band, in Hz."""
         f_max: Annotated[float, Field(gt=0)] = 16000.0
@@ -80,14 +82,10 @@ class MelSpectrogram(Module):
         super().__init__(config)
         if config.f_max > config.sample_rate / 2:
             raise ValueError(f"f_max {config.f_max} is above half of the sample rate {config.sample_rate}")
+        if config.f_min >= config.f_max or (config.frequency_scale == "log" and config.f_min == 0):
+            raise ValueError(f"f_min {config.f_min} must be below f_max, and above 0 on a log scale")
         window = hann_power_window(config.window_length, config.window_exponent, config.hop_length)
-        filters = mel_filters(
-            n_bins=len(window) // 2 + 1,
-            n_mels=config.n_mels,
-            f_min=config.f_min,
-            f_max=config.f_max,
-            sample_rate=config.sample_rate,
-        )
+        filters = _filters(config, n_bins=len(window) // 2 + 1)
         self.register_buffer("window", window, persistent=False)
         self.register_buffer("filters", filters, persistent=False)
         short = hann_power_window(
@@ -117,10 +115,16 @@ class MelSpectrogram(Module):
         """(C, F, T) of an encoded clip."""
         return self.config.num_channels, self.config.n_mels, frames
 
+    def centers(self) -> Tensor:
+        """Centre frequencies of the bands in Hz, shape (F,)."""
+        config = self.config
+        if config.frequency_scale == "log":
+            return log_centers(n_bands=config.n_mels, f_min=config.f_min, f_max=config.f_max)
+        return mel_centers(n_mels=config.n_mels, f_min=config.f_min, f_max=config.f_max)
+
     def position(self) -> Tensor:
         """ln of the bands' centre frequencies, shape (F,), scaled to zero mean and unit variance."""
-        centers = mel_centers(n_mels=self.config.n_mels, f_min=self.config.f_min, f_max=self.config.f_max)
-        ln = centers.log()
+        ln = self.centers().log()
         return (ln - ln.mean()) / ln.std()
 
     def encode(self, audio: Tensor) -> Tensor:
@@ -218,3 +222,10 @@ class MelSpectrogram(Module):
         values = torch.cat([self._compress(self.mel(clip[None].to(self.mean.device))).flatten() for clip in clips])
         self.mean.copy_(values.mean())
         self.std.copy_(values.std())
+
+
+def _filters(config: MelSpectrogram.Config, *, n_bins: int) -> Tensor:
+    limits = {"f_min": config.f_min, "f_max": config.f_max, "sample_rate": config.sample_rate}
+    if config.frequency_scale == "log":
+        return log_filters(n_bins=n_bins, n_bands=config.n_mels, **limits)
+    return mel_filters(n_bins=n_bins, n_mels=config.n_mels, **limits)
