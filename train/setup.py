@@ -10,7 +10,6 @@ import torch
 from dualdiffusion.component import Component
 from dualdiffusion.data.manifest import DatasetFolder
 from dualdiffusion.errors import UserError
-from dualdiffusion.files import read_json
 from dualdiffusion.labels import Game, Labels
 from dualdiffusion.model_folder import RAW, ModelFolder
 from dualdiffusion.module import (
@@ -21,6 +20,7 @@ from dualdiffusion.module import (
     load_module,
     load_state,
     load_weights,
+    module_component,
     registered_type,
     set_label_dim,
 )
@@ -142,7 +142,8 @@ def _check_settings(model: ModelFolder, name: str, part: Component) -> None:
     path = model.config_path(name)
     if not path.exists():
         return
-    stored = read_json(path)
+    # Read as a config, so that a field that the class has gained since then has its default.
+    stored = {"type": model.module_entry(name)["type"], "config": module_component(model, name).config.to_json()}
     config = part.config.to_json()
     known, games = find_label_dim(stored["config"]), find_label_dim(config)
     if known and games and known < games:  # which is not another setting: room is made

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field, ValidationInfo, field_validator
@@ -88,6 +88,7 @@ class VAETrainer:
         self.format.eval()
 
     def _check(self) -> None:
+        check_spectrogram(self.format)
         format, vae = self.format.config, self.module.config
         if format.n_mels % self.module.downsampling:
             raise UserError(
@@ -215,6 +216,7 @@ class VAETrainer:
     @classmethod
     def plan(cls, config: Config, *, model: ModelFolder, labels: Labels, batch_size: int) -> Plan:
         format = config.format.build()
+        check_spectrogram(format)
         with torch.device("meta"):
             vae = with_label_dim(config.vae, labels).build()
             frames = crop_frames(format.frames_per_second * config.crop_seconds, vae.downsampling)
@@ -231,6 +233,15 @@ class VAETrainer:
             "latents": (batch_size, *vae.latent_shape(tuple(x.shape[1:]))),
         }
         return Plan(vae, shapes, forward)
+
+
+def check_spectrogram(format: Any) -> None:
+    """Raises UserError for a format without a frequency axis, on which this VAE cannot work."""
+    if len(format.sample_shape(0)) != 3:
+        raise UserError(
+            f"module_trainer.format.type: the VAE works on spectrograms, and {type(format).__name__} makes none; take "
+            "mel_spectrogram.MelSpectrogram"
+        )
 
 
 def crop_frames(frames: float, multiple: int) -> int:

@@ -1,0 +1,102 @@
+"""Commands about models: `python -m dualdiffusion latent-report MODEL DATASET`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dualdiffusion.command_line import CommandParser, add_set_option, run_command
+from dualdiffusion.config import apply_overrides, validate
+from dualdiffusion.errors import UserError
+from dualdiffusion.files import atomic_path, write_json
+
+if TYPE_CHECKING:
+    from dualdiffusion.latent_report import LatentReport
+
+REPORT, PICTURE = "latent_report.json", "latent_report.png"
+
+
+def add_latent_report(parser: argparse.ArgumentParser) -> None:
+    """The options of `latent-report`."""
+    parser.add_argument("model", type=Path, help="model folder with a trained VAE, such as models/demo")
+    parser.add_argument("dataset", type=Path, help="dataset folder; its validation split is listened to")
+    parser.add_argument("--out", type=Path, help=f"folder for {REPORT} and {PICTURE} (default MODEL/reports)")
+    add_set_option(parser)
+
+
+def run_latent_report(arguments: argparse.Namespace) -> int:
+    """Prints and writes the report: 0 where it says pass, else 1."""
+    out = arguments.out or arguments.model / "reports"
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out}: is a file, not a folder")
+    from dualdiffusion.data.manifest import DatasetFolder
+    from dualdiffusion.latent_picture import draw_report
+    from dualdiffusion.latent_report import LatentReportConfig, make_report
+    from dualdiffusion.model_folder import ModelFolder
+
+    config = validate(LatentReportConfig, apply_overrides({}, arguments.overrides), "--set")
+    report = make_report(ModelFolder(arguments.model), DatasetFolder(arguments.dataset), config)
+    show(report)
+    write_json(out / REPORT, {**report.to_json(), "settings": config.to_json()})
+    with atomic_path(out / PICTURE) as temporary:
+        draw_report(report).save(temporary)
+    print(f"written: {out / REPORT}, {out / PICTURE}")
+    for problem in report.problems:
+        print(f"wrong: {problem}")
+    print("pass: diffusion training may start" if report.passed else "not yet: see what is wrong above")
+    return 0 if report.passed else 1
+
+
+def show(report: LatentReport) -> None:
+    """The figures as tables."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console, values = Console(), report.values
+    table = Table(title=f"latents of {values['clips']} validation clips", title_justify="left")
+    for name in ("channel", "mean", "std", "SNR", "mean, normalised", "std, normalised", "largest correlation"):
+        table.add_column(name, justify="right")
+    for index, channel in enumerate(values["channels"]):
+        table.add_row(str(index), *(f"{number:.2f}" for number in channel.values()))
+    console.print(table)
+    for axis, unit in (("time", "Hz"), ("frequency", "per row")):
+        spectrum = values["spectrum"][axis]
+        upper = [f"up to {limit:.3g} {unit}" for limit in spectrum["up_to"]]
+        table = Table("channel", *upper, title=f"spectrum along {axis}: share of the power", title_justify="left")
+        for index, shares in enumerate(spectrum["shares"]):
+            table.add_row(str(index), *(f"{share:.0%}" for share in shares))
+        console.print(table)
+    table = Table("from Hz", "to Hz", "lost", title="share of the variation that the VAE loses", title_justify="left")
+    for band in values["bands"]:
+        table.add_row(f"{band['from_hz']:.0f}", f"{band['to_hz']:.0f}", f"{band['error']:.1%}")
+    table.add_row("all", "", f"{values['error']:.1%}")
+    table.add_row("all, with the latents' noise", "", f"{values['error_with_noise']:.1%}")
+    console.print(table)
+
+
+# Name: (what it does, its options, its work). Slow imports belong into the work, so that --help answers at once.
+COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]] = {
+    "latent-report": (
+        "is the VAE good enough for diffusion training?",
+        add_latent_report,
+        run_latent_report,
+    ),
+}
+
+
+def main() -> int:
+    """Parses and runs one command."""
+    parser = CommandParser(prog="python -m dualdiffusion", description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    for name, (text, add_options, work) in COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=text)
+        add_options(command)
+        command.set_defaults(work=work)
+    arguments = parser.parse_args()
+    return arguments.work(arguments)
+
+
+if __name__ == "__main__":
+    run_command(main)
