@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dualdiffusion.command_line import CommandParser, add_set_option, run_command
+from dualdiffusion.command_line import Command, add_set_option, run_one_of
 from dualdiffusion.config import apply_overrides, validate
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import atomic_path, write_json
@@ -76,27 +75,9 @@ def show(report: LatentReport) -> None:
     console.print(table)
 
 
-# Name: (what it does, its options, its work). Slow imports belong into the work, so that --help answers at once.
-COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]] = {
-    "latent-report": (
-        "is the VAE good enough for diffusion training?",
-        add_latent_report,
-        run_latent_report,
-    ),
+COMMANDS = {
+    "latent-report": Command("is the VAE good enough for diffusion training?", add_latent_report, run_latent_report),
 }
 
-
-def main() -> int:
-    """Parses and runs one command."""
-    parser = CommandParser(prog="python -m dualdiffusion", description=__doc__.splitlines()[0])
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
-    for name, (text, add_options, work) in COMMANDS.items():
-        command = commands.add_parser(name, help=text, description=text)
-        add_options(command)
-        command.set_defaults(work=work)
-    arguments = parser.parse_args()
-    return arguments.work(arguments)
-
-
 if __name__ == "__main__":
-    run_command(main)
+    run_one_of(COMMANDS, program="python -m dualdiffusion", description=__doc__.splitlines()[0])

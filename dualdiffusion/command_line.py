@@ -7,6 +7,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NoReturn
 
 from dualdiffusion.errors import UserError, one_line
@@ -49,6 +50,33 @@ def add_set_option(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="change any key of the config by its dotted path, e.g. --set optimizer.learning_rate=0.005",
     )
+
+
+@dataclass(frozen=True)
+class Command:
+    """One of several commands of a program. Slow imports belong into `run`, so that --help answers at once."""
+
+    text: str
+    """What it does, for --help."""
+    add_options: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+    """Its work; returns the exit code."""
+
+
+def run_one_of(commands: dict[str, Command], *, program: str, description: str) -> None:
+    """Parses the command line, runs the command that it names, and exits as `run_command` says."""
+
+    def main() -> int:
+        parser = CommandParser(prog=program, description=description)
+        parsers = parser.add_subparsers(required=True, metavar="COMMAND")
+        for name, command in commands.items():
+            options = parsers.add_parser(name, help=command.text, description=command.text)
+            command.add_options(options)
+            options.set_defaults(run=command.run)
+        arguments = parser.parse_args()
+        return arguments.run(arguments)
+
+    run_command(main)
 
 
 def run_command(command: Callable[[], int | None]) -> None:

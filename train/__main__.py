@@ -1,12 +1,11 @@
-"""Commands around training: `python -m train overfit CONFIG`. Training itself is train.py."""
+"""Commands around training: `python -m train overfit | ema | sweep`. Training itself is train.py."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
-from dualdiffusion.command_line import CommandParser, add_set_option, run_command
+from dualdiffusion.command_line import Command, add_set_option, run_one_of
 
 
 def add_overfit(parser: argparse.ArgumentParser) -> None:
@@ -60,25 +59,11 @@ def run_sweep(arguments: argparse.Namespace) -> int:
     return sweep(arguments.config, arguments.overrides, stop_above=arguments.stop_above)
 
 
-# Name: (what it does, its options, its work). Slow imports belong into the work, so that --help answers at once.
-COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]] = {
-    "overfit": ("learn one batch by heart: does learning work at all?", add_overfit, run_overfit),
-    "ema": ("make an EMA of another length from the snapshots of a training", add_ema, run_ema),
-    "sweep": ("train all combinations: --set key=a,b --set other=c,d", add_sweep, run_sweep),
+COMMANDS = {
+    "overfit": Command("learn one batch by heart: does learning work at all?", add_overfit, run_overfit),
+    "ema": Command("make an EMA of another length from the snapshots of a training", add_ema, run_ema),
+    "sweep": Command("train all combinations: --set key=a,b --set other=c,d", add_sweep, run_sweep),
 }
 
-
-def main() -> int:
-    """Parses and runs one command."""
-    parser = CommandParser(prog="python -m train", description=__doc__.splitlines()[0])
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
-    for name, (text, add_options, work) in COMMANDS.items():
-        command = commands.add_parser(name, help=text, description=text)
-        add_options(command)
-        command.set_defaults(work=work)
-    arguments = parser.parse_args()
-    return arguments.work(arguments)
-
-
 if __name__ == "__main__":
-    run_command(main)
+    run_one_of(COMMANDS, program="python -m train", description=__doc__.splitlines()[0])

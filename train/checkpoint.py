@@ -12,9 +12,9 @@ import os
 import pickle
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -26,6 +26,24 @@ from dualdiffusion.module import load_weights, save_weights
 PREFIX = "samples-"
 OLD_MARK = ".old-"
 MANIFEST = "manifest.json"
+MODULE_TRAINER = "module_trainer"  # file stem
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """A module trainer that changes while it trains, beside its module: what it learns is part of a checkpoint."""
+
+    def after_update(self, samples: int) -> bool:
+        """Called after every update, with the samples seen; whether the state has changed."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """The state, on the CPU."""
+        ...
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Goes on from a state; from an empty one as at the start."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -36,11 +54,13 @@ class CheckpointState:
         weights: file stem -> tensors; the module under its own name, each EMA under its.
         optimizer: the optimizer's state_dict.
         progress: JSON data of the loop: samples seen, best EMA, rollbacks.
+        module_trainer: what a `Stateful` module trainer has learned, such as a density of noise levels.
     """
 
     weights: dict[str, dict[str, Tensor]]
     optimizer: dict[str, Any]
     progress: dict[str, Any]
+    module_trainer: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Checkpoints:
@@ -85,6 +105,7 @@ class Checkpoints:
         try:
             for name, tensors in state.weights.items():
                 save_weights(temporary / f"{name}.safetensors", tensors)
+            save_weights(temporary / f"{MODULE_TRAINER}.safetensors", state.module_trainer)
             with open(temporary / "optimizer.pt", "wb") as file:  # through a file, so that a full disk is an OSError
                 torch.save(state.optimizer, file)
             sync_file(temporary / "optimizer.pt")
@@ -154,7 +175,8 @@ def _read(path: Path) -> CheckpointState:
         optimizer = torch.load(path / "optimizer.pt", map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(f"{path}/optimizer.pt: refused: {error}") from None
-    return CheckpointState(weights, optimizer, read_json(path / "progress.json"))
+    module_trainer = weights.pop(MODULE_TRAINER, {})
+    return CheckpointState(weights, optimizer, read_json(path / "progress.json"), module_trainer)
 
 
 def _sha256(path: Path) -> str:

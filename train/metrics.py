@@ -73,6 +73,10 @@ class MetricLog:
         for name, value in values.items():
             self._tensorboard(lambda writer, name=name, value=value: writer.add_scalar(name, value, samples))
 
+    def histogram(self, name: str, values: Tensor, samples: int) -> None:
+        """Writes the distribution of any number of values, to TensorBoard only."""
+        self._tensorboard(lambda writer: writer.add_histogram(name, values, samples))
+
     def config(self, config: dict[str, Any], samples: int) -> None:
         """Writes a config as text."""
         text = "\n".join("    " + line for line in json.dumps(config, indent=1).splitlines())

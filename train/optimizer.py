@@ -12,12 +12,27 @@ from torch import nn
 
 from dualdiffusion.config import Config, nearest
 from dualdiffusion.errors import UserError
+from dualdiffusion.randomness import mix_seed
 
 Positive = Annotated[float, Field(gt=0)]
 
 
 # The base class; one that wants the loss as a function; one for sparse gradients alone.
 UNUSABLE = {"Optimizer", "LBFGS", "SparseAdam"}
+# Parts of a parameter's name that mark a learned log-variance.
+LOG_VARIANCE = ("uncertainty", "logvar")
+
+
+class GradientNoise(Config):
+    """Normal noise added to the gradient, ever less of it (Neelakantan et al. 2015): its variance at step t, counted
+    from 0, is eta / (1 + t)^gamma."""
+
+    eta: Positive = 0.01
+    gamma: Annotated[float, Field(ge=0)] = 0.55
+
+    def std(self, step: int) -> float:
+        """Standard deviation at a step."""
+        return math.sqrt(self.eta / (1 + step) ** self.gamma)
 
 
 class OptimizerConfig(Config):
@@ -28,9 +43,11 @@ class OptimizerConfig(Config):
     learning_rate: Positive = 0.01
     """Reference rate. Magnitude-preserving layers want it about ten times larger than others do."""
     settings: dict[str, Any] = Field({"betas": [0.9, 0.99], "eps": 1e-8, "weight_decay": 0.0})
-    """Further arguments of the optimizer class."""
+    """Further arguments of the optimizer class. A weight_decay spares gains, biases and the learned log-variance."""
     max_grad_norm: Positive | None = 10.0
     """Gradients of a larger norm are scaled down to it; null: never."""
+    gradient_noise: GradientNoise | None = None
+    """Noise added to the gradient, after it has been scaled down; null: none."""
 
     @field_validator("type")
     @classmethod
@@ -40,8 +57,8 @@ class OptimizerConfig(Config):
             raise ValueError(f"no such class in torch.optim; nearest: {', '.join(nearest(name, known, 3)) or 'AdamW'}")
         return name
 
-    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """The optimizer over `parameters`.
+    def build(self, parameters: Iterable[nn.Parameter] | list[dict[str, Any]]) -> torch.optim.Optimizer:
+        """The optimizer over parameters, or over the groups that `parameter_groups` makes of a module's.
 
         Raises:
             UserError: settings that this optimizer does not take.
@@ -52,15 +69,35 @@ class OptimizerConfig(Config):
             raise UserError(f"optimizer.settings: {self.type}: {error}") from None
 
 
+def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
+    """A module's parameters for an optimizer: those that weight decay may shrink, and those that it must not.
+
+    Gains, biases and the learned log-variance mean something at their own size. On magnitude-preserving layers, which
+    are brought back to their length after each update, weight decay changes nothing but the size of the next step.
+    """
+    spared, decayed = [], []
+    for name, parameter in module.named_parameters():
+        own_size = parameter.ndim < 2 or any(mark in name for mark in LOG_VARIANCE)
+        (spared if own_size else decayed).append(parameter)
+    groups = [{"params": decayed}, {"params": spared, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
+
+
 class ScheduleConfig(Config):
     """The learning rate as a function of the samples seen."""
 
     type: str = "edm2"
-    """edm2 (constant, then falling with the inverse square root), or constant."""
+    """edm2 (constant, then falling with the inverse square root), constant, cosine (half a wave, from the first sample
+    to reference_samples), or inverse_lr ((1 + samples / reference_samples)^-power)."""
     warmup_samples: Annotated[int, Field(ge=0)] = 0
     """The rate rises linearly over so many samples."""
     reference_samples: Annotated[int, Field(gt=0)] = 70_000_000
-    """edm2: the rate starts to fall after so many samples (t_ref times the batch size in the paper)."""
+    """edm2: the rate starts to fall after so many samples (t_ref times the batch size in the paper); cosine: it has
+    fallen to final_factor; inverse_lr: the time scale (inv_gamma, in samples)."""
+    power: Positive = 1.0
+    """inverse_lr: how steeply the rate falls."""
+    final_factor: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """cosine and inverse_lr: the rate does not fall below this share of the reference rate."""
 
     @field_validator("type")
     @classmethod
@@ -85,4 +122,56 @@ def constant(config: ScheduleConfig, samples: int) -> float:
     return 1.0
 
 
-SCHEDULES = {schedule.__name__: schedule for schedule in (edm2, constant)}
+def cosine(config: ScheduleConfig, samples: int) -> float:
+    """Half a cosine wave from 1 down to final_factor, which then stays (Loshchilov and Hutter 2017, equation 5)."""
+    done = min(samples / config.reference_samples, 1.0)
+    return config.final_factor + (1 - config.final_factor) * (1 + math.cos(math.pi * done)) / 2
+
+
+def inverse_lr(config: ScheduleConfig, samples: int) -> float:
+    """Falls with a power of the time: (1 + samples / reference_samples)^-power, and not below final_factor."""
+    return max(config.final_factor, (1 + samples / config.reference_samples) ** -config.power)
+
+
+SCHEDULES = {schedule.__name__: schedule for schedule in (edm2, constant, cosine, inverse_lr)}
+
+
+@torch.no_grad()
+def add_gradient_noise(parameters: Iterable[nn.Parameter], std: float, seed: int) -> None:
+    """Adds normal noise to the gradients that are there; the same for the same seed, in all processes.
+
+    Drawn on the device of each parameter: for a large network, the CPU would take longer than the step.
+    """
+    generators: dict[torch.device, torch.Generator] = {}
+    for parameter in parameters:
+        if parameter.grad is None:
+            continue
+        device = parameter.device
+        if device not in generators:
+            generators[device] = torch.Generator(device).manual_seed(mix_seed(seed, "gradient noise"))
+        noise = torch.randn(parameter.shape, generator=generators[device], device=device)
+        parameter.grad.add_(noise.to(parameter.grad), alpha=std)
+
+
+def packed_state(optimizer: torch.optim.Optimizer, module: nn.Module) -> dict[str, Any]:
+    """An optimizer's state_dict as if all of the module's parameters were one group, in the module's own order.
+
+    So a checkpoint does not depend on how parameters are grouped.
+    """
+    state, places = optimizer.state_dict(), _places(optimizer, module)
+    memory = {places[index]: values for index, values in state["state"].items()}
+    group = {**state["param_groups"][0], "params": list(range(len(places)))}
+    return {"state": dict(sorted(memory.items())), "param_groups": [group]}
+
+
+def load_packed_state(optimizer: torch.optim.Optimizer, module: nn.Module, packed: dict[str, Any]) -> None:
+    """Gives an optimizer what `packed_state` told; its groups and their settings stay as they are."""
+    memory, places = packed["state"], _places(optimizer, module)
+    state = {index: memory[place] for index, place in enumerate(places) if place in memory}
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _places(optimizer: torch.optim.Optimizer, module: nn.Module) -> list[int]:
+    """For each parameter of an optimizer, in its order, the parameter's place in the module."""
+    place = {id(parameter): index for index, parameter in enumerate(module.parameters())}
+    return [place[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]

@@ -13,6 +13,7 @@ from dualdiffusion.data.manifest import DatasetFolder
 from dualdiffusion.labels import Game, Labels
 from dualdiffusion.model_folder import ModelFolder
 from dualdiffusion.module import describe
+from train.ema import ema_name
 from train.setup import check_labels, new_games
 from train.step import Plan
 from train.trainer import TrainConfig
@@ -40,7 +41,8 @@ def show_plan(config: TrainConfig) -> None:
     table.add_row("forward pass of a micro batch", f"{flops / 1e9:,.1f} GFLOP")
     table.add_row("  of one sample", f"{flops / 1e9 / micro_batch:,.2f} GFLOP")
     weights = parameters["total"] * BYTES
-    copies = 2 + 2 + len(config.ema_stds)  # weights and gradients, Adam's two moments, averages
+    averages = {ema_name(std) for std in (*config.ema_stds, *config.ema_snapshots.stds)}
+    copies = 2 + 2 + len(averages)  # weights and gradients, Adam's two moments, averages
     if config.mixed_precision != "no":
         activations //= 2
     table.add_row("predicted memory", f"{(copies * weights + activations) / 2**30:,.2f} GiB")

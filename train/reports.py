@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from train.ema import PowerEMA, restored
 from train.metrics import MetricAverages, MetricLog
 from train.step import ModuleTrainer, StepOutput
 from train.validation import ValidationConfig, validate
+
+# Metrics whose names start so are shown as distributions, not as averages.
+HISTOGRAM = "histogram/"
 
 
 class Reports:
@@ -27,6 +31,7 @@ class Reports:
     ) -> None:
         self._trainer, self._emas = trainer, emas
         self._averages = MetricAverages()
+        self._distributions: dict[str, list[torch.Tensor]] = defaultdict(list)
         self._log = MetricLog(folder, samples)
         self._log.config(config, samples)
 
@@ -34,14 +39,20 @@ class Reports:
         """Takes an update into the averages; names in `values` may stand with __ for a slash."""
         for output in outputs:
             for name, metric in output.metrics.items():
-                self._averages.add(name, metric)
+                if name.startswith(HISTOGRAM):
+                    self._distributions[name].append(metric.flatten().cpu())
+                else:
+                    self._averages.add(name, metric)
         for name, value in values.items():
             self._averages.add(name.replace("__", "/"), value)
 
-    def write_averages(self, *, step: int, samples: int) -> float:
-        """Writes the averages since the last time; returns the average loss."""
+    def write_averages(self, more: dict[str, float], *, step: int, samples: int) -> float:
+        """Writes the averages and distributions since the last time, and `more`; returns the average loss."""
+        for name, parts in self._distributions.items():
+            self._log.histogram(name, torch.cat(parts), samples)
+        self._distributions.clear()
         values = self._averages.take()
-        self._log.scalars(values, step=step, samples=samples)
+        self._log.scalars({**values, **more}, step=step, samples=samples)
         return values.get("loss/total", math.nan)
 
     def validate(self, config: ValidationConfig, device: torch.device, *, step: int, samples: int) -> str:

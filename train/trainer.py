@@ -11,16 +11,12 @@ import math
 import os
 import sys
 import time
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast
-from pydantic import Field, field_validator, model_validator
 
-from dualdiffusion.component import part_of
-from dualdiffusion.config import Config
 from dualdiffusion.data.audio_crops import Batch
 from dualdiffusion.data.manifest import DatasetFolder
 from dualdiffusion.errors import UserError
@@ -28,82 +24,18 @@ from dualdiffusion.files import read_json, write_json, write_text
 from dualdiffusion.model_folder import RAW, ModelFolder
 from dualdiffusion.module import config_differences, load_state, save_module, save_weights
 from dualdiffusion.randomness import StepRandom, mix_seed
-from train.checkpoint import Checkpoints, CheckpointState
-from train.ema import PowerEMA, restored
+from train.checkpoint import Checkpoints, CheckpointState, Stateful
+from train.ema import PowerEMA, ema_name, restored
+from train.gradient_noise_scale import GradientNoiseScale
 from train.growing import grown_checkpoint
 from train.interruption import Interruption
 from train.loader import build_loader
-from train.optimizer import OptimizerConfig, ScheduleConfig
+from train.optimizer import add_gradient_noise, load_packed_state, packed_state, parameter_groups
+from train.post_hoc_ema import Snapshots
 from train.progress import TrainingProgress
 from train.reports import Reports
 from train.step import ModuleTrainer, StepOutput, TrainingStep
-from train.validation import ValidationConfig
-
-Positive = Annotated[int, Field(gt=0)]
-
-
-class CheckpointConfig(Config):
-    """When the state of training is saved."""
-
-    every_samples: Positive = 8000
-    keep: Annotated[int, Field(ge=2)] = 2
-    """Newest checkpoints kept; at least two, so that a damaged one has a predecessor."""
-
-
-class TrainConfig(Config):
-    """A run: what is trained on what, and for how long. One file in config/train/ per run."""
-
-    description: str = ""
-    """What the run is for."""
-    model: Path
-    """Model folder; what is missing in it is created."""
-    dataset: Path
-    """Folder written by dataset_processing."""
-    module_trainer: part_of("train.module_trainers")
-    """What is trained, and its loss."""
-    seed: Annotated[int, Field(ge=0)] = 0
-    total_samples: Positive
-    """Training ends after so many samples."""
-    batch_size: Positive = 16
-    """Samples per update, over all processes."""
-    micro_batch_size: Positive | None = None
-    """Samples at once on a device; null: the batch divided by the processes. Smaller values save memory."""
-    mixed_precision: Literal["no", "bf16"] = "no"
-    """bf16 needs a GPU that has it, and then halves the memory of activations; weights stay float32."""
-    compile: bool = False
-    """torch.compile the module; falls back to eager with a message where that does not work."""
-    num_workers: Annotated[int, Field(ge=0)] = 1
-    """Processes that read data."""
-    cpu_threads: Positive | None = None
-    """Threads where there is no GPU; null: all cores, shared by the processes. Changes results in the last bit."""
-    optimizer: OptimizerConfig = OptimizerConfig()
-    schedule: ScheduleConfig = ScheduleConfig()
-    ema_stds: tuple[Annotated[float, Field(gt=0, lt=0.28)], ...] = (0.1,)
-    """Widths of the averages of the weights, relative to the length of the training."""
-    log_every_samples: Positive = 400
-    checkpoint: CheckpointConfig = CheckpointConfig()
-    validation: ValidationConfig = ValidationConfig()
-    demo_every_samples: Positive | None = None
-    """Samples between demos in TensorBoard; null: only at the end."""
-    max_skipped_steps: Positive = 8
-    """Steps in a row with a loss or gradient that is not finite before going back to the last checkpoint."""
-    max_rollbacks: Annotated[int, Field(ge=0)] = 3
-    """Times to go back before giving up."""
-
-    @field_validator("ema_stds")
-    @classmethod
-    def _distinct(cls, stds: tuple[float, ...]) -> tuple[float, ...]:
-        if len({f"{std:.3f}" for std in stds}) < len(stds):
-            raise ValueError("two are equal to three digits, which name their files")
-        return stds
-
-    @model_validator(mode="after")
-    def _divides(self) -> TrainConfig:
-        if self.micro_batch_size and self.batch_size % self.micro_batch_size:
-            raise ValueError(
-                f"micro_batch_size: {self.micro_batch_size} does not divide batch_size, which is {self.batch_size}"
-            )
-        return self
+from train.train_config import TrainConfig
 
 
 class Trainer:
@@ -130,16 +62,28 @@ class Trainer:
         module = self.trainer.module.to(self.device, memory_format=torch.channels_last).train()
         self.trainer.to(self.device)
         self.emas = [PowerEMA(module, std) for std in config.ema_stds]
+        # Some averages are followed for their snapshots alone, and are neither validated nor published.
+        named = {ema.name: ema for ema in self.emas}
+        self.stored_emas = [named.get(ema_name(std)) or PowerEMA(module, std) for std in config.ema_snapshots.stds]
+        self.tracked_emas = list({ema.name: ema for ema in (*self.emas, *self.stored_emas)}.values())
         if config.compile:
             module.enable_compile()
-        optimizer = config.optimizer.build(module.parameters())
+        optimizer = config.optimizer.build(parameter_groups(module))
         self.step_module, self.optimizer = accelerator.prepare(TrainingStep(self.trainer), optimizer)
 
+        self.noise_scale = self._build_noise_scale()
         self.samples, self.rollbacks, self.skipped, self.best = 0, 0, 0, RAW
         self.validated_at = -1
         self.reports: Reports | None = None
         with accelerator.main_process_first():
             self.checkpoints = Checkpoints(self.run_path / "checkpoints", config.checkpoint.keep)
+        self.snapshots = Snapshots(self.run_path / "ema_snapshots", config.ema_snapshots.keep)
+
+    def _build_noise_scale(self) -> GradientNoiseScale | None:
+        size, micro = self.config.batch_size, self.micro_batch_size
+        if self.accelerator.num_processes > 1 or size < 2 * micro or not self.config.gradient_noise_scale:
+            return None
+        return GradientNoiseScale(self.trainer.module, batch_size=size, micro_batch_size=micro)
 
     @property
     def step(self) -> int:
@@ -179,7 +123,11 @@ class Trainer:
                     self._roll_back()
                     batches = self._batches()
                 if self._due(config.log_every_samples) and self.reports:
-                    bar.show_loss(self.reports.write_averages(step=self.step, samples=self.samples))
+                    scale = self.noise_scale.take() if self.noise_scale else None
+                    more = {} if scale is None else {"train/gradient_noise_scale": scale}
+                    bar.show_loss(self.reports.write_averages(more, step=self.step, samples=self.samples))
+                if self._due(config.ema_snapshots.every_samples or -(-config.total_samples // 32)):
+                    self._save_snapshot()
                 if self._due(config.validation.every_samples):
                     self._validate()
                 if config.demo_every_samples and self._due(config.demo_every_samples):
@@ -213,6 +161,8 @@ class Trainer:
                 output: StepOutput = self.step_module(batch.to(self.device), random)
                 self.accelerator.backward(output.loss.sum() * (self.accelerator.num_processes / size))
             outputs.append(output)
+        if self.noise_scale:
+            self.noise_scale.end_step()
         norm = self._gradient_norm()
         self.samples += size
         if not math.isfinite(norm):
@@ -233,12 +183,23 @@ class Trainer:
         factor = self.config.schedule.factor(self.samples - self.config.batch_size)
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.optimizer.learning_rate * factor
+        if noise := self.config.optimizer.gradient_noise:
+            seed = mix_seed(self._data_seed(), self.samples)
+            add_gradient_noise(self.trainer.module.parameters(), noise.std(self.step - 1), seed)
         self.optimizer.step()
         self.trainer.module.after_update()
-        for ema in self.emas:
+        for ema in self.tracked_emas:
             ema.update(self.trainer.module, samples=self.samples, batch_size=self.config.batch_size)
+        if isinstance(self.trainer, Stateful) and self.trainer.after_update(self.samples):
+            self._share_state()
         if self.reports:
             self.reports.note_step(outputs, gradient__norm=norm, learning_rate=self.optimizer.param_groups[0]["lr"])
+
+    def _share_state(self) -> None:
+        """Gives all processes the main one's state of the module trainer, to the last bit."""
+        if self.accelerator.num_processes > 1:
+            state = self.trainer.state()
+            self.trainer.load_state({name: broadcast(state[name].to(self.device)).cpu() for name in sorted(state)})
 
     def _batches(self) -> Any:
         return iter(
@@ -263,7 +224,7 @@ class Trainer:
     # Checkpoints and publication.
 
     def _weights(self) -> dict[str, dict[str, torch.Tensor]]:
-        return {self.name: self.trainer.module.state_dict(), **{ema.name: ema.state for ema in self.emas}}
+        return {self.name: self.trainer.module.state_dict(), **{ema.name: ema.state for ema in self.tracked_emas}}
 
     def _save_checkpoint(self) -> None:
         """Everything that is checkpointed, by name; then the weights are published for the page and for sampling."""
@@ -275,8 +236,14 @@ class Trainer:
             "best": self.best,
             "optimizer": self.config.optimizer.type,
         }
-        self.checkpoints.save(CheckpointState(self._weights(), self.optimizer.state_dict(), progress))
+        optimizer = packed_state(self.optimizer, self.trainer.module)
+        own = self.trainer.state() if isinstance(self.trainer, Stateful) else {}
+        self.checkpoints.save(CheckpointState(self._weights(), optimizer, progress, own))
         self._publish()
+
+    def _save_snapshot(self) -> None:
+        if self.accelerator.is_main_process and self.stored_emas:
+            self.snapshots.save(self.stored_emas, self.samples)
 
     def _publish(self) -> None:
         module = self.trainer.module
@@ -290,22 +257,35 @@ class Trainer:
 
     def _resume(self) -> None:
         state = self.checkpoints.load()
+        if self.accelerator.is_main_process:
+            self.snapshots.drop_after(state.progress["samples"] if state else 0)
         if state is None:
             return
         state = grown_checkpoint(state, self.trainer.module, self.name, self.config.seed)
+        self._forget_new_averages(set(state.weights))
         expected = set(self._weights())
         if not expected <= set(state.weights):
             missing = ", ".join(sorted(expected - set(state.weights)))
             raise UserError(f"{self.checkpoints.folder}: has no {missing}; keep ema_stds as they were, or start anew")
         load_state(self.trainer.module, state.weights[self.name], self.checkpoints.folder)
-        for ema in self.emas:
+        for ema in self.tracked_emas:
             for name, tensor in ema.state.items():
                 tensor.copy_(state.weights[ema.name][name])
         self._load_optimizer(state)
+        if isinstance(self.trainer, Stateful):
+            self.trainer.load_state(state.module_trainer)
         self.samples, self.rollbacks = state.progress["samples"], state.progress["rollbacks"]
         self.best = state.progress["best"] if state.progress["best"] in self._weights() else RAW
         self.validated_at = -1
         print(f"{self.name}: going on from sample {self.samples} of {self.config.total_samples}")
+
+    def _forget_new_averages(self, known: set[str]) -> None:
+        """Averages that a checkpoint lacks cannot be had any more: without them there are no snapshots of them."""
+        new = {ema.name for ema in self.stored_emas} - {ema.name for ema in self.emas} - known
+        if new:
+            print(f"{self.name}: no snapshots of {', '.join(sorted(new))}: training began without them")
+        self.stored_emas = [ema for ema in self.stored_emas if ema.name not in new]
+        self.tracked_emas = [ema for ema in self.tracked_emas if ema.name not in new]
 
     def _load_optimizer(self, state: CheckpointState) -> None:
         kind = state.progress["optimizer"]
@@ -314,9 +294,8 @@ class Trainer:
                 f"optimizer.type: {self.checkpoints.folder} is of {kind}, not {self.config.optimizer.type}; keep it, "
                 "or remove that folder to train on from the published weights with a new optimizer"
             )
-        self.optimizer.load_state_dict(state.optimizer)
-        for group in self.optimizer.param_groups:
-            group.update(self.config.optimizer.settings)  # a changed setting holds from here on
+        # A changed setting holds from here on: settings are the config's, not the checkpoint's.
+        load_packed_state(self.optimizer, self.trainer.module, state.optimizer)
 
     def _roll_back(self) -> None:
         self.rollbacks, self.skipped = self.rollbacks + 1, 0
@@ -354,6 +333,7 @@ class Trainer:
         started = time.monotonic()
         self._validate()
         self._log_demos()
+        self._save_snapshot()
         self._save_checkpoint()
         if not self.accelerator.is_main_process:
             return

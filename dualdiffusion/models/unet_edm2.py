@@ -3,7 +3,8 @@
 - attention by scaled-dot-product kernels, its inputs modulated by the conditioning vector;
 - wider grouped layers around each block's non-linearity;
 - label mixes instead of one-hot labels, with a learned embedding for "no label";
-- a constant channel, and a channel that tells the log-frequency of each row.
+- a constant channel, and a channel that tells the log-frequency of each row;
+- magnitudes kept at any depth, in decoder blocks and at the edges too (`steady` in nn/blocks.py).
 
 Shapes: B batch, C latent channels, F frequency rows, T time columns.
 """
@@ -95,19 +96,20 @@ class UNet(Module):
             attn_balance=config.attn_balance,
             mlp_multiplier=config.mlp_multiplier,
             mlp_groups=config.mlp_groups,
+            steady=True,
         )
         self.noise_features = MPFourier(noise_channels, config.noise_bandwidth)
         self.noise_embedding = MPConv(noise_channels, emb_channels, ())
         self.label_embedding = LabelEmbedding(self.label_dim, emb_channels) if self.label_dim else None
 
         # Two more inputs: a constant, and the row's log-frequency.
-        self.input = MPConv(config.in_channels + 2, widths[0], (3, 3))
+        self.input = MPConv(config.in_channels + 2, widths[0], (3, 3), even_edges=True)
         self.encoder, skip_widths = self._build_encoder(widths, settings)
         self.middle = nn.ModuleList(
             [DecoderBlock(widths[-1], widths[-1], settings, attention) for attention in (True, False)]
         )
         self.decoder = self._build_decoder(widths, skip_widths, settings)
-        self.output = MPConv(widths[0], config.in_channels, (3, 3))
+        self.output = MPConv(widths[0], config.in_channels, (3, 3), even_edges=True)
         self.output_gain = nn.Parameter(torch.zeros(()))
 
     def _build_encoder(self, widths: list[int], settings: BlockSettings) -> tuple[nn.ModuleDict, list[int]]:

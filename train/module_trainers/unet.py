@@ -16,9 +16,9 @@ from dualdiffusion.config import Config
 from dualdiffusion.data.audio_crops import Batch
 from dualdiffusion.data.latent_crops import LatentCrops, latents_image
 from dualdiffusion.data.manifest import DatasetFolder
-from dualdiffusion.diffusion.loss import denoising_loss
+from dualdiffusion.diffusion.loss import DenoisingLoss, denoising_loss
 from dualdiffusion.diffusion.preconditioning import Denoiser
-from dualdiffusion.diffusion.sigma_sampling import SigmaDensity
+from dualdiffusion.diffusion.sigma_sampling import AdaptiveDensity, SigmaDensity
 from dualdiffusion.errors import UserError
 from dualdiffusion.image import spectrogram_pixels
 from dualdiffusion.labels import Labels
@@ -43,6 +43,9 @@ class UNetTrainer:
         """Length of a training sample; rounded to what the network can take."""
         sigma: SigmaDensity = SigmaDensity()
         """Noise levels to train at."""
+        validation_sigma: SigmaDensity = SigmaDensity()
+        """Noise levels of the validation and edges of `loss_buckets`. They are others than those of training, so that
+        runs with other training densities, and the moments of a run with an adaptive one, compare."""
         label_dropout: Annotated[float, Field(ge=0, le=1)] = 0.1
         """Share of samples without label, which train the unconditional model that guidance needs."""
         loss_buckets: Annotated[int, Field(ge=1)] = 8
@@ -55,9 +58,11 @@ class UNetTrainer:
         """Each demo game is generated at each of these guidance scales."""
 
     module_name = "unet"
+    finish_measures = False  # what `finish` does needs no data: an EMA can be made without the dataset
 
     def __init__(self, config: Config, *, model: ModelFolder, dataset: DatasetFolder, seed: int) -> None:
         self.config, self.model, self.dataset = config, model, dataset
+        self.adaptive = AdaptiveDensity(config.sigma) if config.sigma.distribution == "adaptive" else None
         if config.autoencoder and "vae" not in model.module_names():
             copy_modules(ModelFolder(config.autoencoder), model, ("format", "vae"))
         self.labels = check_labels(model, dataset)
@@ -103,7 +108,7 @@ class UNetTrainer:
 
     def step(self, batch: Batch, *, generator: StepRandom) -> StepOutput:
         latents = batch.data
-        sigma = self.config.sigma.sigma(generator.quantiles).to(latents)
+        sigma = self._density().sigma(generator.quantiles).to(latents)
         noise = generator.randn_like(latents)
         conditioning = self._conditioning(batch, generator)
         loss = denoising_loss(self.module, latents, noise, sigma, conditioning, position=self.position)
@@ -111,7 +116,8 @@ class UNetTrainer:
             "loss/total": loss.learned,
             "loss/weighted": loss.weighted,
             "loss/logvar": loss.log_variance,
-            **self._by_sigma(sigma, loss.weighted),
+            "histogram/ln_sigma": sigma.log(),
+            **self._by_sigma(sigma, loss),
         }
         return StepOutput(loss.learned, loss.weighted, {name: value.detach() for name, value in metrics.items()})
 
@@ -121,11 +127,42 @@ class UNetTrainer:
         labels = one_hot(batch.game_ids, self.module.label_dim).to(batch.data.device)
         return Conditioning(labels, (generator.rand() >= self.config.label_dropout).to(batch.data))
 
-    def _by_sigma(self, sigma: Tensor, weighted: Tensor) -> dict[str, Tensor]:
-        edges = self.config.sigma.sigma(torch.linspace(0, 1, self.config.loss_buckets + 1, dtype=torch.float64))
-        bucket = torch.bucketize(sigma.cpu(), edges[1:-1])
-        names = [f"loss_by_sigma/{low:.3g}-{high:.3g}" for low, high in itertools.pairwise(edges)]
-        return {name: weighted[(bucket == i).to(weighted.device)] for i, name in enumerate(names)}
+    def _density(self) -> SigmaDensity | AdaptiveDensity:
+        if not self.module.training:
+            return self.config.validation_sigma
+        return self.adaptive or self.config.sigma
+
+    def _by_sigma(self, sigma: Tensor, loss: DenoisingLoss) -> dict[str, Tensor]:
+        """Of each range of sigma: its loss, and its share of all training, 1 where that is its fair share.
+
+        The share is how often the range is drawn, times 1 / exp(u), which is how much its error then counts.
+        """
+        count = self.config.loss_buckets
+        edges = self.config.validation_sigma.sigma(torch.linspace(0, 1, count + 1, dtype=torch.float64))
+        bucket = torch.bucketize(sigma.cpu(), edges[1:-1]).to(sigma.device)
+        weight = torch.exp(-loss.log_variance)
+        metrics = {}
+        for i, (low, high) in enumerate(itertools.pairwise(edges)):
+            inside, name = bucket == i, f"{low:.3g}-{high:.3g}"
+            metrics[f"loss_by_sigma/{name}"] = loss.weighted[inside]
+            metrics[f"effective_weight_by_sigma/{name}"] = count * weight * inside
+        return metrics
+
+    def after_update(self, samples: int) -> bool:
+        """Lets an adaptive density of noise levels follow the log-variance; returns whether it moved."""
+        if self.adaptive is None or not self.adaptive.due(samples):
+            return False
+        self.adaptive.update(lambda sigma: self.module.log_variance(sigma.to(self.module.device)), samples)
+        return True
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint holds of this trainer: the adaptive density."""
+        return {} if self.adaptive is None else self.adaptive.state()
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Goes on from a checkpoint."""
+        if self.adaptive is not None:
+            self.adaptive.load_state(state)
 
     def demos(self) -> list[Demo]:
         """Clips made by the code that the command line and the page use."""
