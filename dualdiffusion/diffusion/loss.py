@@ -22,6 +22,11 @@ class DenoisingLoss:
     log_variance: Tensor
     """u(sigma)."""
 
+    @property
+    def unlearned(self) -> Tensor:
+        """The weighted error itself, and beside it a loss that fits u(sigma) without any effect on the network."""
+        return self.weighted + self.weighted.detach() * torch.exp(-self.log_variance) + self.log_variance
+
 
 def denoising_loss(
     denoiser: Denoiser,

@@ -29,6 +29,8 @@ class SigmaDensity(Config):
     """Of ln(sigma); log_normal, log_sech, and adaptive until it has warmed up."""
     std: Annotated[float, Field(gt=0)] = 1.2
     """Of ln(sigma); as for mean."""
+    stratified: bool = True
+    """Spread the noise levels of a batch evenly over the density, instead of drawing each on its own."""
     sigma_min: Annotated[float, Field(gt=0)] = 0.002
     """No lower noise level is drawn."""
     sigma_max: Annotated[float, Field(gt=0)] = 200.0

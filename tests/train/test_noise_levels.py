@@ -15,12 +15,18 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
+from dualdiffusion.component import component_from_json
+from dualdiffusion.conditioning import Conditioning
+from dualdiffusion.data.audio_crops import Batch
+from dualdiffusion.data.manifest import DatasetFolder
+from dualdiffusion.diffusion.loss import denoising_loss
 from dualdiffusion.diffusion.sigma_sampling import AdaptiveDensity, SigmaDensity
 from dualdiffusion.model_folder import ModelFolder
 from dualdiffusion.nn.magnitude_preserving import MPConv, MPFourier
-from dualdiffusion.randomness import stratified
+from dualdiffusion.randomness import StepRandom, stratified
 from tests import tiny
 from tests.train.test_training import assert_equal, digest, fresh_model, train_until
+from train.module_trainers.unet import UNetTrainer
 
 EVEN = (torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000
 ADAPTIVE = {"distribution": "adaptive", "sigma_min": 0.01, "sigma_max": 100.0, "warmup_samples": 0}
@@ -224,3 +230,48 @@ def test_all_processes_share_one_adaptive_density(model: ModelFolder, dataset: P
         tables.append(load_file(newest / "module_trainer.safetensors"))
     assert int(tables[1]["updated"]) == 24
     assert torch.allclose(tables[0]["cdf"], tables[1]["cdf"], atol=1e-5)
+
+
+def unet_trainer(model: ModelFolder, dataset: Path, **changes: object) -> UNetTrainer:
+    settings = {"denoiser": {"backbone": {**tiny.UNET, "label_dim": None}}, "crop_seconds": 1.024, **changes}
+    part = component_from_json("train.module_trainers", {"type": "unet.UNetTrainer", **settings})
+    return part.cls(part.config, model=model, dataset=DatasetFolder(dataset), seed=0)
+
+
+def filled_slices(trainer: UNetTrainer, count: int = 64) -> int:
+    """How many of `count` equally likely slices of the density the noise levels of one batch of `count` fall into."""
+    batch = Batch(torch.zeros(count, 4, 4, 8), torch.zeros(count, dtype=torch.long), torch.arange(count))
+    random = StepRandom(0, first=0, batch_size=count, indices=range(count))
+    ln_sigma = trainer.step(batch, generator=random).metrics["histogram/ln_sigma"].double()
+    density = trainer.config.sigma
+    quantiles = torch.special.ndtr((ln_sigma - density.mean) / density.std)
+    return len(set((quantiles * count).long().tolist()))
+
+
+def test_the_noise_levels_of_a_batch_fill_every_slice_of_the_density_unless_each_is_drawn_on_its_own(
+    model: ModelFolder, dataset: Path
+) -> None:
+    assert filled_slices(unet_trainer(model, dataset)) >= 63  # rounding may move one over an edge
+    independent = unet_trainer(model, dataset, sigma={"stratified": False})
+    assert 30 < filled_slices(independent) < 52  # 64 (1 - 1 / e) = 40 on average
+    independent.module.eval()
+    assert filled_slices(independent) >= 63  # validation is always even
+
+
+def test_a_log_variance_that_weighs_nothing_learns_the_same_and_leaves_the_network_alone() -> None:
+    denoiser = tiny.make_denoiser()
+    latents, noise = torch.randn(2, 8, 4, 4, 8, generator=torch.Generator().manual_seed(0)).unbind()
+    loss = denoising_loss(
+        denoiser, latents, noise, torch.linspace(0.1, 5, 8), Conditioning(torch.eye(3)[:1].repeat(8, 1))
+    )
+
+    def gradients(part: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        grads = torch.autograd.grad(part.sum(), list(denoiser.parameters()), retain_graph=True, allow_unused=True)
+        named = [(name, grad) for (name, _), grad in zip(denoiser.named_parameters(), grads, strict=True)]
+        of_variance = [grad for name, grad in named if name.startswith("uncertainty")]
+        return of_variance, [grad for name, grad in named if not name.startswith("uncertainty") and grad is not None]
+
+    learned, weighted, unlearned = (gradients(part) for part in (loss.learned, loss.weighted, loss.unlearned))
+    assert all(torch.allclose(a, b) for a, b in zip(unlearned[0], learned[0], strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(unlearned[1], weighted[1], strict=True))
+    assert not torch.allclose(learned[1][0], weighted[1][0])

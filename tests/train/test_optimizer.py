@@ -151,6 +151,8 @@ def test_a_run_with_another_optimizer_groups_noise_and_schedule_goes_on_bit_for_
     [
         ("adaptive", "module_trainer.sigma.distribution", "adaptive"),
         ("log_sech", "module_trainer.sigma.distribution", "log_sech"),
+        ("unstratified", "module_trainer.sigma.stratified", False),
+        ("unweighted", "module_trainer.learned_log_variance", False),
         ("constant", "schedule.type", "constant"),
         ("cosine", "schedule.type", "cosine"),
         ("inverse_lr", "schedule.type", "inverse_lr"),

@@ -46,6 +46,9 @@ class UNetTrainer:
         validation_sigma: SigmaDensity = SigmaDensity()
         """Noise levels of the validation and edges of `loss_buckets`. They are others than those of training, so that
         runs with other training densities, and the moments of a run with an adaptive one, compare."""
+        learned_log_variance: bool = True
+        """Divide the loss of each noise level by its learned variance, so that all levels count alike however hard they
+        are. Without, the variance is learned all the same, but weighs nothing."""
         label_dropout: Annotated[float, Field(ge=0, le=1)] = 0.1
         """Share of samples without label, which train the unconditional model that guidance needs."""
         loss_buckets: Annotated[int, Field(ge=1)] = 8
@@ -108,24 +111,30 @@ class UNetTrainer:
 
     def step(self, batch: Batch, *, generator: StepRandom) -> StepOutput:
         latents = batch.data
-        sigma = self._density().sigma(generator.quantiles).to(latents)
+        sigma = self._density().sigma(self._quantiles(generator)).to(latents)
         noise = generator.randn_like(latents)
         conditioning = self._conditioning(batch, generator)
         loss = denoising_loss(self.module, latents, noise, sigma, conditioning, position=self.position)
+        minimised = loss.learned if self.config.learned_log_variance else loss.unlearned
         metrics = {
-            "loss/total": loss.learned,
+            "loss/total": minimised,
             "loss/weighted": loss.weighted,
             "loss/logvar": loss.log_variance,
             "histogram/ln_sigma": sigma.log(),
             **self._by_sigma(sigma, loss),
         }
-        return StepOutput(loss.learned, loss.weighted, {name: value.detach() for name, value in metrics.items()})
+        return StepOutput(minimised, loss.weighted, {name: value.detach() for name, value in metrics.items()})
 
     def _conditioning(self, batch: Batch, generator: StepRandom) -> Conditioning:
         if not self.module.label_dim:
             return Conditioning()
         labels = one_hot(batch.game_ids, self.module.label_dim).to(batch.data.device)
         return Conditioning(labels, (generator.rand() >= self.config.label_dropout).to(batch.data))
+
+    def _quantiles(self, generator: StepRandom) -> Tensor:
+        if self.config.sigma.stratified or not self.module.training:
+            return generator.quantiles
+        return generator.rand().double()
 
     def _density(self) -> SigmaDensity | AdaptiveDensity:
         if not self.module.training:
