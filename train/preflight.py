@@ -215,13 +215,9 @@ def _step(optimizer: torch.optim.Optimizer) -> None:
     try:
         optimizer.step()
     except RuntimeError as error:
-        if "meta" not in str(error):
+        if "meta tensors" not in str(error):
             raise
-        # It looks at the values, which are not there. Then it is taken for one with a moment of each parameter, and
-        # a second: no optimizer of torch.optim holds more by default.
-        for group in optimizer.param_groups:
-            for p in group["params"]:
-                optimizer.state[p] = {"first": torch.empty_like(p), "second": torch.empty_like(p)}
+        # It looks at values, which are not there; by then it has made its state.
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:

@@ -16,6 +16,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import torch
@@ -79,8 +80,6 @@ def _in_own_process(name: str) -> dict[str, float]:
 
 def compare(module: str, preset: str, changes: list[str]) -> dict[str, float]:
     """Predicted and measured peak of a training step in MiB, how much the process grew, and seconds to predict."""
-    import time
-
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         config = make_run(Path(folder), module, preset, changes)
