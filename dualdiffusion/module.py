@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dualdiffusion.component import Component, component_from_json, type_name
 from dualdiffusion.config import Config, InvalidPartError, explain
-from dualdiffusion.errors import UserError
+from dualdiffusion.errors import UserError, one_line
 from dualdiffusion.files import read_json, write_json, write_tensors
 from dualdiffusion.model_folder import FORMAT_VERSION, RAW, ModelFolder
 from dualdiffusion.nn.blocks import LabelEmbedding
@@ -40,8 +40,11 @@ class Module(nn.Module):
         return next((tensor.device for tensor in self.state_dict().values()), torch.device("cpu"))
 
     def enable_compile(self) -> None:
-        """Compiles what is called in every training step; without a working compiler it stays as it is."""
-        torch._dynamo.config.suppress_errors = True
+        """Compiles what is called in every training step; without a working compiler it says so and stays as it is."""
+        if compiler_works(self.device):
+            self._compile()
+
+    def _compile(self) -> None:
         self.compile()
 
     def before_update(self) -> None:
@@ -49,6 +52,26 @@ class Module(nn.Module):
 
     def after_update(self) -> None:
         """Called after every change of the weights by an optimizer."""
+
+
+def compiler_works(device: torch.device) -> bool:
+    """Whether torch.compile makes code for a device, forward and backward; prints one line where it does not.
+
+    From here on, a part that cannot be compiled runs as it is, with a warning of torch's.
+    """
+
+    def small(x: Tensor) -> Tensor:
+        return (x.sin() * x).sum()
+
+    torch._dynamo.config.suppress_errors = False
+    try:
+        torch.compile(small)(torch.ones(8, device=device, requires_grad=True)).backward()
+    except Exception as error:  # of many kinds: no C++ compiler, no Triton, no headers of Python
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        print(f"compile: does not work on this machine ({one_line(reason)}); going on without")
+        return False
+    torch._dynamo.config.suppress_errors = True
+    return True
 
 
 def registered_type(cls: type[Any]) -> str:

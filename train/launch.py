@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 
 import torch
 from accelerate import Accelerator
 
 from dualdiffusion.files import folder_lock
+from train.auto_batch import (
+    choose_micro_batch,
+    device_memory,
+    is_out_of_memory,
+    out_of_memory,
+    warn_if_too_large,
+    with_micro_batch,
+)
 from train.interruption import launcher_id
 from train.trainer import TrainConfig, Trainer
 
 
-def launch(config: TrainConfig, *, wait: bool) -> int:
+def launch(config: TrainConfig, *, wait: bool, auto_batch: bool = False, memory_gib: float | None = None) -> int:
     """Trains; returns the exit code.
 
+    Args:
+        auto_batch: take the largest micro batch that fits the memory, rather than the config's.
+        memory_gib: to use for that; None: what is free.
+
     Raises:
-        UserError: wrong settings, data or model folder, or another process at work on the model folder.
+        UserError: wrong settings, data or model folder, another process at work on the model folder, or no memory.
     """
     launcher = launcher_id()
     accelerator = Accelerator(mixed_precision=config.mixed_precision)
@@ -27,6 +40,58 @@ def launch(config: TrainConfig, *, wait: bool) -> int:
         torch.set_num_threads(config.cpu_threads or share)
     lock = folder_lock(config.model, wait=wait) if accelerator.is_main_process else contextlib.nullcontext()
     with lock:
-        code = Trainer(config, accelerator, launcher).run()
+        if auto_batch:
+            room = device_memory(accelerator.device.type, memory_gib)
+            if accelerator.device.type == "cpu":
+                room //= accelerator.num_processes  # which share the machine's memory
+            config = _chosen(config, accelerator, room)
+        elif accelerator.device.type == "cuda" and accelerator.is_main_process:
+            free = device_memory("cuda")
+            warn_if_too_large(config, free, processes=accelerator.num_processes)
+        code = _train(config, accelerator, launcher, smaller=auto_batch)
     accelerator.end_training()
     return code
+
+
+def _chosen(config: TrainConfig, accelerator: Accelerator, room: int) -> TrainConfig:
+    """The config with the largest micro batch that fits `room` bytes on every device."""
+    device_type, processes = accelerator.device.type, accelerator.num_processes
+    fit = choose_micro_batch(config, room, device_type=device_type, processes=processes)
+    size = fit.micro_batch_size
+    if processes > 1:
+        size = int(accelerator.gather(torch.tensor([size], device=accelerator.device)).min())
+    if accelerator.is_main_process:
+        print(
+            f"micro_batch_size {size} of batch_size {config.batch_size}: predicted to need {fit.bytes / 2**30:.2f} GiB "
+            f"of {room / 2**30:.2f} GiB"
+        )
+    return with_micro_batch(config, size)
+
+
+def _train(config: TrainConfig, accelerator: Accelerator, launcher: int | None, *, smaller: bool) -> int:
+    """Trains; where memory runs out before the first update and `smaller` is set, with the next smaller micro batch."""
+    processes, device_type = accelerator.num_processes, accelerator.device.type
+    while True:
+        trainer = None
+        try:
+            trainer = Trainer(config, accelerator, launcher)
+            return trainer.run()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            # Several processes would have to agree; the failure of one ends them all.
+            size = _next_smaller(config) if smaller and processes == 1 and trainer and not trainer.updated else None
+            if size is None:
+                raise out_of_memory(config, error, device_type=device_type, processes=processes) from None
+        # Outside of the except block, which would keep the step's tensors alive.
+        print(f"out of memory in the first step; micro_batch_size {size} instead")
+        config = with_micro_batch(config, size)
+        del trainer
+        accelerator.free_memory()
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
+def _next_smaller(config: TrainConfig) -> int | None:
+    current = config.micro_batch_size or config.batch_size
+    return next((size for size in range(current - 1, 0, -1) if config.batch_size % size == 0), None)

@@ -9,73 +9,61 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from dualdiffusion.data.manifest import DatasetFolder
-from dualdiffusion.labels import Game, Labels
 from dualdiffusion.model_folder import ModelFolder
 from dualdiffusion.module import describe
-from train.ema import ema_name
-from train.setup import check_labels, new_games
-from train.step import Plan
-from train.trainer import TrainConfig
-
-UNKNOWN_GAME = "(no dataset yet)"
-BYTES = 4  # of a float32; mixed precision keeps the weights, gradients and averages in it
+from train.auto_batch import Fit, device_memory, fits
+from train.preflight import UNKNOWN_GAME, Memory, make_plan, predict
+from train.setup import new_games
+from train.train_config import TrainConfig
 
 
-def show_plan(config: TrainConfig) -> None:
-    """Prints the resolved config, parameters, FLOPs, shapes and predicted memory."""
-    model, dataset = ModelFolder(config.model), DatasetFolder(config.dataset)
-    labels = _labels(model, dataset)
+def show_plan(config: TrainConfig, *, auto_batch: bool = False, memory_gib: float | None = None) -> None:
+    """Prints the resolved config, parameters, FLOPs, shapes and predicted memory; with `auto_batch`, also the
+    predicted memory of every micro batch that divides the batch, and whether it fits."""
+    device_type = "cuda" if torch.cuda.is_available() else "cpu"
     micro_batch = config.micro_batch_size or config.batch_size
+    plan, labels = make_plan(config, micro_batch)
     part = config.module_trainer
-    plan: Plan = part.cls.plan(part.config, model=model, labels=labels, batch_size=micro_batch)
 
     print(json.dumps(config.to_json(), indent=1))
     table = Table(title=f"{part.cls.module_name}: {part.name}", show_header=False, title_justify="left")
-    parameters = describe(plan.module)
-    for name, count in parameters.items():
+    for name, count in describe(plan.module).items():
         table.add_row("parameters" if name == "total" else f"  {name}", f"{count:,}")
     for name, shape in plan.shapes.items():
         table.add_row(f"shape of {name}", " x ".join(map(str, shape)))
-    flops, activations = _measure(plan)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        plan.forward()
+    flops = counter.get_total_flops()
     table.add_row("forward pass of a micro batch", f"{flops / 1e9:,.1f} GFLOP")
     table.add_row("  of one sample", f"{flops / 1e9 / micro_batch:,.2f} GFLOP")
-    weights = parameters["total"] * BYTES
-    averages = {ema_name(std) for std in (*config.ema_stds, *config.ema_snapshots.stds)}
-    copies = 2 + 2 + len(averages)  # weights and gradients, Adam's two moments, averages
-    if config.mixed_precision != "no":
-        activations //= 2
-    table.add_row("predicted memory", f"{(copies * weights + activations) / 2**30:,.2f} GiB")
-    table.add_row("  weights, gradients, optimizer, EMA", f"{copies * weights / 2**30:,.2f} GiB")
-    table.add_row("  activations", f"{activations / 2**30:,.2f} GiB")
+    _add_memory(table, predict(config, device_type=device_type))
     table.add_row("games", "1 assumed (no dataset yet)" if labels.names == [UNKNOWN_GAME] else f"{labels.dim}")
-    if new := new_games(model, labels):
+    if new := new_games(ModelFolder(config.model), labels):
         table.add_row("  new, for which room is made", f"{len(new):,} ({', '.join(new)})")
     table.add_row("updates", f"{-(-config.total_samples // config.batch_size):,}")
-    Console(soft_wrap=True).print(table)
+    console = Console(soft_wrap=True)
+    console.print(table)
+    if auto_batch:
+        room = device_memory(device_type, memory_gib)
+        console.print(_fits_table(fits(config, room, device_type=device_type), room))
 
 
-def _labels(model: ModelFolder, dataset: DatasetFolder) -> Labels:
-    if model.labels_path.exists():
-        return check_labels(model, dataset) if dataset.info_path.exists() else model.labels()
-    if dataset.info_path.exists():
-        return dataset.labels()
-    return Labels((Game(0, UNKNOWN_GAME, 0),))
+def _add_memory(table: Table, memory: Memory) -> None:
+    table.add_row("predicted memory at the peak", _gib(memory.peak))
+    table.add_row("  weights", _gib(memory.weights))
+    table.add_row("  gradients", _gib(memory.gradients))
+    table.add_row("  optimizer", _gib(memory.optimizer))
+    table.add_row("  averages of the weights", _gib(memory.averages))
+    table.add_row("  other modules", _gib(memory.beside))
+    table.add_row("  activations of a micro batch", _gib(memory.activations))
 
 
-def _measure(plan: Plan) -> tuple[int, int]:
-    """FLOPs of the forward pass, and bytes of the activations that it keeps for the backward pass."""
-    kept: dict[int, int] = {}
-    own = {parameter.untyped_storage()._cdata for parameter in plan.module.parameters()}
+def _fits_table(all_fits: list[Fit], room: int) -> Table:
+    table = Table("micro batch", "predicted memory", f"fits {_gib(room)}", title_justify="left")
+    for fit in all_fits:
+        table.add_row(f"{fit.micro_batch_size}", _gib(fit.bytes), "yes" if fit.fits else "no")
+    return table
 
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in own:
-            kept[storage._cdata] = storage.nbytes()
-        return tensor
 
-    plan.module.train()
-    with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
-        output = plan.forward()
-    del output
-    return counter.get_total_flops(), sum(kept.values())
+def _gib(count: int) -> str:
+    return f"{count / 2**30:,.2f} GiB"

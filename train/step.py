@@ -94,11 +94,19 @@ class ModuleTrainer(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """Answer to `--dry-run`. `forward` runs a step's forward pass of one micro batch on the meta device."""
+    """Answer to `--dry-run`.
+
+    Attributes:
+        module: what is trained, on the meta device.
+        shapes: name -> shape of what a step works on.
+        forward: a step's forward pass of one micro batch on the meta device, as in training: its scalar loss.
+        beside: modules that the run holds on its device, but does not train.
+    """
 
     module: Module
     shapes: dict[str, tuple[int, ...]]
     forward: Callable[[], Tensor]
+    beside: tuple[nn.Module, ...] = ()
 
 
 class TrainingStep(nn.Module):

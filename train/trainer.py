@@ -32,6 +32,7 @@ from train.interruption import Interruption
 from train.loader import build_loader
 from train.optimizer import add_gradient_noise, load_packed_state, packed_state, parameter_groups
 from train.post_hoc_ema import Snapshots
+from train.preflight import predict
 from train.progress import TrainingProgress
 from train.reports import Reports
 from train.step import ModuleTrainer, StepOutput, TrainingStep
@@ -73,6 +74,7 @@ class Trainer:
 
         self.noise_scale = self._build_noise_scale()
         self.samples, self.rollbacks, self.skipped, self.best = 0, 0, 0, RAW
+        self.updated = False
         self.validated_at = -1
         self.reports: Reports | None = None
         with accelerator.main_process_first():
@@ -190,10 +192,21 @@ class Trainer:
         self.trainer.module.after_update()
         for ema in self.tracked_emas:
             ema.update(self.trainer.module, samples=self.samples, batch_size=self.config.batch_size)
+        if not self.updated and self.device.type == "cuda":
+            self._tell_memory()
+        self.updated = True
         if isinstance(self.trainer, Stateful) and self.trainer.after_update(self.samples):
             self._share_state()
         if self.reports:
             self.reports.note_step(outputs, gradient__norm=norm, learning_rate=self.optimizer.param_groups[0]["lr"])
+
+    def _tell_memory(self) -> None:
+        """What the first update of a run took at most on a GPU, beside what was predicted."""
+        measured = torch.cuda.max_memory_allocated(self.device)
+        if self.reports:
+            need = predict(self.config, device_type="cuda", processes=self.accelerator.num_processes).peak
+            print(f"{self.name}: GPU memory at most {measured / 2**30:.2f} GiB, predicted {need / 2**30:.2f} GiB")
+            self.reports.note_step([], memory__peak=measured / 2**30, memory__predicted=need / 2**30)
 
     def _share_state(self) -> None:
         """Gives all processes the main one's state of the module trainer, to the last bit."""

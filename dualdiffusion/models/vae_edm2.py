@@ -186,9 +186,8 @@ class VAE(Module):
     def _embed(self, x: Tensor, conditioning: Conditioning) -> Tensor | None:
         return None if self.label_embedding is None else mp_silu(self.label_embedding(conditioning, x))
 
-    def enable_compile(self) -> None:
+    def _compile(self) -> None:
         # Training calls encode and decode, not forward: their blocks are compiled one by one.
-        torch._dynamo.config.suppress_errors = True
         for block in self.modules():
             if isinstance(block, Block):
                 block.compile()

@@ -198,15 +198,26 @@ class UNetTrainer:
 
     @classmethod
     def plan(cls, config: Config, *, model: ModelFolder, labels: Labels, batch_size: int) -> Plan:
-        rows, columns = _latent_size(model, config)
+        source = model if "vae" in model.module_names() else ModelFolder(config.autoencoder or model.path)
+        rows, columns = _latent_size(source, config)
+        beside = {"format", "vae"} & set(source.module_names())
         with torch.device("meta"):
             denoiser = _denoiser(config, labels).build()
             multiple = denoiser.backbone.size_multiple
             columns = max(1, round(columns / multiple)) * multiple
             shape = (batch_size, denoiser.backbone.config.in_channels, rows, columns)
-            x, sigma = torch.zeros(shape), torch.ones(batch_size)
-            conditioning = Conditioning(torch.zeros(batch_size, denoiser.label_dim))
-        return Plan(denoiser, {"latents": shape}, lambda: denoiser(x, sigma, conditioning).square().mean())
+            sigma, position = torch.ones(batch_size), torch.zeros(rows)
+            vae = [module_component(source, "vae").build()] if "vae" in beside else []
+        format = [module_component(source, "format").build()] if "format" in beside else []
+
+        def forward() -> Tensor:
+            latents, noise = (torch.zeros(shape, device="meta") for _ in range(2))
+            conditioning = Conditioning()
+            if denoiser.label_dim:
+                conditioning = Conditioning(torch.zeros(batch_size, denoiser.label_dim, device="meta"), sigma)
+            return denoising_loss(denoiser, latents, noise, sigma, conditioning, position=position).learned.sum()
+
+        return Plan(denoiser, {"latents": shape}, forward, (*vae, *format))
 
 
 def _denoiser(config: UNetTrainer.Config, labels: Labels) -> Component:

@@ -219,20 +219,30 @@ class VAETrainer:
         check_spectrogram(format)
         with torch.device("meta"):
             vae = with_label_dim(config.vae, labels).build()
-            frames = crop_frames(format.frames_per_second * config.crop_seconds, vae.downsampling)
-            x = torch.zeros(batch_size, *format.sample_shape(frames))
-            position = torch.zeros(format.config.n_mels)
+        frames = crop_frames(format.frames_per_second * config.crop_seconds, vae.downsampling)
+        audio = (batch_size, format.config.num_channels, format.num_samples(frames))
+        format, measure, position = format.to("meta"), config.loss.build().to("meta"), format.position().to("meta")
 
         def forward() -> Tensor:
-            mode = vae.encode(x, position=position, conditioning=Conditioning()).mode
-            return vae.decode(mode, position=position, conditioning=Conditioning()).square().mean()
+            with torch.no_grad():
+                x = format.encode(torch.zeros(audio, device="meta"))
+            told = Conditioning(x.new_zeros(batch_size, vae.label_dim)) if vae.label_dim else Conditioning()
+            posterior = vae.encode(x, position=position, conditioning=told)
+            latents = posterior.mode + vae.noise_std * torch.randn_like(posterior.mode)
+            output = vae.decode(latents, position=position, conditioning=told)
+            parts = [*measure(output, x).values(), (output.float() - x).abs().mean(dim=(1, 2, 3)), posterior.kl()]
+            if config.loss_weights["shift"]:
+                moved = vae.encode(x[..., : -vae.downsampling], position=position, conditioning=told).mode
+                again = vae.decode(moved, position=position, conditioning=told)
+                parts.append((output[..., : again.shape[-1]] - again).float().abs().mean(dim=(1, 2, 3)))
+            return torch.stack(parts).sum() * torch.exp(-vae.loss_logvar)
 
         shapes = {
-            "audio": (batch_size, format.config.num_channels, format.num_samples(frames)),
-            "spectrogram": tuple(x.shape),
-            "latents": (batch_size, *vae.latent_shape(tuple(x.shape[1:]))),
+            "audio": audio,
+            "spectrogram": (batch_size, *format.sample_shape(frames)),
+            "latents": (batch_size, *vae.latent_shape(format.sample_shape(frames))),
         }
-        return Plan(vae, shapes, forward)
+        return Plan(vae, shapes, forward, (format, measure))
 
 
 def check_spectrogram(format: Any) -> None:
