@@ -138,8 +138,8 @@ def sample_dpm_adaptive(
         # NaN is not refused: no step is short enough to mend it.
         if not error > 1 or h <= SHORTEST * math.log(sigmas[0] / last):
             sigma_end = last if sigma_next == last else geometric_mean(sigma, sigma_next, 1 - reinjection)
-            more = math.ceil(math.log(sigma_end / last) / (h * (1 - reinjection))) + to_zero
-            steps = _forecast(index, steps, more)
+            net = h * _change(error) * (1 - reinjection)
+            steps = _forecast(index, steps, math.ceil(math.log(sigma_end / last) / net) + to_zero)
             leg = Leg(index, steps, sigma, sigma_next, sigma_end, generator, callback)
             x, x_low = leg.end(step.x, step.denoised), step.x_low
             sigma, index = sigma_end, index + 1

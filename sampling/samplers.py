@@ -191,7 +191,8 @@ def sample_lms(
 ) -> Tensor:
     """Adams and Bashforth's linear multistep method: the polynomial through the last slopes is integrated exactly.
 
-    One evaluation a step. The first steps have fewer slopes to go by; their error is what is left when steps are many.
+    One evaluation a step. The first steps have fewer slopes to go by: their error is what is left when steps are many,
+    so that it is of second order in the limit, whatever its own. With re-injection it is Euler's method.
     """
     slopes: list[Tensor] = []
     levels: list[float] = []
@@ -306,7 +307,7 @@ def sample_dpmpp_2m_sde(
             h = leg.h * (1 + eta)
             x = math.exp(-h) * x - math.expm1(-h) * denoised
             if previous is not None:
-                change = (denoised - previous[0]) * (leg.h / log_ratio(previous[1], leg.sigma))
+                change = (denoised - previous[0]) * (leg.net_h / log_ratio(previous[1], leg.sigma))
                 x = x + change * (-math.expm1(-h) / 2 if solver_type == "midpoint" else h * phi(2, -h))
             x = _sde_noise(x, leg, eta, s_noise)
         previous = denoised, leg.sigma
@@ -324,8 +325,14 @@ def sample_dpmpp_3m_sde(
     reinjection: float = 0.0,
     eta: float = 1.0,
     s_noise: float = 1.0,
+    curvature: float = 1.0,
 ) -> Tensor:
-    """SDE-DPM-Solver++ with the parabola through the last three estimates: one evaluation a step."""
+    """SDE-DPM-Solver++ with the parabola through the last three estimates: one evaluation a step.
+
+    Args:
+        curvature: weight of the parabola's second difference. The published implementations have 1, and so second
+            order; by the Taylor series it is 2, which makes the steps after the first two of third order.
+    """
     history: list[tuple[Tensor, float]] = []  # estimates and their noise levels, the last one first
     for leg in legs(sigmas, generator, callback, reinjection):
         denoised = denoise(x, leg.sigma)
@@ -334,10 +341,11 @@ def sample_dpmpp_3m_sde(
         else:
             h = leg.h * (1 + eta)
             x = math.exp(-h) * x - math.expm1(-h) * denoised
-            first, second = _differences([(denoised, leg.sigma), *history], leg.h)
-            x = x + h * phi(2, -h) * first + h * phi(3, -h) * second
+            first, second = _differences([(denoised, leg.sigma), *history], leg.net_h)
+            x = x + h * phi(2, -h) * first + h * phi(3, -h) * curvature * second
             x = _sde_noise(x, leg, eta, s_noise)
-        history = [(denoised, leg.sigma), *history][:2]
+        # Fresh noise hides the curvature: the second difference would be of the noise.
+        history = [(denoised, leg.sigma), *history][: 1 if leg.sigma_end > leg.sigma_next else 2]
         x = leg.end(x, denoised)
     return x
 
