@@ -43,6 +43,10 @@ if TYPE_CHECKING:
 __all__ = ["ONE_ITEM_AT_A_TIME", "SAMPLERS", "Callback", "Denoise", "Sampler", "SamplerStep"]
 
 
+# A step so much longer than the one before it is not extrapolated: the slopes' rounding errors would grow with it.
+LMS_SHORTEST = 0.01
+
+
 class Sampler(Protocol):
     """The signature of every sampler; `options` are its own keywords, each with a default."""
 
@@ -192,17 +196,20 @@ def sample_lms(
     """Adams and Bashforth's linear multistep method: the polynomial through the last slopes is integrated exactly.
 
     One evaluation a step. The first steps have fewer slopes to go by: their error is what is left when steps are many,
-    so that it is of second order in the limit, whatever its own. With re-injection it is Euler's method.
+    so that it is of second order in the limit, whatever its own. With re-injection it is dpmpp_2m, a multistep method
+    on the estimates: slopes hold the noise itself, and after each step that would be another one.
     """
+    if reinjection > 0:
+        return sample_dpmpp_2m(denoise, x, sigmas, generator=generator, callback=callback, reinjection=reinjection)
     slopes: list[Tensor] = []
     levels: list[float] = []
     for leg in legs(sigmas, generator, callback, reinjection):
         denoised = denoise(x, leg.sigma)
         slopes, levels = [*slopes, derivative(x, leg.sigma, denoised)][-order:], [*levels, leg.sigma][-order:]
+        if len(levels) > 1 and levels[-2] - levels[-1] < LMS_SHORTEST * (levels[-1] - leg.sigma_next):
+            slopes, levels = slopes[-1:], levels[-1:]
         weights = adams_bashforth_weights(levels, leg.sigma_next)
         x = leg.end(sum((w * slope for w, slope in zip(weights, slopes, strict=True)), x), denoised)
-        if leg.sigma_end > leg.sigma_next:
-            slopes, levels = [], []  # slopes hold the noise itself, and that is another one now
     return x
 
 
@@ -329,10 +336,23 @@ def sample_dpmpp_3m_sde(
 ) -> Tensor:
     """SDE-DPM-Solver++ with the parabola through the last three estimates: one evaluation a step.
 
+    With re-injection it is dpmpp_2m_sde.
+
     Args:
         curvature: weight of the parabola's second difference. The published implementations have 1, and so second
             order; by the Taylor series it is 2, which makes the steps after the first two of third order.
     """
+    if reinjection > 0:  # between the estimates lies fresh noise, and their curvature would be that of the noise
+        return sample_dpmpp_2m_sde(
+            denoise,
+            x,
+            sigmas,
+            generator=generator,
+            callback=callback,
+            reinjection=reinjection,
+            eta=eta,
+            s_noise=s_noise,
+        )
     history: list[tuple[Tensor, float]] = []  # estimates and their noise levels, the last one first
     for leg in legs(sigmas, generator, callback, reinjection):
         denoised = denoise(x, leg.sigma)
@@ -341,11 +361,10 @@ def sample_dpmpp_3m_sde(
         else:
             h = leg.h * (1 + eta)
             x = math.exp(-h) * x - math.expm1(-h) * denoised
-            first, second = _differences([(denoised, leg.sigma), *history], leg.net_h)
+            first, second = _differences([(denoised, leg.sigma), *history], leg.h)
             x = x + h * phi(2, -h) * first + h * phi(3, -h) * curvature * second
             x = _sde_noise(x, leg, eta, s_noise)
-        # Fresh noise hides the curvature: the second difference would be of the noise.
-        history = [(denoised, leg.sigma), *history][: 1 if leg.sigma_end > leg.sigma_next else 2]
+        history = [(denoised, leg.sigma), *history][:2]
         x = leg.end(x, denoised)
     return x
 
