@@ -99,12 +99,12 @@ class _Axes:
         sigmas = [10 ** (self.low + span * (i + 0.5) / CURVE_POINTS) for i in range(CURVE_POINTS)]
         known = [(e, s) for e, s in zip(error(sigmas), sigmas, strict=True) if math.isfinite(e)]
         top = _round_up(max([e for e, _ in known if e > 0] or [1.0]))
+        width = 0.95 * ERROR_WIDTH  # a curve at the top value is not drawn upon the frame
         for k in range(3):
-            x = left + ERROR_WIDTH * k / 2
+            x = left + width * k / 2
             pen.line((x, ABOVE, x, ABOVE + HEIGHT), PALE)
-            anchor = ("lt", "mt", "rt")[k]  # beside the frame's neighbours there is no room for half a number
-            pen.text((x, ABOVE + HEIGHT + 9), f"{top * k / 2:.4g}", INK, self.font, anchor=anchor)
-        points = [(left + ERROR_WIDTH * min(max(e / top, 0), 1), self.y(s)) for e, s in known]
+            pen.text((x, ABOVE + HEIGHT + 9), f"{top * k / 2:.4g}", INK, self.font, anchor="mt")
+        points = [(left + width * min(max(e / top, 0), 1), self.y(s)) for e, s in known]
         if len(points) > 1:
             pen.line(points, INK, width=2, joint="curve")
         pen.rectangle((left, ABOVE, left + ERROR_WIDTH, ABOVE + HEIGHT), outline=INK)
