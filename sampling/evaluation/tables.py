@@ -91,9 +91,7 @@ def _class_control(control: dict[str, Any]) -> Table:
 
 
 def _copies(copies: dict[str, Any], console: Console) -> None:
-    table = _table(
-        "likeness to the most similar moment of a training track (correlation)", "clips", "median", "highest"
-    )
+    table = _table("likeness to a training track (correlation)", "clips", "median", "highest")
     highest = {"generated": copies["clips"][0]["score"], "validation": copies["threshold"]}
     for name, scores in copies["scores"].items():
         high = highest.get(name)
