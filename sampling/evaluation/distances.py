@@ -20,6 +20,8 @@ KAD_SCALE = 100.0
 """KAD is stated as 100 times the squared discrepancy."""
 MEDIAN_FRAMES = 2000
 """The median distance of more frames is measured on so many of them, spread evenly."""
+ROWS_AT_ONCE = 256
+"""Frames whose kernels with all others are held in memory at a time."""
 FRACTIONS = (1.0, 0.75, 0.5)
 """Shares of the clips from which the Frechet distance of infinitely many is extrapolated."""
 
@@ -167,8 +169,11 @@ def median_distance(frames: Tensor) -> float:
 def clip_kernel(a: Tensor, b: Tensor, kernel: Kernel) -> Tensor:
     """The kernel between clips, which is its mean over all pairs of their frames: (N, m, D), (K, l, D) -> (N, K)."""
     columns = b.double().reshape(-1, b.shape[2])
-    rows = [kernel(clip.double(), columns).mean(dim=0).view(len(b), b.shape[1]).mean(dim=1) for clip in a]
-    return torch.stack(rows)
+    rows = []
+    for clips in a.double().split(max(ROWS_AT_ONCE // a.shape[1], 1)):
+        values = kernel(clips.reshape(-1, a.shape[2]), columns)
+        rows.append(values.view(len(clips), a.shape[1], len(b), b.shape[1]).mean(dim=(1, 3)))
+    return torch.cat(rows)
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,11 @@ from sampling.evaluation.distances import (
 from sampling.evaluation.sound import FIGURES
 from sampling.evaluation.statistics import (
     Quartiles,
+    Resampler,
     centred_interval,
     median_difference,
     proportion,
     reflected_interval,
-    resampled,
 )
 
 GENERATED, TRAINING, THROUGH_VAE = "generated", "training", "training through the VAE"
@@ -93,11 +93,12 @@ def distance_figures(
 
     values = {name: measure(name, None, None) for name in sets}
     generator = torch.Generator().manual_seed(mix_seed(seed, "bootstrap", embedding))
+    target_resampler, resamplers = Resampler(groups_of_target), {name: Resampler(groups[name]) for name in sets}
     drawn: dict[str, list[list[float]]] = {name: [] for name in sets}
     for _ in range(draws):
-        v = resampled(groups_of_target, generator)
-        for name in sets:
-            drawn[name].append(measure(name, resampled(groups[name], generator), v))
+        v = target_resampler.draw(generator)
+        for name, resampler in resamplers.items():
+            drawn[name].append(measure(name, resampler.draw(generator), v))
     tables = {name: torch.tensor(rows, dtype=torch.float64).reshape(-1, 3) for name, rows in drawn.items()}
     rows: dict[str, Any] = {}
     for name, clips in sets.items():

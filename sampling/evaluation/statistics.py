@@ -38,20 +38,28 @@ def group_members(groups: Sequence[Any]) -> list[Tensor]:
     return [torch.tensor(indices) for indices in members.values()]
 
 
-def resampled(groups: Sequence[Any], generator: torch.Generator) -> Tensor:
-    """How often each clip is drawn when as many are drawn with replacement within each group: (N,) float64.
+class Resampler:
+    """Draws as many clips as there are, with replacement, within each group.
 
     Drawing within games keeps the equal numbers of clips per game, which are no accident. Very small groups say little
     of their spread, so where there is one, all clips are drawn from together.
+
+    Args:
+        groups: the group of each clip.
     """
-    pools = group_members(groups)
-    if min(map(len, pools)) < SMALLEST_GROUP:
-        pools = [torch.arange(len(groups))]
-    counts = torch.zeros(len(groups), dtype=torch.float64)
-    for pool in pools:
-        drawn = torch.randint(len(pool), (len(pool),), generator=generator)
-        counts[pool] = torch.bincount(drawn, minlength=len(pool)).double()
-    return counts
+
+    def __init__(self, groups: Sequence[Any]) -> None:
+        self.count, self.pools = len(groups), group_members(groups)
+        if min(map(len, self.pools)) < SMALLEST_GROUP:
+            self.pools = [torch.arange(len(groups))]
+
+    def draw(self, generator: torch.Generator) -> Tensor:
+        """How often each clip is drawn: (N,) float64."""
+        counts = torch.zeros(self.count, dtype=torch.float64)
+        for pool in self.pools:
+            drawn = torch.randint(len(pool), (len(pool),), generator=generator)
+            counts[pool] = torch.bincount(drawn, minlength=len(pool)).double()
+        return counts
 
 
 def percentile_interval(value: float, draws: Tensor) -> Interval:
