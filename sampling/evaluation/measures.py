@@ -27,9 +27,9 @@ from sampling.evaluation.statistics import (
     Quartiles,
     Resampler,
     centred_interval,
+    corrected_interval,
     median_difference,
     proportion,
-    reflected_interval,
 )
 
 GENERATED, TRAINING, THROUGH_VAE = "generated", "training", "training through the VAE"
@@ -103,7 +103,8 @@ def distance_figures(
     rows: dict[str, Any] = {}
     for name, clips in sets.items():
         row: dict[str, Any] = {"clips": len(clips)}
-        row["frechet"] = reflected_interval(values[name][0], tables[name][:, 0], 0.0).to_json()
+        row["frechet_biased"] = values[name][0]
+        row["frechet"] = corrected_interval(values[name][0], tables[name][:, 0], 0.0).to_json()
         row["frechet_extrapolated"] = frechet_extrapolated(
             frames[name], target, groups[name], groups_of_target, generator=generator
         )

@@ -77,14 +77,15 @@ def centred_interval(value: float, draws: Tensor) -> Interval:
     return Interval(value, value + low, value + high)
 
 
-def reflected_interval(value: float, draws: Tensor, floor: float = -math.inf) -> Interval:
-    """The basic bootstrap interval (Davison and Hinkley 1997, equation 5.6): value - (draws - value).
+def corrected_interval(value: float, draws: Tensor, floor: float = -math.inf) -> Interval:
+    """The basic bootstrap interval (Davison and Hinkley 1997, equation 5.6), and the estimate without its bias.
 
-    For biased statistics: draws exceed the estimate as the estimate exceeds the truth, so the interval is about the
-    truth and may lie wholly below the estimate.
+    For biased statistics: draws exceed the estimate as the estimate exceeds the truth, so both are reflected about it,
+    value - (draws - value). The given value may lie outside.
     """
     low, high = _quantiles(draws)
-    return Interval(value, max(2 * value - high, floor), max(2 * value - low, floor))
+    mean = float(draws[draws.isfinite()].mean())
+    return Interval(*(max(2 * value - limit, floor) for limit in (mean, high, low)))
 
 
 def _quantiles(draws: Tensor) -> tuple[float, float]:

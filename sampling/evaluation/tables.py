@@ -60,12 +60,13 @@ def _distances(name: str, figures: dict[str, Any]) -> Table:
         f"distance from {figures['reference_clips']} validation clips in {name} ({figures['dimensions']} dimensions, "
         f"{figures['frames_per_clip']} frames a clip); 0 is equal"
     )
-    table = _table(title, "clips", "n", "Frechet", "extrapolated", "KAD", "KAD above training")
+    table = _table(title, "clips", "n", "Frechet", "less its bias", "extrapolated", "KAD", "KAD above training")
     for label, row in figures["sets"].items():
         endless = row["frechet_extrapolated"]
         table.add_row(
             Text(label),
             str(row["clips"]),
+            _plain(row["frechet_biased"]),
             interval(row["frechet"], _plain),
             "-" if endless is None else _plain(endless),
             interval(row["kad"], _plain),

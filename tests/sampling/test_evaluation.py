@@ -39,10 +39,10 @@ from sampling.evaluation.statistics import (
     Quartiles,
     Resampler,
     centred_interval,
+    corrected_interval,
     median_difference,
     percentile_interval,
     proportion,
-    reflected_interval,
 )
 from sampling.generate import Generator
 from tests import tiny
@@ -224,8 +224,8 @@ def test_intervals_of_means_and_medians_cover_the_truth_as_often_as_they_say() -
     assert 0.88 < covered_medians / trials <= 1
 
 
-def test_reflected_intervals_cover_the_truth_below_a_biased_estimate() -> None:
-    covered, estimates, resampler = 0, [], Resampler([0] * 40)
+def test_corrected_intervals_cover_the_truth_below_a_biased_estimate() -> None:
+    covered, estimates, corrected, resampler = 0, [], [], Resampler([0] * 40)
     for seed in range(20):
         a, b = normal(40, 6, 2 * seed), normal(40, 6, 2 * seed + 1, shift=1.5)
         value = frechet_distance(a, b, shrink=False)
@@ -236,9 +236,12 @@ def test_reflected_intervals_cover_the_truth_below_a_biased_estimate() -> None:
             return frechet_distance(a, b, shrink=False, weights_a=w, weights_b=v)
 
         draws = torch.tensor([draw() for _ in range(60)], dtype=torch.float64)
-        covered += 2.25 in reflected_interval(value, draws, 0.0)
+        found = corrected_interval(value, draws, 0.0)
+        covered += 2.25 in found
+        corrected.append(found.value)
         estimates.append(value)
     assert sum(estimates) / 20 > 2.5  # biased upwards by more than a tenth
+    assert abs(sum(corrected) / 20 - 2.25) < 0.2
     assert covered >= 16
 
 
@@ -278,7 +281,7 @@ def test_a_set_of_the_same_distribution_is_not_told_from_training_and_a_shifted_
             assert above["low"] < above["value"] < above["high"]
         assert (row["kad"]["low"] > 0) == differs
         assert not figures["shrunk"]
-        assert row["frechet_extrapolated"] < row["frechet"]["value"]
+        assert row["frechet_extrapolated"] < row["frechet_biased"]
 
 
 def test_the_classifier_tells_clusters_apart_whatever_the_scale_of_a_feature() -> None:
