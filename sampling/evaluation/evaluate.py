@@ -119,7 +119,14 @@ def choose(model: ModelFolder, dataset: DatasetFolder, sample_rate: int, setting
             f"{dataset.path}: {left_out[0]} has no track of {settings.seconds:g} s in both splits, train and "
             "validation; ask for shorter clips (--seconds), or give the dataset longer tracks"
         )
-    return Chosen(games, splits["train"], splits["validation"], left_out)
+    chosen = Chosen(games, splits["train"], splits["validation"], left_out)
+    for name, split in (("train", chosen.training), ("validation", chosen.validation)):
+        if len(chosen.balanced(split, EXCERPTS)) < 2:
+            raise UserError(
+                f"{dataset.path}: the {name} split gives only one clip of {settings.seconds:g} s, and two are the "
+                "least; ask for shorter clips (--seconds) or more games"
+            )
+    return chosen
 
 
 def evaluate(

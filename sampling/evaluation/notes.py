@@ -22,9 +22,10 @@ def _amounts(result: dict[str, Any]) -> list[str]:
     if generated < FEW_CLIPS:
         notes.append(f"{generated} generated clips are too few to tell small differences; {FEW_CLIPS} or more would")
     if tracks < FEW_TRACKS:
+        source = "1 track" if tracks == 1 else f"{tracks} tracks"
         notes.append(
-            f"the validation clips come from {tracks} tracks only, and clips of a track are alike: the intervals, "
-            "which take them for independent, are too narrow"
+            f"the validation clips come from {source} only, and clips of a track are alike: the intervals, which take "
+            "them for independent, are too narrow"
         )
     if result["left_out"]:
         names = ", ".join(result["left_out"][:5]) + (", ..." if len(result["left_out"]) > 5 else "")
@@ -43,10 +44,13 @@ def _distances(result: dict[str, Any]) -> list[str]:
         elif figures["sets"][GENERATED]["frechet_extrapolated"] is None:
             notes.append(f"{name}: too few clips to extrapolate the Frechet distance to infinitely many")
         above = figures["sets"][GENERATED]["above_training"]["kad"]
-        if above["low"] is None or above["low"] <= 0 <= above["high"]:
+        if above["low"] is None:
+            notes.append(f"{name}: too few clips for kernel distances")
+            continue
+        if above["low"] <= 0 <= above["high"]:
             notes.append(f"{name}: by KAD, so few generated clips cannot be told from as many training clips")
         vae = figures["sets"][THROUGH_VAE]["above_training"]["kad"]
-        if vae["value"] > 0 and vae["low"] is not None and vae["low"] > 0 and above["value"] > 0:
+        if vae["low"] is not None and vae["low"] > 0 and above["value"] > 0:
             notes.append(
                 f"{name}: VAE and phase recovery alone make {min(vae['value'] / above['value'], 9.99):.0%} of what the "
                 "generated clips' KAD has above that of training clips"
@@ -58,7 +62,7 @@ def _class_control(result: dict[str, Any]) -> list[str]:
     notes, control = [], result["class_control"]
     held_out, accuracy = control["validation"]["accuracy"], control["generated"]["accuracy"]
     if len(result["games"]) < 2:
-        notes.append("class control means nothing with one game")
+        return ["class control means nothing with one game"]
     if held_out["value"] < 0.8:
         notes.append(
             f"the classifier hears only {held_out['value']:.0%} of the validation clips right: the accuracy of the "
@@ -66,7 +70,7 @@ def _class_control(result: dict[str, Any]) -> list[str]:
         )
     if accuracy["high"] - accuracy["low"] > WIDE:
         notes.append("class control: too few clips for more than a rough idea of the accuracy")
-    if control["chance"] in (accuracy["low"], accuracy["high"]) or accuracy["low"] < control["chance"]:
+    if accuracy["low"] <= control["chance"]:
         notes.append("class control: the generated clips' accuracy cannot be told from chance")
     return notes
 

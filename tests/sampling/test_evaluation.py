@@ -497,6 +497,19 @@ def test_a_model_that_gives_back_its_training_music_is_caught(
         assert clip["track_seconds"] == pytest.approx(6500 / tiny.SAMPLE_RATE, abs=0.05)
 
 
+def test_one_game_and_two_clips_are_enough_to_run_and_too_few_to_conclude(
+    model: ModelFolder, dataset: Path, tmp_path: Path
+) -> None:
+    given = ["--model", model.path, "--dataset", dataset, *FAST, "--games", "Cave", "--seconds", "2"]
+    out = tmp_path / "out.json"
+    assert command.run(arguments(*given, "--embedding", "mel_statistics", "--json", out)) == 0
+    notes = " ".join(json.loads(out.read_text())["notes"])
+    for words in ("2 generated clips are too few", "one game", "regularised", "1 track only"):
+        assert words in notes
+    with pytest.raises(UserError, match="validation split gives only one clip of 4 s"):
+        command.run(arguments(*given, "--seconds", "4"))
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
