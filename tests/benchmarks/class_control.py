@@ -21,46 +21,13 @@ from dualdiffusion.command_line import CommandParser, run_command
 from dualdiffusion.data.manifest import DatasetFolder, Track
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_json
-from dualdiffusion.formats.mel_spectrogram import MelSpectrogram
 from dualdiffusion.model_folder import ModelFolder
+from sampling.evaluation.classifier import NearestCentroid
+from sampling.evaluation.embeddings.mel_statistics import MelStatistics
 from sampling.generate import Generator
 from sampling.request import Request
 
 CLIP_SECONDS = 8.0
-
-
-class NearestCentroid:
-    """Standardised features, one mean per class, Euclidean distance."""
-
-    def __init__(self, features: Tensor, classes: Tensor, count: int) -> None:
-        self.mean, self.std = features.mean(dim=0), features.std(dim=0) + 1e-6
-        scaled = (features - self.mean) / self.std
-        self.centroids = torch.stack([scaled[classes == index].mean(dim=0) for index in range(count)])
-
-    def __call__(self, features: Tensor) -> Tensor:
-        """(N, D) features -> (N,) classes."""
-        return torch.cdist((features - self.mean) / self.std, self.centroids).argmin(dim=1)
-
-
-class MelStatistics:
-    """Mean and standard deviation over time of the logarithm of 64 mel bands of the mono mix: a clip's timbre."""
-
-    def __init__(self, sample_rate: int) -> None:
-        self.format = MelSpectrogram(
-            MelSpectrogram.Config(
-                sample_rate=sample_rate,
-                hop_length=sample_rate // 100,
-                window_length=sample_rate // 10,
-                n_mels=64,
-                f_max=sample_rate / 2,
-            )
-        )
-
-    def __call__(self, clip: Tensor) -> Tensor:
-        """(C, N) -> (128,). Independent of the clip's level."""
-        mel = self.format.mel(clip.mean(dim=0, keepdim=True)[None])[0, 0]
-        log = (mel / mel.square().mean().sqrt().clamp(min=1e-9) + 1e-3).log()
-        return torch.cat([log.mean(dim=1), log.std(dim=1)])
 
 
 def corpus_clips(tracks: list[Track]) -> list[tuple[Tensor, str]]:

@@ -1,0 +1,95 @@
+"""Clips to compare: excerpts of a dataset's tracks, the same through the VAE, and what the model makes.
+
+Audio is read and made one clip at a time; only what is measured of it stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dualdiffusion import audio
+from dualdiffusion.conditioning import game_conditioning
+from dualdiffusion.data.manifest import DatasetFolder, Track
+from dualdiffusion.errors import UserError
+from sampling.generate import PEAK_LIMIT, Generator
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """A part of a track: `frames` samples from `start`."""
+
+    track: Track
+    start: int
+    frames: int
+
+    @property
+    def name(self) -> str:
+        """The track and the second at which the excerpt begins."""
+        return f"{self.track.file_name} at {self.start / self.track.sample_rate:.1f} s"
+
+    def read(self, channels: int) -> Tensor:
+        """(channels, frames).
+
+        Raises:
+            UserError: the file is shorter than its manifest says, or of another sample rate.
+        """
+        samples, sample_rate = audio.read(self.track.path, start=self.start, frames=self.frames)
+        if sample_rate != self.track.sample_rate or samples.shape[1] < self.frames:
+            raise UserError(f"{self.track.path}: is not as its manifest says; run dataset_processing again")
+        return audio.mix_channels(samples, channels)
+
+
+def tracks_of(dataset: DatasetFolder, split: str, sample_rate: int) -> list[Track]:
+    """The tracks of a split.
+
+    Raises:
+        UserError: there are none, or they have another sample rate than the model.
+    """
+    tracks = dataset.tracks(split)
+    if not tracks:
+        raise UserError(f"{dataset.path}: has no {split} split; make the dataset with one (the step split)")
+    for track in tracks:
+        if track.sample_rate != sample_rate:
+            raise UserError(
+                f"{dataset.path}: {track.file_name} has {track.sample_rate} Hz, but the model makes {sample_rate} Hz; "
+                "name the dataset that it was trained on"
+            )
+    return tracks
+
+
+def excerpts(tracks: Iterable[Track], seconds: float, limit: int) -> dict[str, list[Excerpt]]:
+    """Whole excerpts of each game, side by side, at most `limit` of each, spread evenly over its tracks.
+
+    Tracks that are too short give none, and games without any excerpt are left out.
+    """
+    found: dict[str, list[Excerpt]] = {}
+    for track in tracks:
+        frames, available = round(seconds * track.sample_rate), int(track.seconds * track.sample_rate)
+        starts = range(0, available - frames + 1, frames)
+        found.setdefault(track.game, []).extend(Excerpt(track, start, frames) for start in starts)
+    return {game: spread(items, limit) for game, items in found.items() if items}
+
+
+def spread(items: list, limit: int) -> list:
+    """At most `limit` items, evenly from all of the list, in order."""
+    if len(items) <= limit:
+        return items
+    return [items[(2 * index + 1) * len(items) // (2 * limit)] for index in range(limit)]
+
+
+@torch.inference_mode()
+def through_the_vae(generator: Generator, clip: Tensor, game: str, iterations: int | None) -> Tensor:
+    """(C, N) encoded, decoded and its phase recovered: what a UNet that had learnt the clip by heart would give."""
+    format, vae = generator.format, generator.vae
+    hop = format.num_samples(vae.downsampling)
+    padded = torch.nn.functional.pad(clip, (0, -clip.shape[1] % hop))
+    conditioning = game_conditioning(generator.labels.id_of(game), vae)
+    position = format.position().to(vae.device)
+    mode = vae.encode(format.encode(padded[None].to(vae.device)), position=position, conditioning=conditioning).mode
+    x = vae.decode(mode, position=position, conditioning=conditioning)
+    decoded = format.decode(x, iterations=iterations)[0, :, : clip.shape[1]].cpu()
+    return decoded * min(1.0, PEAK_LIMIT / max(float(decoded.abs().max()), 1e-9))

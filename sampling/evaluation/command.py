@@ -1,0 +1,136 @@
+"""`python -m sampling evaluate`: options and checks. Imports no torch until everything is checked."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dualdiffusion.command_line import add_set_option
+from dualdiffusion.config import apply_overrides, validate
+from dualdiffusion.data.manifest import DatasetFolder
+from dualdiffusion.errors import UserError
+from dualdiffusion.files import read_json, write_json
+from dualdiffusion.model_folder import ModelFolder
+from sampling.evaluation.embeddings import check_name, embedding_names
+from sampling.request import Request
+
+if TYPE_CHECKING:
+    from sampling.generate import Generator
+
+DESCRIPTION = "Measure generated clips against the music that the model was not trained on."
+CHOSEN_HERE = {"games": "--games", "seed": "--seed", "seconds": "--seconds"}
+MIN_SECONDS = 1.0
+WIDTH = 130
+MAX_SEED = 2**53 - 1
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `evaluate`."""
+    names = ", ".join(embedding_names())
+    parser.add_argument("--model", type=Path, required=True, help="model folder, such as models/demo")
+    parser.add_argument("--dataset", type=Path, help="dataset folder (default: the one the UNet was trained on)")
+    parser.add_argument("--clips", type=int, default=8, help="clips to generate of each game (default 8)")
+    parser.add_argument("--seconds", type=float, default=8.0, help="length of all clips (default 8)")
+    parser.add_argument("--games", nargs="+", metavar="NAME", help="games to ask for (default: all)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first clip; further ones count up (default 0)")
+    parser.add_argument(
+        "--embedding", nargs="+", action="extend", metavar="NAME", help=f"what distances are measured in: {names}"
+    )
+    parser.add_argument("--steps", type=int, help="the requests' steps")
+    parser.add_argument("--cfg-scale", type=float, help="the requests' cfg_scale")
+    parser.add_argument("--ema", help="the requests' ema")
+    parser.add_argument("--resamples", type=int, default=200, help="of the bootstrap, for intervals (default 200)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
+    parser.add_argument("--clips-dir", type=Path, metavar="FOLDER", help="keep the generated clips, as FLAC")
+    parser.add_argument("--device", help="cpu, cuda, ...; default: a GPU where there is one")
+    add_set_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measures, prints tables and, where asked, writes the figures as JSON."""
+    model, dataset, request = _check(arguments)
+    names = tuple(dict.fromkeys(map(check_name, arguments.embedding or embedding_names())))
+
+    # Slow imports and loading come after everything that can be wrong with the options.
+    from rich.console import Console
+
+    from sampling.evaluation.evaluate import Settings, choose, evaluate
+    from sampling.evaluation.stages import Stages
+    from sampling.evaluation.tables import show
+
+    settings = Settings(
+        clips=arguments.clips,
+        seconds=arguments.seconds,
+        request=request,
+        seed=arguments.seed,
+        embeddings=names,
+        games=tuple(dict.fromkeys(arguments.games)) if arguments.games else None,
+        draws=arguments.resamples,
+    )
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)  # a file needs no line breaks inside tables
+    choose(model, dataset, _sample_rate(model), settings)  # what is wrong with the dataset is told before loading
+    generator = _load(model, arguments.device)
+    with Stages(console) as stages:
+        result = evaluate(model, dataset, generator, settings, stages, arguments.clips_dir)
+    show(result, console)
+    if arguments.json:
+        write_json(arguments.json, result)
+        console.print(f"written: {arguments.json}", markup=False)
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> tuple[ModelFolder, DatasetFolder, dict[str, Any]]:
+    """The folders, and the fields of the requests besides games, seed and seconds."""
+    for name, least in (("clips", 2), ("resamples", 20), ("seconds", MIN_SECONDS), ("seed", 0)):
+        if not getattr(arguments, name) >= least:
+            raise UserError(f"--{name}: must be {least:g} or more, not {getattr(arguments, name):g}")
+    if arguments.json and arguments.json.is_dir():
+        raise UserError(f"--json {arguments.json}: is a folder, not a file")
+    if arguments.clips_dir and arguments.clips_dir.exists() and not arguments.clips_dir.is_dir():
+        raise UserError(f"--clips-dir {arguments.clips_dir}: is a file, not a folder")
+    model = ModelFolder(arguments.model)
+    labels = model.labels()
+    if not labels.names:
+        raise UserError(f"{model.path}: knows no games")
+    request = {name: getattr(arguments, name) for name in ("steps", "cfg_scale", "ema")}
+    request = {name: value for name, value in request.items() if value is not None}
+    request = apply_overrides(request, arguments.overrides)
+    for name, option in CHOSEN_HERE.items():
+        if name in request:
+            raise UserError(f"--set {name}: is set by {option}")
+    whole = {**request, "games": {labels.names[0]: 1.0}, "seconds": arguments.seconds}
+    last = arguments.seed + arguments.clips * len(labels.names)
+    if last > MAX_SEED:
+        raise UserError(f"--seed: must leave room for {arguments.clips} clips of each game below 2^53")
+    request = validate(Request, whole, "--set").to_json()
+    model.chosen_ema("unet", request["ema"])
+    return model, _dataset(model, arguments.dataset), {k: v for k, v in request.items() if k not in CHOSEN_HERE}
+
+
+def _dataset(model: ModelFolder, path: Path | None) -> DatasetFolder:
+    config = model.run_path("unet") / "config.json"
+    if path is None and not config.exists():
+        raise UserError(f"{config}: no such file, which would tell the dataset; name it with --dataset")
+    dataset = DatasetFolder(path or Path(read_json(config)["dataset"]))
+    dataset.labels()
+    return dataset
+
+
+def _sample_rate(model: ModelFolder) -> int:
+    from dualdiffusion.module import module_component
+
+    return module_component(model, "format").config.sample_rate
+
+
+def _load(model: ModelFolder, device: str | None) -> Generator:
+    from sampling.generate import Generator
+
+    try:
+        return Generator.load(model, device)
+    except (RuntimeError, AssertionError) as error:
+        if device is None:
+            raise
+        raise UserError(f"--device {device}: {error}") from None

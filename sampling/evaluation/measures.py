@@ -1,0 +1,246 @@
+"""From what was heard of clips to figures as JSON data: distances, class control, copies, sound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dualdiffusion.randomness import mix_seed
+from sampling.evaluation.classifier import NearestCentroid
+from sampling.evaluation.copies import Match
+from sampling.evaluation.distances import (
+    KAD_SCALE,
+    KernelMatrices,
+    frechet_distance,
+    frechet_extrapolated,
+    gaussian_kernel,
+    median_distance,
+    needs_shrinking,
+    polynomial_kernel,
+)
+from sampling.evaluation.sound import FIGURES
+from sampling.evaluation.statistics import (
+    Quartiles,
+    Resampler,
+    centred_interval,
+    median_difference,
+    proportion,
+    reflected_interval,
+)
+
+GENERATED, TRAINING, THROUGH_VAE = "generated", "training", "training through the VAE"
+MEASURES = ("frechet", "kad", "kid")
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What is kept of a clip.
+
+    Attributes:
+        name: a track and a moment of it, or what was generated.
+        embedded: frames (m, D) by embedding.
+        timbre: (128,), the classifier's features.
+        sound: (7,), see `sound_figures`.
+        patches: (P, F, T) for the search for copies; None where it is not searched for.
+    """
+
+    name: str
+    game: str
+    embedded: dict[str, Tensor]
+    timbre: Tensor
+    sound: Tensor
+    patches: Tensor | None
+
+
+def games_of(clips: Sequence[Heard]) -> list[str]:
+    """The game of each clip."""
+    return [clip.game for clip in clips]
+
+
+def frames_of(clips: Sequence[Heard], embedding: str) -> Tensor:
+    """(N, m, D) float64."""
+    return torch.stack([clip.embedded[embedding] for clip in clips]).double()
+
+
+def distance_figures(
+    reference: list[Heard], sets: dict[str, list[Heard]], embedding: str, *, draws: int, seed: int
+) -> dict[str, Any]:
+    """Distances of each set from the reference, with intervals; the set `TRAINING` says what they can be at best.
+
+    All sets meet the same resampled references, so that differences between sets are told better than the distances.
+    """
+    target = frames_of(reference, embedding)
+    frames = {name: frames_of(clips, embedding) for name, clips in sets.items()}
+    groups, groups_of_target = {name: games_of(clips) for name, clips in sets.items()}, games_of(reference)
+    bandwidth = median_distance(target)
+    kernels = {"kad": gaussian_kernel(bandwidth), "kid": polynomial_kernel}
+    matrices = {
+        name: {
+            key: KernelMatrices.of(x, target, kernel, groups[name], groups_of_target) for key, kernel in kernels.items()
+        }
+        for name, x in frames.items()
+    }
+    shrink = any(needs_shrinking(x, target) for x in frames.values())
+
+    def measure(name: str, w: Tensor | None, v: Tensor | None) -> list[float]:
+        mmd2 = {key: value.mmd2(w, v) for key, value in matrices[name].items()}
+        distance = frechet_distance(frames[name], target, shrink=shrink, weights_a=w, weights_b=v)
+        return [distance, KAD_SCALE * mmd2["kad"], mmd2["kid"]]
+
+    values = {name: measure(name, None, None) for name in sets}
+    generator = torch.Generator().manual_seed(mix_seed(seed, "bootstrap", embedding))
+    target_resampler, resamplers = Resampler(groups_of_target), {name: Resampler(groups[name]) for name in sets}
+    drawn: dict[str, list[list[float]]] = {name: [] for name in sets}
+    for _ in range(draws):
+        v = target_resampler.draw(generator)
+        for name, resampler in resamplers.items():
+            drawn[name].append(measure(name, resampler.draw(generator), v))
+    tables = {name: torch.tensor(rows, dtype=torch.float64).reshape(-1, 3) for name, rows in drawn.items()}
+    rows: dict[str, Any] = {}
+    for name, clips in sets.items():
+        row: dict[str, Any] = {"clips": len(clips)}
+        row["frechet"] = reflected_interval(values[name][0], tables[name][:, 0], 0.0).to_json()
+        row["frechet_extrapolated"] = frechet_extrapolated(
+            frames[name], target, groups[name], groups_of_target, generator=generator
+        )
+        for index, key in enumerate(MEASURES[1:], 1):
+            row[key] = centred_interval(values[name][index], tables[name][:, index]).to_json()
+        if name != TRAINING:
+            row["above_training"] = {
+                key: centred_interval(
+                    values[name][index] - values[TRAINING][index], tables[name][:, index] - tables[TRAINING][:, index]
+                ).to_json()
+                for index, key in enumerate(MEASURES)
+            }
+        rows[name] = row
+    return {
+        "dimensions": target.shape[2],
+        "frames_per_clip": target.shape[1],
+        "reference_clips": len(reference),
+        "bandwidth": bandwidth,
+        "shrunk": shrink,
+        "sets": rows,
+    }
+
+
+def class_control(
+    training: list[Heard], validation: list[Heard], generated: list[Heard], games: list[str]
+) -> dict[str, Any]:
+    """How many clips the classifier, fitted on training clips, hears as the game that they are of."""
+
+    def features(clips: list[Heard]) -> tuple[Tensor, Tensor]:
+        return torch.stack([clip.timbre for clip in clips]), torch.tensor([games.index(g) for g in games_of(clips)])
+
+    classifier = NearestCentroid(*features(training), len(games))
+
+    def accuracy(clips: list[Heard]) -> dict[str, Any]:
+        x, asked = features(clips)
+        answers = classifier(x)
+        rows = {}
+        for index, game in enumerate(games):
+            own = answers[asked == index]
+            rows[game] = {
+                "clips": len(own),
+                "accuracy": proportion(int((own == index).sum()), len(own)).to_json(),
+                "heard_as": [games[answer] for answer in own.tolist()],
+            }
+        right = int((answers == asked).sum())
+        return {"clips": len(asked), "accuracy": proportion(right, len(asked)).to_json(), "games": rows}
+
+    return {
+        "chance": 1 / len(games),
+        "fitted_on": len(training),
+        "validation": accuracy(validation),
+        "generated": accuracy(generated),
+    }
+
+
+def copy_figures(
+    generated: list[tuple[Heard, Match]], validation: list[tuple[Heard, Match]], known: list[tuple[Heard, Match]]
+) -> dict[str, Any]:
+    """Generated clips that are more like a training track than any validation clip is.
+
+    Args:
+        known: training clips through the VAE, which are copies: how many of them the test finds is its power.
+    """
+    threshold = max(match.score for _, match in validation)
+    flagged = sum(match.score > threshold for _, match in generated)
+    found = [match.score > threshold and clip.name.startswith(match.track.file_name) for clip, match in known]
+
+    def quartiles(pairs: list[tuple[Heard, Match]]) -> dict[str, Any]:
+        return Quartiles.of(torch.tensor([match.score for _, match in pairs])).to_json()
+
+    return {
+        "threshold": threshold,
+        "flagged": flagged,
+        # A clip no more like the training music than validation clips are has the highest score of all by this chance.
+        "flagged_by_chance": len(generated) / (len(validation) + 1),
+        "known_copies": len(known),
+        "known_copies_found": proportion(sum(found), len(known)).to_json(),
+        "scores": {
+            "generated": quartiles(generated),
+            "validation": quartiles(validation),
+            "known_copies": quartiles(known),
+        },
+        "clips": [
+            {
+                "clip": clip.name,
+                "score": match.score,
+                "flagged": match.score > threshold,
+                "clip_seconds": match.clip_seconds,
+                "track": match.track.file_name,
+                "track_seconds": match.track_seconds,
+            }
+            for clip, match in sorted(generated, key=lambda pair: -pair[1].score)
+        ],
+    }
+
+
+def nearest_figures(
+    generated: list[Heard], validation: list[Heard], training: list[Heard], embedding: str
+) -> dict[str, Any]:
+    """The nearest training clip of each clip: Euclidean, by means over frames in units of their spread in training."""
+    means = {
+        name: frames_of(clips, embedding).mean(dim=1)
+        for name, clips in (("generated", generated), ("validation", validation), ("training", training))
+    }
+    spread = means["training"].std(dim=0) + 1e-9
+    distances = {
+        name: torch.cdist(means[name] / spread, means["training"] / spread).min(dim=1)
+        for name in ("generated", "validation")
+    }
+    limit = float(distances["validation"].values.min())
+    values, indices = (x.tolist() for x in distances["generated"])
+    return {
+        "distance": {name: Quartiles.of(found.values).to_json() for name, found in distances.items()},
+        "nearer_than_any_validation_clip": sum(value < limit for value in values),
+        "clips": [
+            {"clip": clip.name, "distance": value, "nearest": training[index].name}
+            for clip, value, index in zip(generated, values, indices, strict=True)
+        ],
+    }
+
+
+def sound_comparison(
+    generated: list[Heard], validation: list[Heard], training: list[Heard], *, draws: int, seed: int
+) -> dict[str, Any]:
+    """Medians and quartiles of the sound's figures, and how far generated medians lie from those of validation."""
+    sounds = {
+        name: torch.stack([clip.sound for clip in clips])
+        for name, clips in ((GENERATED, generated), ("validation", validation), (TRAINING, training))
+    }
+    generator = torch.Generator().manual_seed(mix_seed(seed, "sound"))
+    figures = {}
+    for index, (key, unit) in enumerate(FIGURES.items()):
+        columns = {name: x[:, index] for name, x in sounds.items()}
+        difference = median_difference(columns[GENERATED], columns["validation"], draws=draws, generator=generator)
+        figures[key] = {
+            "unit": unit,
+            **{name: Quartiles.of(column).to_json() for name, column in columns.items()},
+            "difference": difference.to_json(),
+        }
+    return figures
