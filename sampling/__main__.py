@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 EVALUATION = "sampling.evaluation.command"
 COMMANDS = {
     "evaluate": Command(
-        "Measures how good a model's clips are.",
+        "Measures a model's clips against music that it was not trained on.",
         lambda parser: importlib.import_module(EVALUATION).add_options(parser),
         lambda arguments: importlib.import_module(EVALUATION).run(arguments),
     )
@@ -41,9 +41,13 @@ def main() -> int:
         return repeat(arguments)
     output = output_settings(arguments)
     folder, data = model_and_request(arguments)
-    axes, cells = plan_clips(arguments, data, folder)
     if arguments.plot_schedule:
-        return _plot_schedule(arguments, cells, folder)
+        from sampling.plot_schedule import plot_schedule
+
+        return plot_schedule(arguments, data, folder)
+    if folder is None:
+        raise UserError('--model is missing, and no request file names a "model"; give a folder, such as models/demo')
+    axes, cells = plan_clips(arguments, data, folder)
     arguments.out.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as locks:
         # Two commands that fill the same gaps take turns, and a model is not retrained meanwhile.
@@ -130,10 +134,6 @@ def _sheet(axes: list[Axis], cells: list[Cell], made_by: str, arguments: argpars
     from sampling.contact_sheet import ContactSheet
 
     return ContactSheet(arguments.out, axes, cells, made_by)
-
-
-def _plot_schedule(arguments: argparse.Namespace, cells: list[Cell], folder: ModelFolder) -> int:
-    raise UserError("--plot-schedule: not there yet")
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def build_parser(description: str | None, epilog: str) -> argparse.ArgumentParse
     _add_many(parser)
     _add_output(parser)
     parser.add_argument("--device", help="cpu, cuda, ...; default: a GPU where there is one")
-    parser.add_argument("--plot-schedule", type=Path, metavar="FILE", help="draw the noise levels, as .png; no clips")
+    parser.add_argument("--plot-schedule", type=Path, metavar="FILE", help="only draw the noise levels, as .png")
     add_set_option(parser)
     return parser
 
@@ -95,6 +95,9 @@ def check(arguments: argparse.Namespace) -> None:
         raise UserError("--raw leaves the level as it is; leave out --loudness and --true-peak")
     if arguments.out.exists() and not arguments.out.is_dir():
         raise UserError(f"--out {arguments.out}: is a file, not a folder")
+    many = arguments.grid or arguments.seeds or arguments.count or arguments.each_game
+    if arguments.plot_schedule and many:
+        raise UserError("--plot-schedule makes no clips; leave out --grid, --seeds, --count and --each-game")
     if arguments.source and _changes_clip(arguments):
         raise UserError("--from repeats a clip as it was; leave out options that change it")
 
@@ -115,23 +118,22 @@ def output_settings(arguments: argparse.Namespace) -> OutputSettings:
     return validate(OutputSettings, given, "output options")
 
 
-def model_and_request(arguments: argparse.Namespace) -> tuple[ModelFolder, dict[str, Any]]:
-    """The model folder, and the request as far as file and options say it; a file may also hold a description.
+def model_and_request(arguments: argparse.Namespace) -> tuple[ModelFolder | None, dict[str, Any]]:
+    """The model folder, where one is named, and the request as far as file and options say it.
 
     Raises:
-        UserError: no model is named, or the file cannot be read.
+        UserError: the file cannot be read, or an option makes no sense.
     """
     data = read_config(arguments.request) if arguments.request else {}
     model = data.pop("model", None)
-    if arguments.model is None and not isinstance(model, str):
-        raise UserError('--model is missing, and no request file names a "model"; give a folder, such as models/demo')
     data.pop("description", None)
+    path = arguments.model or (Path(model) if isinstance(model, str) else None)
     if arguments.game:
         data["games"] = dict(_parse_game(text) for text in arguments.game)
     for name in FIELDS:
         if getattr(arguments, name) is not None:
             data[name] = getattr(arguments, name)
-    return ModelFolder(arguments.model or Path(model)), apply_overrides(data, arguments.overrides)
+    return ModelFolder(path) if path else None, apply_overrides(data, arguments.overrides)
 
 
 def plan_clips(

@@ -102,7 +102,7 @@ def test_a_clip_without_tags_is_known_by_the_json_beside_it(format: str, bits: i
     mutagen.File(path).delete()
     assert read_settings(path)[0] == REQUEST
     beside.unlink()
-    with pytest.raises(UserError, match="no settings of this program in its tags or in a .json beside it"):
+    with pytest.raises(UserError, match=r"no settings of this program in its tags or in a \.json beside it"):
         read_settings(path)
 
 
@@ -176,7 +176,9 @@ def test_a_ceiling_alone_makes_clips_quieter_and_never_louder() -> None:
     settings = OutputSettings(true_peak=-3.0)
     quiet, loud = music(level=0.1), music(level=0.9)
     assert torch.equal(levelled(quiet, SAMPLE_RATE, settings), quiet)
-    assert audio.true_peak(levelled(loud, SAMPLE_RATE, settings), SAMPLE_RATE) == pytest.approx(10 ** (-3 / 20), abs=1e-4)
+    assert audio.true_peak(levelled(loud, SAMPLE_RATE, settings), SAMPLE_RATE) == pytest.approx(
+        10 ** (-3 / 20), abs=1e-4
+    )
 
 
 def test_true_peak_sees_what_lies_between_samples() -> None:
