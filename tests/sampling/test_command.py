@@ -107,14 +107,14 @@ def test_from_says_what_is_not_as_it_was(
 ) -> None:
     made = command("--model", model.path, "--game", "Cave", *SHORT, "--out", tmp_path)
     monkeypatch.setattr("sampling.repeat.__version__", "9.9")
-    monkeypatch.setattr(torch, "__version__", "8.8")
+    monkeypatch.setattr(torch, "__version__", "2.11.0+other")
     monkeypatch.setattr("sampling.repeat.machine", lambda device: {"device": "abacus", "threads": 77})
     other = tiny.make_model(tmp_path / "other", seed=1)
     again = command("--from", made.stdout.strip(), "--model", other.path, "--out", tmp_path)
     for words in (
         "not the model that made",
         "this is 9.9",
-        "this is 8.8",
+        "this is 2.11.0+other",
         "this is abacus",
         "threads: ",
         "differs from",
@@ -210,15 +210,11 @@ def test_the_same_errors_come_from_a_process_of_its_own(model: ModelFolder, tmp_
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "words"),
+    "error",
     [
-        (
-            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB."),
-            2,
-            ["out of memory at", "shorter clip"],
-        ),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 GB"), 2, ["out of memory at", "shorter clip"]),
-        (MemoryError(), 2, ["out of memory at", "shorter clip"]),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB."),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 GB"),
+        MemoryError(),
     ],
 )
 def test_too_little_memory_is_one_line_with_the_remedy(
@@ -227,15 +223,13 @@ def test_too_little_memory_is_one_line_with_the_remedy(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
-    code: int,
-    words: list[str],
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr("sampling.generate.Generator.generate", fail)
     result = command("--model", model.path, "--game", "Castle", "--out", tmp_path)
-    assert_one_line_error(result, *words)
+    assert_one_line_error(result, "out of memory at", "shorter clip")
 
 
 def test_a_full_disk_is_one_line_and_leaves_no_part_of_a_clip(

@@ -95,8 +95,8 @@ def test_everything_wrong_with_a_grid_is_told_at_once(options: list[str], words:
         grid(*options)
 
 
-HARMLESS = set(
-    [
+HARMLESS = {
+    *(
         "html",
         "head",
         "meta",
@@ -104,28 +104,18 @@ HARMLESS = set(
         "style",
         "body",
         "header",
+        "main",
         "h1",
         "h2",
         "p",
-        "main",
+        "br",
+        "a",
         "dl",
         "div",
         "dt",
-        "dd",
-        "table",
-        "thead",
-        "tbody",
-        "tr",
-        "th",
-        "td",
-        "figure",
-        "figcaption",
-        "img",
-        "audio",
-        "a",
-        "br",
-    ]
-)
+    ),
+    *("dd", "table", "thead", "tbody", "tr", "th", "td", "figure", "figcaption", "img", "audio"),
+}
 
 
 class Page(HTMLParser):
