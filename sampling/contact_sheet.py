@@ -43,6 +43,7 @@ th { font-weight: 600; text-align: left; vertical-align: top; padding: .25rem; }
 tbody th { position: sticky; left: 0; z-index: 1; background: var(--page); min-width: 6rem; max-width: 12rem; }
 td { vertical-align: top; padding: .6rem; min-width: 15.5rem; background: var(--card); border: 1px solid var(--line);
   border-radius: .5rem; }
+thead td { border: 0; background: none; }
 figure { margin: 0; display: grid; gap: .4rem; } figcaption { font-weight: 600; font-size: .9rem; }
 img { display: block; width: 100%; height: 7rem; border-radius: .25rem; background: #080814; }
 audio { display: block; width: 100%; height: 2.5rem; }
@@ -168,7 +169,7 @@ def _level(samples: Any, sample_rate: int) -> str:
     if not math.isfinite(lufs):
         return "silent"
     peak = 20 * math.log10(max(audio.true_peak(samples, sample_rate), 1e-9))
-    return f"{lufs:.1f} LUFS, true peak {peak:.1f} dBTP, {samples.shape[-1] / sample_rate:.1f} s".replace("-", "\u2212")
+    return f"{lufs:.1f} LUFS, {peak:.1f} dBTP, {samples.shape[-1] / sample_rate:.1f} s".replace("-", "\u2212")
 
 
 def _labels(axis: Axis | None) -> list[str]:
