@@ -6,6 +6,7 @@ The functions on tensors import torch when they are called. What stands below th
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Mapping
@@ -137,6 +138,13 @@ def loudness_lufs(audio: torch.Tensor, sample_rate: int) -> float:
     for at in range(0, len(data), meter.chunk_frames):
         meter.add(data[at : at + meter.chunk_frames])
     return meter.integrated()
+
+
+def true_peak(audio: torch.Tensor, sample_rate: int) -> float:
+    """Highest value of (channels, samples), between the samples too, as a factor of full scale; see TruePeakMeter."""
+    meter = TruePeakMeter(sample_rate, audio.shape[0])
+    meter.add(audio.detach().float().cpu().numpy().T)
+    return meter.result()
 
 
 def read_tags(path: Path) -> dict[str, str]:
@@ -271,6 +279,30 @@ class LoudnessMeter:
         whole = len(energy) // self.hop * self.hop
         self._hops.append(energy[:whole].reshape(-1, self.hop).sum(1))
         self._tail = float(energy[whole:].sum())
+
+
+class TruePeakMeter:
+    """The highest value of a signal between its samples too (ITU-R BS.1770-4, annex 2: four times oversampled)."""
+
+    def __init__(self, sample_rate: int, channels: int) -> None:
+        import soxr
+
+        self._stream = soxr.ResampleStream(sample_rate, 4 * sample_rate, channels, dtype="float32", quality="HQ")
+        self._channels = channels
+        self._peak = 0.0
+
+    def add(self, block: np.ndarray) -> None:
+        """Takes (frames, channels), float32."""
+        for data in (block, self._stream.resample_chunk(np.ascontiguousarray(block))):
+            if data.size:
+                self._peak = max(self._peak, float(data.max()), -float(data.min()))
+
+    def result(self) -> float:
+        """The peak as a factor of full scale; to be called once, at the end."""
+        with contextlib.suppress(ValueError):
+            data = self._stream.resample_chunk(np.zeros((0, self._channels), np.float32), last=True)
+            self._peak = max(self._peak, float(data.max()), -float(data.min()))
+        return self._peak
 
 
 def k_weighting(length: int, sample_rate: int) -> np.ndarray:

@@ -173,6 +173,23 @@ def _list_index(node: Any, key: str, override: str) -> int:
     return int(key)
 
 
+def split_values(text: str) -> list[str]:
+    """Values separated by commas that are not inside brackets, braces or quotes.
+
+    >>> split_values('1,[2,3],"a,b"')
+    ['1', '[2,3]', '"a,b"']
+    """
+    values, depth, quoted = [""], 0, False
+    for character in text:
+        quoted ^= character == '"'
+        depth += 0 if quoted else (character in "[{") - (character in "]}")
+        if character == "," and depth == 0 and not quoted:
+            values.append("")
+        else:
+            values[-1] += character
+    return values
+
+
 def nearest(name: str, known: Iterable[str], count: int = 1) -> list[str]:
     """The names in `known` most like `name`, best first; empty where nothing is alike."""
     by_folded = {candidate.casefold(): candidate for candidate in known}

@@ -1,133 +1,219 @@
-"""Clips on disk: FLAC files that carry the request that made them."""
+"""Clips on disk: audio files that carry the request that made them."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import platform
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import mutagen
 import torch
-from mutagen.flac import FLAC
 from PIL import Image
 from torch import Tensor
 
 from dualdiffusion import __version__, audio
 from dualdiffusion.config import validate
 from dualdiffusion.errors import UserError
-from dualdiffusion.files import atomic_path, temporary_path, write_tensors
+from dualdiffusion.files import read_json, sync_file, sync_folder, temporary_path, write_json, write_tensors
 from dualdiffusion.formats.mel_spectrogram import MelSpectrogram
 from dualdiffusion.image import spectrogram_pixels
+from sampling.clip_file import decode, encode, read_tag
 from sampling.generate import Result
+from sampling.loudness import levelled
+from sampling.output_settings import SUBTYPES, OutputSettings
 from sampling.request import Request
 
 SETTINGS_TAG = "dualdiffusion"
 SETTINGS_VERSION = 1
 NAME_BYTES = 60  # of each game in a file name; three of them, seed and number fit into the usual limit of 255
+STEM_BYTES = 225
+# A clip and what is written beside it. A name is taken if any of these is there.
+SUFFIXES = (".png", ".safetensors", ".json", *(f".{format}" for format in SUBTYPES))
 
 
-def save(result: Result, folder: Path) -> Path:
-    """Writes a clip as FLAC into a folder; atomic, and never over another file.
+def save(
+    result: Result,
+    folder: Path,
+    output: OutputSettings | None = None,
+    *,
+    name: str | None = None,
+    device: torch.device | None = None,
+    latents: bool = False,
+    spectrogram: bool = False,
+    settings_file: bool = False,
+) -> Path:
+    """Writes a clip into a folder; atomic, and never over another file.
+
+    Args:
+        output: format and level; None for the defaults.
+        name: of the file, without suffix; None for one of the strongest games and the seed.
+        device: on which the clip was made, to be stored with it.
+        latents: also write the normalised latents (Z, F, T), as .safetensors, with the same settings in the header.
+        spectrogram: also draw the spectrogram, as .png.
+        settings_file: also write the settings, as .json.
 
     Returns:
-        The path, named after the strongest games and the seed, with a number where that name is taken.
+        The path, with a number in its name where that name is taken.
     """
+    output = output or OutputSettings()
     folder.mkdir(parents=True, exist_ok=True)
-    stem = file_stem(result.request)
-    temporary = temporary_path(folder / f"{stem}.flac")
+    stem = name or file_stem(result.request)
+    settings = settings_of(result, output, device)
+    samples = levelled(result.audio, result.sample_rate, output)
+    with _temporaries(folder / stem, f".{output.format}") as temporaries:
+        # The clip itself comes last: where it is, all that belongs to it is.
+        if latents:
+            text = {SETTINGS_TAG: json.dumps(settings)}
+            write_tensors(temporaries[".safetensors"], {"latents": result.latents.contiguous()}, text)
+        if spectrogram:
+            spectrogram_image(samples, result.sample_rate).save(temporaries[".png"])
+            sync_file(temporaries[".png"])
+        if settings_file:
+            write_json(temporaries[".json"], settings)
+        clip = temporaries[f".{output.format}"]
+        clip.write_bytes(encode(samples, result.sample_rate, output, _tags(result.request, settings)))
+        sync_file(clip)
+        return _publish({suffix: path for suffix, path in temporaries.items() if path.exists()}, folder, stem)
+
+
+@contextlib.contextmanager
+def _temporaries(path: Path, clip_suffix: str) -> Iterator[dict[str, Path]]:
+    """Temporary paths by suffix, the clip's last; what is still there in the end is removed."""
+    # The last of the name may be too much for the suffix that a temporary gets; its number tells names apart.
+    suffixes = (".png", ".safetensors", ".json", clip_suffix)
+    temporaries = {suffix: temporary_path(path.with_name(path.name + suffix)) for suffix in suffixes}
     try:
-        audio.write_flac(temporary, result.audio, result.sample_rate, tags=_tags(result))
-        return _publish(temporary, folder, stem)
+        yield temporaries
     finally:
-        temporary.unlink(missing_ok=True)
+        for temporary in temporaries.values():
+            temporary.unlink(missing_ok=True)
 
 
-def save_latents(result: Result, path: Path) -> Path:
-    """Writes a clip's normalised latents (Z, F, T) beside its FLAC `path`, with the same settings in the header."""
-    beside = path.with_suffix(".safetensors")
-    write_tensors(beside, {"latents": result.latents.contiguous()}, {SETTINGS_TAG: json.dumps(settings_of(result))})
-    return beside
-
-
-def save_spectrogram(result: Result, path: Path) -> Path:
-    """Draws a clip's spectrogram beside its FLAC `path`."""
-    beside = path.with_suffix(".png")
-    with atomic_path(beside) as temporary:
-        spectrogram_image(result.audio, result.sample_rate).save(temporary)
-    return beside
-
-
-def _publish(temporary: Path, folder: Path, stem: str) -> Path:
+def _publish(temporaries: dict[str, Path], folder: Path, stem: str) -> Path:
+    """Gives all files the first name of which no file is there yet; returns the last."""
     number = 1
     while True:
-        path = folder / (f"{stem}.flac" if number == 1 else f"{stem} ({number}).flac")
-        with contextlib.suppress(FileExistsError):
-            os.link(temporary, path)  # unlike a rename, fails where the name is taken
-            return path
+        name = stem if number == 1 else f"{stem} ({number})"
         number += 1
+        if any((folder / f"{name}{suffix}").exists() for suffix in SUFFIXES):
+            continue
+        linked: list[Path] = []
+        try:
+            for suffix, temporary in temporaries.items():
+                path = folder / f"{name}{suffix}"
+                os.link(temporary, path)  # unlike a rename, fails where another process has just taken the name
+                linked.append(path)
+        except BaseException as error:
+            for path in linked:
+                path.unlink()
+            if isinstance(error, FileExistsError):
+                continue
+            raise
+        sync_folder(folder)
+        return path
 
 
-def file_stem(request: Request) -> str:
-    """A file name without suffix that says what a clip is of."""
+def file_stem(request: Request, differences: str = "") -> str:
+    """A file name without suffix that says what a clip is of, and with `differences` what tells it from others."""
     games = sorted(request.games, key=lambda name: -abs(request.games[name]))[:3]
     words = [re.sub(r"[^\w-]+", "_", name).strip("_").encode()[:NAME_BYTES].decode(errors="ignore") for name in games]
-    return f"{'+'.join(word or 'game' for word in words)}-seed{request.seed}"
+    stem = f"{'+'.join(word or 'game' for word in words)}-seed{request.seed}"
+    more = re.sub(r"[^\w.=+-]+", "_", f"-{differences}") if differences else ""
+    return (stem + more).encode()[:STEM_BYTES].decode(errors="ignore")
 
 
-def settings_of(result: Result) -> dict[str, Any]:
-    """Everything that is needed to make a clip again."""
+def settings_of(result: Result, output: OutputSettings, device: torch.device | None = None) -> dict[str, Any]:
+    """Everything that is needed to make a clip again, and what its last bits depend on."""
     return {
         "version": SETTINGS_VERSION,
         "request": result.request.to_json(),
+        "output": output.to_json(),
         "model": result.model,
         "fingerprint": result.fingerprint,
         "software": __version__,
         "torch": torch.__version__,
+        **(machine(device) if device else {}),
     }
 
 
-def _tags(result: Result) -> dict[str, str]:
-    request = result.request
+def machine(device: torch.device) -> dict[str, Any]:
+    """The device's name, and on a CPU the number of threads, which the last bits of sums depend on."""
+    if device.type == "cuda":
+        return {"device": torch.cuda.get_device_name(device), "threads": None}
+    return {"device": _processor() if device.type == "cpu" else str(device), "threads": torch.get_num_threads()}
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        if found:
+            return found[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _tags(request: Request, settings: dict[str, Any]) -> dict[str, str]:
     mix = ", ".join(f"{name} {weight:g}" for name, weight in request.games.items())
     return {
         "title": f"{mix} (seed {request.seed})",
         "artist": "Dual Diffusion",
-        SETTINGS_TAG: json.dumps(settings_of(result), sort_keys=True),
+        SETTINGS_TAG: json.dumps(settings, sort_keys=True),
     }
 
 
 def read_settings(path: Path) -> tuple[Request, dict[str, Any]]:
-    """The request in a clip's tags, and all settings stored with it.
+    """The request that made a clip, and all settings stored with it.
+
+    They stand in the clip's tags; where a program has removed these, in a .json beside it, which may also be given.
 
     Raises:
-        UserError: not a FLAC file, or one without settings, or with settings that do not fit.
+        UserError: no file of a known format, or one without settings, or with settings that do not fit.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    try:
-        text = (FLAC(path).tags or {}).get(SETTINGS_TAG, [""])[0]
-    except mutagen.MutagenError as error:
-        raise UserError(f"{path}: is not a FLAC file ({error})") from None
-    try:
-        settings = json.loads(text)
-        request = settings["request"]
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{path}: has no settings of this program in its tags") from None
-    return validate(Request, request, str(path)), settings
+    settings = read_json(path) if path.suffix == ".json" else _tagged_settings(path)
+    where = "" if path.suffix == ".json" else " in its tags or in a .json beside it"
+    if not isinstance(settings, dict) or "request" not in settings:
+        raise UserError(f"{path}: has no settings of this program{where}")
+    if settings.get("version") != SETTINGS_VERSION:
+        raise UserError(
+            f"{path}: has settings of version {settings.get('version')}; this software reads version {SETTINGS_VERSION}"
+        )
+    return validate(Request, settings["request"], str(path)), settings
 
 
-def same_audio(result: Result, path: Path) -> bool:
-    """Whether a file holds exactly the samples of `result`."""
+def _tagged_settings(path: Path) -> Any:
+    try:
+        text = read_tag(path, SETTINGS_TAG)
+    except ValueError as error:
+        raise UserError(f"{path}: is not a {', '.join(SUBTYPES)} or json file ({error})") from None
+    if text is None:
+        beside = path.with_suffix(".json")
+        return read_json(beside) if beside.is_file() else None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def output_of(settings: dict[str, Any], source: Path) -> OutputSettings:
+    """How a clip was written; clips of older versions are 16-bit FLAC.
+
+    Raises:
+        UserError: the settings do not fit.
+    """
+    return validate(OutputSettings, settings.get("output", {}), str(source))
+
+
+def same_audio(result: Result, path: Path, output: OutputSettings | None = None) -> bool:
+    """Whether a file holds exactly the samples that `result` gives when it is written in the same way."""
+    output = output or OutputSettings()
+    made, _ = decode(encode(levelled(result.audio, result.sample_rate, output), result.sample_rate, output))
     stored, sample_rate = audio.read(path)
-    return sample_rate == result.sample_rate and torch.equal(stored, quantized(result.audio))
-
-
-def quantized(samples: Tensor) -> Tensor:
-    """Samples as a 16-bit file gives them back."""
-    return (samples.clamp(-1, 1) * 32768).round().clamp(-32768, 32767) / 32768
+    return sample_rate == result.sample_rate and torch.equal(stored, made)
 
 
 def spectrogram_image(samples: Tensor, sample_rate: int) -> Image.Image:

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.tensorboard import SummaryWriter
 
-from dualdiffusion.config import apply_overrides, read_config, validate
+from dualdiffusion.config import apply_overrides, read_config, split_values, validate
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_json
 from dualdiffusion.model_folder import ModelFolder
@@ -57,23 +57,6 @@ class Run:
     def look(self) -> None:
         """Reads the validation losses that there are."""
         self.losses = validation_losses(self.path / "metrics.csv")
-
-
-def split_values(text: str) -> list[str]:
-    """Values separated by commas that are not inside brackets, braces or quotes.
-
-    >>> split_values('1,[2,3],"a,b"')
-    ['1', '[2,3]', '"a,b"']
-    """
-    values, depth, quoted = [""], 0, False
-    for character in text:
-        quoted ^= character == '"'
-        depth += 0 if quoted else (character in "[{") - (character in "]}")
-        if character == "," and depth == 0 and not quoted:
-            values.append("")
-        else:
-            values[-1] += character
-    return values
 
 
 def build_runs(path: Path, overrides: Sequence[str]) -> list[Run]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import IO, Any, Literal
 
 import numpy as np
@@ -16,7 +15,7 @@ import dualdiffusion.config
 from dataset_processing.decode import AudioError, AudioFile, open_audio, rechunk
 from dataset_processing.step import Record, Step
 from dataset_processing.steps.scan import AudioMeter
-from dualdiffusion.audio import LoudnessMeter, flac_writer, mixing_matrix, write_tags
+from dualdiffusion.audio import LoudnessMeter, TruePeakMeter, flac_writer, mixing_matrix, write_tags
 from dualdiffusion.files import atomic_path
 
 _IN_MEMORY = 1 << 28  # bytes of converted audio held before it goes to the disk: about 17 minutes
@@ -136,25 +135,3 @@ class Convert(Step):
                 peak = max(peak, float(np.round(np.abs(block).max() * step) / step))
                 file.write(block)
         return peak
-
-
-class TruePeakMeter:
-    """The highest value of a signal between its samples too (ITU-R BS.1770-4, annex 2: four times oversampled)."""
-
-    def __init__(self, sample_rate: int, channels: int) -> None:
-        self._stream = soxr.ResampleStream(sample_rate, 4 * sample_rate, channels, dtype="float32", quality="HQ")
-        self._channels = channels
-        self._peak = 0.0
-
-    def add(self, block: np.ndarray) -> None:
-        """Takes (frames, channels), float32."""
-        for data in (block, self._stream.resample_chunk(np.ascontiguousarray(block))):
-            if data.size:
-                self._peak = max(self._peak, float(data.max()), -float(data.min()))
-
-    def result(self) -> float:
-        """The peak as a factor of full scale; to be called once, at the end."""
-        with suppress(ValueError):
-            data = self._stream.resample_chunk(np.zeros((0, self._channels), np.float32), last=True)
-            self._peak = max(self._peak, float(data.max()), -float(data.min()))
-        return self._peak

@@ -190,7 +190,7 @@ def test_each_game_makes_what_is_missing_and_nothing_twice(model: ModelFolder, t
         (["--game", "Castle", "--count", "0"], ["--count"]),
         (["--game", "Castle", "--device", "tpu9"], ["--device tpu9"]),
         (["--from", "missing.flac"], ["missing.flac: no such file"]),
-        (["--from", "README.md"], ["README.md: is not a FLAC file"]),
+        (["--from", "README.md"], ["README.md: is not a flac, wav, mp3, ogg or json file"]),
         (["--request", "missing.json"], ["missing.json: no such file"]),
         (["--gaem", "Castle"], ["--gaem", "--help"]),
     ],

@@ -1,0 +1,115 @@
+"""Making clips one after the other: what is there already, progress, and a way out that leaves whole files."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from dualdiffusion.errors import UserError, one_line
+from dualdiffusion.model_folder import ModelFolder
+from sampling.generate import Generator, Result, StepReport
+from sampling.output import output_of, read_settings
+from sampling.output_settings import SUBTYPES, OutputSettings
+from sampling.request import Request
+
+
+def load(folder: ModelFolder, device: str | None) -> Generator:
+    """The model on a device; None is a GPU where there is one.
+
+    Raises:
+        UserError: not a whole model, or no such device.
+    """
+    try:
+        return Generator.load(folder, device)
+    except (RuntimeError, AssertionError) as error:
+        if device is None or type(error).__name__ == "OutOfMemoryError":
+            raise
+        raise UserError(f"--device {device}: {error}") from None
+
+
+def generate(generator: Generator, request: Request, on_step: Callable[[StepReport], None] | None = None) -> Result:
+    """A clip, with the errors that only show now.
+
+    Raises:
+        UserError: shorter than a sample, or too little memory.
+    """
+    if round(request.seconds * generator.sample_rate) < 1:
+        raise UserError(f"seconds: {request.seconds:g} s is less than one sample at {generator.sample_rate} Hz")
+    try:
+        return generator.generate(request, on_step=on_step)
+    except (MemoryError, RuntimeError) as error:
+        text = one_line(error).split(". ")[0]
+        # The CPU's allocator has no type of error of its own.
+        short = isinstance(error, MemoryError) or "can't allocate memory" in text
+        if not short and type(error).__name__ != "OutOfMemoryError":
+            raise
+        raise UserError(
+            f"out of memory at {request.seconds:g} s ({text}); ask for a shorter clip, or add --device cpu (slower)"
+        ) from None
+
+
+class ProgressBar:
+    """Progress of all clips together, with the time left; nothing but printed lines where there is no terminal.
+
+    Args:
+        work: of each clip, in any unit: more steps take longer.
+    """
+
+    def __init__(self, work: list[float]) -> None:
+        self._work, self._done = work, 0
+        self._console = Console()
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        self._progress = Progress(
+            *columns,
+            transient=True,
+            console=self._console,
+            disable=not self._console.is_terminal,
+            speed_estimate_period=600,  # seconds: the last few steps alone would forget phase recovery
+        )
+        self._task = self._progress.add_task("sampling", total=sum(work))
+
+    def __enter__(self) -> ProgressBar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def on_step(self, report: StepReport) -> None:
+        """Shows where the clip that is being made stands."""
+        which = f"clip {self._done + 1} of {len(self._work)}: " if len(self._work) > 1 else ""
+        completed = sum(self._work[: self._done]) + self._work[self._done] * report.fraction
+        self._progress.update(self._task, completed=completed, description=which + report.text)
+
+    def finish(self, text: str) -> None:
+        """Counts a clip as made, and prints a line above the bar."""
+        self._done += 1
+        self._progress.update(self._task, completed=sum(self._work[: self._done]))
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def identity(request: Request, output: OutputSettings) -> str:
+    """Equal for clips that are made and written in the same way."""
+    return json.dumps([request.to_json(), output.identity], sort_keys=True)
+
+
+def clips_there(out: Path, fingerprint: str) -> dict[str, Path]:
+    """The clips of one model in a folder, by `identity`."""
+    there: dict[str, Path] = {}
+    for path, request, settings in _readable(out):
+        if settings.get("fingerprint") == fingerprint:
+            there.setdefault(identity(request, output_of(settings, path)), path)
+    return there
+
+
+def _readable(out: Path) -> Iterator[tuple[Path, Request, dict[str, Any]]]:
+    paths = (path for format in SUBTYPES for path in out.glob(f"*.{format}") if not path.name.startswith("."))
+    for path in sorted(paths):
+        with contextlib.suppress(UserError):  # other files may lie here too
+            yield path, *read_settings(path)

@@ -1,0 +1,254 @@
+"""`python -m sampling` as people use it: grids, repeats, interruption, and what it says when something is wrong."""
+
+from __future__ import annotations
+
+import errno
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import numpy
+import pytest
+import soundfile
+import torch
+from PIL import Image
+
+from dualdiffusion import audio
+from dualdiffusion.model_folder import ModelFolder
+from sampling.output import read_settings
+from tests import tiny
+from tests.tiny import ROOT, assert_one_line_error, run
+
+Command = Callable[..., CompletedProcess[str]]
+SHORT = ("--seconds", 0.5, "--steps", 1)
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+    """Runs `python -m sampling ...` in this process, which needs no seconds to import torch."""
+
+    def call(*arguments: object) -> CompletedProcess[str]:
+        words = [str(argument) for argument in arguments]
+        monkeypatch.setattr(sys, "argv", ["sampling", *words])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as exit:
+            runpy.run_module("sampling", run_name="__main__")
+        return CompletedProcess(words, exit.value.code, *capfd.readouterr())
+
+    return call
+
+
+def clips_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.suffix in (".flac", ".wav", ".mp3", ".ogg"))
+
+
+def test_a_grid_makes_every_clip_once_and_a_sheet_of_them(model: ModelFolder, command: Command, tmp_path: Path) -> None:
+    grid = ["--model", model.path, "--game", "Castle", *SHORT, "--grid", "cfg_scale=1,2", "--seeds", "3-4"]
+    level = ["--format", "ogg", "--loudness", -20]
+    first = command(*grid, *level, "--out", tmp_path)
+    assert first.returncode == 0, first.stderr
+    names = [f"Castle-seed{seed}-cfg_scale={scale}.ogg" for seed in (3, 4) for scale in (1, 2)]
+    assert clips_in(tmp_path) == names
+    (sheet,) = tmp_path.glob("sheet-cfg_scale+seed-*.html")
+    assert sheet.read_text().count("<audio") == 4
+    (tmp_path / names[1]).unlink()
+    untouched = (tmp_path / names[0]).stat().st_mtime_ns
+    again = command(*grid, *level, "--out", tmp_path)
+    assert "3 of 4 clips already" in again.stdout
+    assert [line for line in again.stdout.splitlines() if line.endswith(".ogg")] == [str(tmp_path / names[1])]
+    assert (tmp_path / names[0]).stat().st_mtime_ns == untouched
+    assert sheet.read_text().count("<audio") == 4
+    assert "all of these clips already" in command(*grid, *level, "--out", tmp_path).stdout
+    # Other output settings make other clips.
+    assert len(clips_in(tmp_path)) == 4
+    assert command(*grid, "--out", tmp_path).returncode == 0
+    assert len(clips_in(tmp_path)) == 8
+    assert len(list(tmp_path.glob("sheet-*.html"))) == 2
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        ["--format", "flac", "--bits", 24, "--loudness", -30],
+        ["--format", "wav", "--bits", 32, "--true-peak", -12],
+        ["--format", "wav", "--raw"],
+        ["--format", "mp3", "--loudness", -20],
+        ["--format", "ogg"],
+    ],
+)
+def test_from_repeats_a_clip_in_its_format_and_at_its_level(
+    model: ModelFolder, command: Command, tmp_path: Path, output: list[object]
+) -> None:
+    made = command("--model", model.path, "--game", "Cave=0.5", *SHORT, "--out", tmp_path, "--settings", *output)
+    path = Path(made.stdout.strip())
+    for source in (path, path.with_suffix(".json")):
+        again = command("--from", source, "--out", tmp_path / "again")
+        assert again.stdout.strip().endswith(f"identical to {path}"), again.stdout + again.stderr
+        assert "note" not in again.stdout
+    for copy in (tmp_path / "again").iterdir():
+        assert torch.equal(audio.read(copy)[0], audio.read(path)[0])
+        assert read_settings(copy) == read_settings(path)
+    samples, sample_rate = soundfile.read(path)
+    samples[100] += 0.1
+    soundfile.write(path, samples, sample_rate)  # and no tags any more
+    assert f"differs from {path}" in command("--from", path, "--out", tmp_path / "again").stdout
+    path.unlink()
+    assert "no clip to compare" in command("--from", path.with_suffix(".json"), "--out", tmp_path / "again").stdout
+
+
+def test_from_says_what_is_not_as_it_was(
+    model: ModelFolder, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = command("--model", model.path, "--game", "Cave", *SHORT, "--out", tmp_path)
+    monkeypatch.setattr("sampling.repeat.__version__", "9.9")
+    monkeypatch.setattr(torch, "__version__", "2.11.0+other")
+    monkeypatch.setattr("sampling.repeat.machine", lambda device: {"device": "abacus", "threads": 77})
+    other = tiny.make_model(tmp_path / "other", seed=1)
+    again = command("--from", made.stdout.strip(), "--model", other.path, "--out", tmp_path)
+    for words in (
+        "not the model that made",
+        "this is 9.9",
+        "this is 2.11.0+other",
+        "this is abacus",
+        "threads: ",
+        "differs from",
+    ):
+        assert words in again.stdout
+
+
+def test_an_interrupted_batch_leaves_whole_clips_and_goes_on(model: ModelFolder, tmp_path: Path) -> None:
+    words = ["--model", model.path, "--game", "Castle", "--seconds", 1, "--grid", "steps=1,1000", "--out", tmp_path]
+    arguments = [sys.executable, "-m", "sampling", *map(str, words)]
+    process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    first = process.stdout.readline().strip()
+    time.sleep(0.2)  # into the second clip; its thousand steps take a minute
+    process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    _, errors = process.communicate(timeout=60)
+    assert time.monotonic() - began < 20
+    assert process.returncode == 130
+    assert errors.splitlines() == [
+        f"interrupted: 1 of 2 clips are ready in {tmp_path}; the same command goes on from here"
+    ]
+    assert clips_in(tmp_path) == [Path(first).name]
+    assert read_settings(Path(first))[0].steps == 1
+    assert not list(tmp_path.glob(".tmp-*"))
+    assert "1 of 2 clips are ready" in next(tmp_path.glob("*.html")).read_text()
+
+
+def test_evaluate_is_a_command_of_its_own(model: ModelFolder, command: Command) -> None:
+    shown = command("evaluate", "--help")
+    assert shown.returncode == 0
+    assert "--embedding" in shown.stdout
+    assert_one_line_error(command("evaluate", "--model", model.path, "--clips", "0"), "clips")
+
+
+def test_a_schedule_is_drawn_with_and_without_a_model(model: ModelFolder, command: Command, tmp_path: Path) -> None:
+    bare, learned = tmp_path / "bare.png", tmp_path / "learned.png"
+    assert command("--plot-schedule", bare, "--steps", 10).returncode == 0
+    assert command("--plot-schedule", learned, "--steps", 10, "--model", model.path).returncode == 0
+    sizes = [Image.open(path).size for path in (bare, learned)]
+    assert sizes[1][0] > sizes[0][0]  # the model's error beside it
+    one = command("--plot-schedule", bare, "--schedule", "learned")
+    assert_one_line_error(one, "learned depends on a model", "--model")
+    assert_one_line_error(command("--plot-schedule", tmp_path / "a.svg"), "must end in .png")
+    assert_one_line_error(command("--plot-schedule", bare, "--grid", "steps=1,2"), "leave out --grid")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--grid", "cfg_scal=1,2"], ["--grid cfg_scal: unknown key", "did you mean cfg_scale?"]),
+        (["--grid", "games.Castel=1,2"], ["unknown game 'Castel'", "nearest: Castle"]),
+        (["--grid", "game=Castle,Cav"], ["unknown game 'Cav'", "nearest: Cave"]),
+        (["--grid", "steps=1,0"], ["steps=0", "greater than or equal to 1"]),
+        (["--grid", "cfg_scale=1,nan"], ["cfg_scale=nan", "cfg_scale"]),
+        (["--grid", "seconds=1,1e9"], ["seconds", "600"]),
+        (["--grid", "games.Castle=1,0"], ["at least one game needs a weight"]),
+        (["--grid", "ema=null,ema_9"], ["has no EMA 'ema_9'"]),
+        (["--grid", "seed=1,2", "--seeds", "1-2"], ["--grid seed", "leave out one"]),
+        (["--seeds", "9-1"], ["--seeds 9-1", "falls"]),
+        (["--seeds", "1-nan"], ["--seeds 1-nan", "whole numbers"]),
+        (["--seeds", "1-100000"], ["more than 1,000"]),
+        (["--seeds", "9007199254740992"], ["seed", "9007199254740992"]),
+        (["--seeds", "1-2", "--count", "2"], ["--seeds", "leave out --count"]),
+        (["--count", "100000000"], ["more than 1,000"]),
+        (["--format", "flacc"], ["format", "'flac'", "flacc"]),
+        (["--format", "mp3", "--bits", "16"], ["bits: mp3 has no bits", "leave it out"]),
+        (["--bits", "32"], ["bits: flac has 16 or 24 bits"]),
+        (["--loudness", "nan"], ["loudness", "finite"]),
+        (["--loudness", "5"], ["loudness", "less than or equal to 0"]),
+        (["--true-peak", "1"], ["true_peak", "less than or equal to 0"]),
+        (["--raw", "--loudness", "-16"], ["--raw", "leave out --loudness"]),
+        (["--seconds", "1e-9"], ["seconds", "less than one sample"]),
+        (["--from", "README.md"], ["README.md: is not a flac, wav, mp3, ogg or json file"]),
+        (["--from", "config/sampling/demo.json"], ["has no settings of this program"]),
+        (["--from", "x.flac", "--loudness", "-16"], ["--from repeats a clip as it was"]),
+        (["--out", "README.md"], ["README.md", "is a file, not a folder"]),
+        (["--out", "README.md/inside"], ["README.md/inside", "Not a directory"]),
+        (["--out", "/proc/nowhere"], ["/proc/nowhere"]),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_with_exit_code_2(
+    model: ModelFolder, command: Command, tmp_path: Path, options: list[str], words: list[str]
+) -> None:
+    game = [] if options[0] == "--from" else ["--game", "Castle", "--steps", "1"]
+    out = [] if "--out" in options else ["--out", tmp_path / "out"]
+    assert_one_line_error(command("--model", model.path, *game, *options, *out), *words)
+    assert not list((tmp_path / "out").glob("*.*"))  # nothing was generated before the error
+
+
+def test_the_same_errors_come_from_a_process_of_its_own(model: ModelFolder, tmp_path: Path) -> None:
+    result = run("-m", "sampling", "--model", model.path, "--game", "Castle", "--grid", "stps=1,2", "--out", tmp_path)
+    assert_one_line_error(result, "--grid stps: unknown key; did you mean steps?")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB."),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 GB"),
+        MemoryError(),
+    ],
+)
+def test_too_little_memory_is_one_line_with_the_remedy(
+    model: ModelFolder,
+    command: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("sampling.generate.Generator.generate", fail)
+    result = command("--model", model.path, "--game", "Castle", "--out", tmp_path)
+    assert_one_line_error(result, "out of memory at", "shorter clip")
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_part_of_a_clip(
+    model: ModelFolder, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    result = command("--model", model.path, "--game", "Castle", *SHORT, "--out", tmp_path / "out", "--spectrogram")
+    assert result.returncode == 3
+    assert result.stderr.splitlines() == ["error: the disk is full; free some space and run the same command again"]
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_loud_clips_of_the_command_have_the_peak_that_is_asked_for(
+    model: ModelFolder, command: Command, tmp_path: Path
+) -> None:
+    words = ["--model", model.path, "--game", "Castle", *SHORT, "--loudness", -1, "--true-peak", -2, "--out", tmp_path]
+    path = Path(command(*words).stdout.strip())
+    samples, sample_rate = audio.read(path)
+    assert 20 * numpy.log10(audio.true_peak(samples, sample_rate)) == pytest.approx(-2, abs=0.01)
