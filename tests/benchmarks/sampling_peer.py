@@ -1,7 +1,7 @@
 """The peer of the sampling benchmark: the same solvers as diffusers' schedulers, stepped over the same denoiser.
 
-diffusers asks for the noise (epsilon) or for EDM's raw network output instead of the estimate of the clean latents; both
-are computed back from the estimate, exactly but for rounding.
+diffusers asks for the noise (epsilon) or for EDM's raw network output instead of the estimate of the clean latents;
+both are computed back from the estimate, exactly but for rounding.
 """
 
 from __future__ import annotations

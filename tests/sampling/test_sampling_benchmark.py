@@ -14,23 +14,8 @@ from sampling.samplers import SAMPLERS
 from tests.benchmarks import sampling, sampling_peer
 from tests.tiny import assert_one_line_error, run
 
-SMALL = [
-    "--seconds",
-    "0.5",
-    "--steps",
-    "3",
-    "--repeats",
-    "1",
-    "--threads",
-    "1",
-    "--seeds",
-    "2",
-    "--reference-steps",
-    "12",
-    "--steps-tried",
-    "3",
-    "6",
-]
+SMALL = ["--seconds", "0.5", "--steps", "3", "--repeats", "1", "--threads", "1", "--seeds", "2"]
+SMALL += ["--reference-steps", "12", "--steps-tried", "3", "6"]
 
 
 @pytest.fixture(scope="module")
