@@ -153,6 +153,9 @@ class Service:
             # Only the first line, and not endlessly much of what a hostile request can contain.
             text = explain(Request, error).removeprefix(": ")[:500]
             raise RefusedError(422, text if field else f"the body: {text}", field) from None
+        if request.source is not None:
+            # Who may use the page may not read every audio file of the machine.
+            raise RefusedError(422, "source: files are read by python -m sampling only, not by the page", "source")
         try:
             request.label_vector(self.labels)
         except UserError as error:
