@@ -44,15 +44,26 @@ class Codec:
         """Samples of a latent column."""
         return self.format.num_samples(self.vae.downsampling)
 
-    def encode(self, audio: Tensor) -> Tensor:
-        """Spectrogram (C, F, T) of audio (C, T * hop_length) -> the mode's latents (1, Z, F / 8, T / 8); T a multiple
-        of the VAE's downsampling."""
-        x = self.format.encode(audio[None].to(self.vae.device))
+    def spectrogram(self, audio: Tensor) -> Tensor:
+        """Audio (C, T * hop_length) -> (C, F, T) as the format encodes it, in tiles where it is long."""
+        hop = self.format.config.hop_length
+        reach = -(-len(self.format.window) // hop) * hop  # what a frame's window sees on each side, and more
+        tile = TILE_COLUMNS * self.column_samples
+        pieces = []
+        for first in range(0, audio.shape[-1], tile):
+            begin = max(0, first - reach)
+            part = audio[None, :, begin : first + tile + reach].to(self.vae.device)
+            skip, last = (first - begin) // hop, (min(first + tile, audio.shape[-1]) - begin) // hop
+            pieces.append(self.format.encode(part)[0, ..., skip:last])
+        return torch.cat(pieces, dim=-1)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Spectrogram (C, F, T), T a multiple of the VAE's downsampling -> the mode's latents (1, Z, F / 8, T / 8)."""
 
         def encode(tile: Tensor) -> Tensor:
             return self.vae.encode(tile, position=self.position, conditioning=self.conditioning).mode
 
-        return self.vae.normalize_latents(self._tiled(encode, x, self.vae.downsampling, 1, circular=False))
+        return self.vae.normalize_latents(self._tiled(encode, x[None], self.vae.downsampling, 1, circular=False))
 
     def decode(self, latents: Tensor, *, circular: bool = False) -> Tensor:
         """Latents (B, Z, F / 8, columns) -> normalised spectrograms (B, C, F, T).

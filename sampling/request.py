@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from dualdiffusion.config import Config, nearest
 from dualdiffusion.labels import Labels
+from sampling.guidance import Guidance
 from sampling.samplers import SAMPLERS
 from sampling.schedules import SCHEDULES
 
@@ -89,6 +90,8 @@ class Request(Config):
     """Weights of the UNet: the name of an EMA, `raw`, or null for the model's default."""
     phase_iterations: Annotated[int, Field(ge=0, le=1000)] | None = None
     """Iterations of phase recovery; null for the format's own setting."""
+    guidance: Guidance = Guidance()
+    """How guidance is applied, beside its scale."""
     sampler_options: dict[str, float] = {}
     """Options of the sampler, such as s_churn of heun."""
     noise: Literal["white", "brownian"] = "white"
@@ -165,6 +168,16 @@ class Request(Config):
         if self.source.strength is None:
             return 1.0 if self.keeps_source else DEFAULT_STRENGTH
         return self.source.strength
+
+    def noise_levels(self) -> list[float]:
+        """The noise levels to go through, falling, the last one 0: those of the schedule from where `strength` starts.
+
+        At the edm schedule these are the last levels of the whole one where strength * (steps - 1) is a whole number.
+        """
+        low, high = self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)
+        start = self.sigma_max if self.strength == 1 else (low + self.strength * (high - low)) ** self.rho
+        steps = round(self.strength * (self.steps - 1)) + 1
+        return SCHEDULES[self.schedule](steps, sigma_min=self.sigma_min, sigma_max=start, rho=self.rho)
 
     def label_vector(self, labels: Labels) -> list[float]:
         """The games as the vector that the UNet is given; see `Labels.vector`."""

@@ -15,19 +15,36 @@ from sampling.samplers import Denoise
 PLATEAU = 0.25
 
 
-class VariedRandom(ItemRandom):
-    """Normal noise on the way from one seed's to another's, of all that sampling draws, for each item.
+class VariedNoise:
+    """Noise on the way from one source's to another's, item by item, for all that sampling draws.
 
     cos(a) n1 + sin(a) n2 with a = strength * pi / 2: independent noises are orthogonal, so that this is the spherical
     interpolation of the two, and keeps unit variance. At strength 0 and 1 it is n1 and n2, bit for bit.
+
+    Args:
+        first, second: sources with the same number of items, such as `ItemRandom` with one seed and with another.
+        strength: 0 to 1.
     """
 
-    def __init__(self, seeds: Sequence[int], variation_seeds: Sequence[int], strength: float) -> None:
-        super().__init__(seeds)
-        self._other, self._strength = ItemRandom(variation_seeds), strength
+    def __init__(self, first: ItemRandom, second: ItemRandom, strength: float) -> None:
+        self._first, self._second, self._strength = first, second, strength
+
+    def __len__(self) -> int:
+        return len(self._first)
 
     def randn(self, shape: Sequence[int]) -> Tensor:
-        first, second = super().randn(shape), self._other.randn(shape)
+        """Unit normal noise of shape (items, *shape), float32 on the CPU."""
+        return self._between(self._first.randn(shape), self._second.randn(shape))
+
+    def randn_like(self, x: Tensor) -> Tensor:
+        """Unit normal noise like x, whose first axis is the items."""
+        return self._between(self._first.randn_like(x), self._second.randn_like(x))
+
+    def noise(self, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+        """Unit normal noise like x for a sampler's step between two noise levels."""
+        return self._between(self._first.noise(x, sigma, sigma_next), self._second.noise(x, sigma, sigma_next))
+
+    def _between(self, first: Tensor, second: Tensor) -> Tensor:
         if self._strength in (0, 1):
             return second if self._strength else first
         angle = self._strength * math.pi / 2

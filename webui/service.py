@@ -153,9 +153,11 @@ class Service:
             # Only the first line, and not endlessly much of what a hostile request can contain.
             text = explain(Request, error).removeprefix(": ")[:500]
             raise RefusedError(422, text if field else f"the body: {text}", field) from None
+        # Who may use the page may not have every file of the machine read.
         if request.source is not None:
-            # Who may use the page may not read every audio file of the machine.
             raise RefusedError(422, "source: files are read by python -m sampling only, not by the page", "source")
+        if request.guidance.weak_model is not None:
+            raise RefusedError(422, "guidance.weak_model: other models are read by python -m sampling only", "guidance")
         try:
             request.label_vector(self.labels)
         except UserError as error:
