@@ -43,9 +43,20 @@ class ItemRandom:
         Raises:
             ValueError: x has another number of items.
         """
+        self._check(x)
+        return self.randn(x.shape[1:]).to(device=x.device, dtype=x.dtype)
+
+    def noise(self, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+        """Unit normal noise like x for a sampler's step: white, whichever noise levels the step is between.
+
+        Raises:
+            ValueError: x has another number of items.
+        """
+        return self.randn_like(x)
+
+    def _check(self, x: Tensor) -> None:
         if len(x) != len(self):
             raise ValueError(f"x has {len(x)} items, but there are {len(self)} random streams")
-        return self.randn(x.shape[1:]).to(device=x.device, dtype=x.dtype)
 
 
 def stratified(count: int, seed: int) -> Tensor:
