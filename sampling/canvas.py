@@ -38,7 +38,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Canvas:
-    """Latent columns and the clip on them. All numbers but `columns` are samples, counted from the first column's start.
+    """Latent columns and the clip on them; all numbers but `columns` are samples from the first column's start.
 
     Attributes:
         columns: T.

@@ -92,7 +92,7 @@ class Request(Config):
     """Iterations of phase recovery; null for the format's own setting."""
     guidance: Guidance = Guidance()
     """How guidance is applied, beside its scale."""
-    sampler_options: dict[str, float] = {}
+    sampler_options: dict[str, float] = Field(default_factory=dict)
     """Options of the sampler, such as s_churn of heun."""
     noise: Literal["white", "brownian"] = "white"
     """What samplers that add noise draw from: independent noise, or one Brownian path of each clip, so that another
@@ -189,10 +189,11 @@ class Request(Config):
 def _check_regions(regions: tuple[tuple[float, float], ...], seconds: float | None) -> None:
     before = 0.0
     for start, end in sorted(regions):
+        name = f"inpaint: the region from {start:g} to {end:g} s"
         if end <= start:
-            raise ValueError(f"inpaint: the region from {start:g} to {end:g} s ends before it starts")
+            raise ValueError(f"{name} ends before it starts")
         if start < before:
-            raise ValueError(f"inpaint: the region from {start:g} to {end:g} s begins in the one before it")
+            raise ValueError(f"{name} begins in the one before it")
         if seconds is not None and end > seconds:
-            raise ValueError(f"inpaint: the region from {start:g} to {end:g} s leaves the source, which has {seconds:g}")
+            raise ValueError(f"{name} leaves the source, which has {seconds:g} s")
         before = end

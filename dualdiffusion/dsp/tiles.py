@@ -30,7 +30,7 @@ def tile_starts(frames: int, tile_frames: int) -> list[int]:
 
 
 def both_held(first: Held | None, second: Held | None) -> Held | None:
-    """What is held for two reasons, both from the same beginning; where the second holds wholly, the first is silent."""
+    """What is held for two reasons, from one beginning; where the second holds wholly, the first has no say."""
     if first is None or second is None:
         return first or second
     length = max(len(first[1]), len(second[1]))

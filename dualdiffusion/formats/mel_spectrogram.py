@@ -235,7 +235,7 @@ class MelSpectrogram(Module):
                 held=both_held(beginning, known),
                 callback=callback,
             )
-            free = 1 if known is None else _free_frames(known[1][before:], hop)
+            free = 1 if known is None else _free_frames(known[1][before : before + length * hop], hop)
             made = audio.roll(-before, -1) if on_circle else audio[:, before : before + length * hop]
             wanted = wanted + (tile.transpose(-1, -2).square() * free).sum()
             present = present + (self.mel(made, circular=on_circle).square() * free).sum()
@@ -275,9 +275,8 @@ def _held_in_tile(held: Held | None, start: int, length: int) -> Held | None:
 
 
 def _free_frames(weight: Tensor, hop_length: int) -> Tensor:
-    """1 for frames of which nothing is held, 0 for others: (L,) -> (L // hop_length,)."""
-    whole = weight[: len(weight) // hop_length * hop_length]
-    return (whole.unflatten(0, (-1, hop_length)) == 0).all(dim=1).to(weight)
+    """1 for frames of which nothing is held, 0 for others: (L,) -> (L / hop_length,)."""
+    return (weight.unflatten(0, (-1, hop_length)) == 0).all(dim=1).to(weight)
 
 
 def _filters(config: MelSpectrogram.Config, *, n_bins: int) -> Tensor:
