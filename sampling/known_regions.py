@@ -13,7 +13,7 @@ from sampling.samplers import Denoise
 # Of the cross-fade from what is made to what is known, inside the known part.
 FADE_SECONDS = 0.016
 # Frames of a spectrogram, at each end of a known part, whose windows reach out of it.
-REACH_FRAMES = 4
+REACH_FRAMES = 1
 
 
 def keep_known(denoise: Denoise, latents: Tensor, known: Tensor) -> Denoise:
@@ -53,12 +53,9 @@ def known_weight(length: int, made: Sequence[tuple[int, int]], fade: int, device
 
 
 def known_frames(weight: Tensor, hop_length: int) -> Tensor:
-    """How far a spectrogram's frames are those of the known audio, (L,) -> (L / hop_length,).
+    """How far a spectrogram's frames are those of the known audio: the mean over each frame's hop, (L,) -> (L / hop,).
 
-    1 where the audio is kept whole, 0 where any of it is made, linear over REACH_FRAMES inside what is kept.
+    Frames beside a region see a little of what was there before, as their windows reach into it; without them, phase
+    recovery would move energy that does not fit to the held audio into the region's edges.
     """
-    kept = (weight.unflatten(0, (-1, hop_length)) == 1).all(dim=1).float()
-    # The distance to the nearest frame that is not kept, up to the reach.
-    padded = torch.nn.functional.pad(kept[None, None], (REACH_FRAMES, REACH_FRAMES), value=1.0)
-    steps = [torch.nn.functional.max_pool1d(1 - padded, 2 * n + 1, stride=1, padding=n) for n in range(REACH_FRAMES)]
-    return (1 - torch.stack(steps).mean(dim=0))[0, 0, REACH_FRAMES:-REACH_FRAMES]
+    return weight.unflatten(0, (-1, hop_length)).mean(dim=1)

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 from pathlib import Path
+from statistics import median
 
 import pytest
 import torch
@@ -23,9 +24,9 @@ from sampling import generate as generate_module
 from sampling.canvas import Grid, plan_canvas
 from sampling.codec import Codec, Preview
 from sampling.generate import Cancelled, Generator, StepReport
-from sampling.known_regions import FADE_SECONDS, REACH_FRAMES, keep_known, known_frames, known_weight
+from sampling.known_regions import FADE_SECONDS, keep_known, known_frames, known_weight
 from sampling.output import read_settings, same_audio, save
-from sampling.request import Request, Source
+from sampling.request import Request
 from sampling.samplers import SAMPLERS
 from sampling.schedules import SCHEDULES
 from sampling.variations import VariedNoise
@@ -98,12 +99,11 @@ def test_a_clip_is_kept_outside_of_regions_but_for_a_fade() -> None:
     assert torch.allclose(weight[50:58], weight[22:30].flip(0), atol=1e-6)
 
 
-def test_frames_near_a_made_region_are_made_too() -> None:
-    frames = known_frames(known_weight(4 * 30, [(40, 60)], 2), 4)
-    made = frames == 0
-    assert made[9:16].all() and not made[:9].any() and not made[16:].any()
-    assert torch.allclose(frames[16 : 16 + REACH_FRAMES - 1], torch.arange(1, REACH_FRAMES) / REACH_FRAMES)
-    assert frames[: 9 - REACH_FRAMES].eq(1).all()
+def test_frames_are_known_as_far_as_their_samples_are() -> None:
+    weight = known_weight(4 * 30, [(40, 60)], 8)
+    frames = known_frames(weight, 4)
+    assert frames[10:15].eq(0).all() and frames[:8].eq(1).all() and frames[17:].eq(1).all()
+    assert torch.allclose(frames[8:10], torch.stack([weight[32:36].mean(), weight[36:40].mean()]))
 
 
 @pytest.mark.parametrize("regions", [[[0.4, 0.7]], [[0.0, 0.2], [0.9, 1.1]], [[1.2, 1.5]]])
@@ -121,9 +121,22 @@ def test_inpainting_keeps_the_source_to_the_sample_outside_of_its_regions(
         inside[round(start * RATE) : round(end * RATE)] = True
     assert torch.equal(result.audio[:, kept], source[:, kept])
     assert not torch.allclose(result.audio[:, inside], source[:, inside], atol=1e-2)
-    borders = [round(second * RATE) for region in regions for second in region if 0 < second < 1.5]
-    jumps = torch.stack([steps_of(result.audio)[border - 1] for border in borders])
-    assert float(jumps.median()) <= 1.5 * float(steps_of(result.audio[:, inside]).median())
+
+
+def test_no_click_is_heard_where_a_region_begins_or_ends(generator: Generator, music: Path) -> None:
+    source, _ = audio.read(music)
+    zone, start, end = FADE + 16, round(0.4 * RATE), round(0.7 * RATE)
+    beside, elsewhere, ours, pasted = [], [], [], []
+    for seed in range(8):
+        samples = generator.generate(from_source(music, inpaint=[[0.4, 0.7]], seed=seed)).audio
+        steps = samples.diff().abs()
+        beside += [float(steps[:, first : first + zone].max()) for first in (start - FADE - 8, end - 8)]
+        elsewhere += steps[:, start:end].unfold(-1, zone, zone).amax((0, 2)).tolist()
+        ours += [float(steps[:, border - 1].mean()) for border in (start, end)]
+        # A hard cut from the source to what was made is a click, which this would tell.
+        pasted += [float((samples[:, border] - source[:, border - 1]).abs().mean()) for border in (start, end)]
+    assert median(beside) <= median(elsewhere)
+    assert median(ours) < 0.5 * median(pasted)
 
 
 def test_an_extension_has_the_exact_length_and_the_source_in_its_place(generator: Generator, music: Path) -> None:
@@ -190,9 +203,9 @@ def test_a_source_of_another_rate_and_channel_count_is_brought_to_the_models(
 ) -> None:
     time = torch.arange(22050) / 22050
     audio.write_flac(tmp_path / "mono.flac", 0.1 * torch.sin(2 * math.pi * 440 * time)[None], 22050)
-    result = generator.generate(from_source(tmp_path / "mono.flac", source={"strength": 0.0, "start": 0.25}))
-    assert result.audio.shape == (2, 6000)
-    expected = 0.1 * torch.sin(2 * math.pi * 440 * (torch.arange(6000) / RATE + 0.25))
+    result = generator.generate(from_source(tmp_path / "mono.flac", source={"strength": 0.0, "start": 0.2}))
+    assert result.audio.shape == (2, 6400)
+    expected = 0.1 * torch.sin(2 * math.pi * 440 * (torch.arange(6400) / RATE + 0.2))
     assert float((result.audio - expected)[:, 200:-200].abs().max()) < 2e-3
 
 
@@ -226,30 +239,28 @@ def flux(samples: Tensor, size: int = 256, hop: int = 32) -> Tensor:
     return magnitudes.diff(dim=0).abs().sum(dim=-1)
 
 
-def seam_ratio(samples: Tensor) -> float:
-    """Spectral flux around the seam against the median of the rest; 1 where nothing tells the seam."""
-    values = flux(samples)
-    beside = 128 // 32
-    seam = torch.cat([values[:beside], values[-beside:]])
-    return float(seam.mean() / values[beside:-beside].median())
+def seam_ratio(clips: list[Tensor]) -> float:
+    """Median spectral flux where windows reach over the seams of some clips, against that elsewhere."""
+    values, beside = [flux(clip) for clip in clips], 128 // 32
+    seam = torch.cat([torch.cat([value[:beside], value[-beside:]]) for value in values])
+    return float(seam.median() / torch.cat([value[beside:-beside] for value in values]).median())
 
 
-@pytest.mark.parametrize("seconds", [0.9, 1.0, 1.2345])
-def test_a_loop_has_its_exact_length_and_no_seam(generator: Generator, seconds: float) -> None:
-    request = changed(loop=True, seconds=seconds, window_seconds=0.512, phase_iterations=12)
-    ratios = []
-    for seed in range(5):
-        loop = generator.generate(changed(request, seed=seed)).audio
-        assert loop.shape == (2, round(seconds * RATE))
-        assert float((loop[:, 0] - loop[:, -1]).abs().max()) <= float(steps_of(loop).max())
-        ratios.append(seam_ratio(loop))
-    assert sum(ratios) / len(ratios) < 1.1
-    # A clip that is cut off has one: the measure would tell.
-    cut = [
-        seam_ratio(generator.generate(changed(request, seed=seed, loop=False)).audio / 1.0)
-        for seed in range(5)
-    ]
-    assert sum(cut) / len(cut) > 1.1
+def test_loops_have_no_seam_and_clips_that_are_cut_off_have_one(generator: Generator) -> None:
+    request = changed(seconds=1.0, window_seconds=0.512, phase_iterations=12)
+    loops, clips = (
+        [generator.generate(changed(request, loop=loop, seed=seed)).audio for seed in range(8)]
+        for loop in (True, False)
+    )
+    assert seam_ratio(loops) < 1.1
+    assert seam_ratio(clips) > 1.4
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.9, 1.2345, 2.00012])
+def test_a_loop_has_the_exact_length_that_was_asked(generator: Generator, seconds: float) -> None:
+    loop = generator.generate(changed(loop=True, seconds=seconds)).audio
+    assert loop.shape == (2, round(seconds * RATE))
+    assert float((loop[:, 0] - loop[:, -1]).abs().max()) <= float(steps_of(loop).max())
 
 
 def test_a_loop_turned_by_whole_columns_decodes_to_the_same_turned(generator: Generator) -> None:
@@ -259,7 +270,6 @@ def test_a_loop_turned_by_whole_columns_decodes_to_the_same_turned(generator: Ge
         x, turned = codec.decode(latents, circular=True), codec.decode(latents.roll(3, -1), circular=True)
         assert torch.allclose(x.roll(24, -1), turned, atol=1e-4)
         clip = codec.decode(latents)
-    assert torch.allclose(x[..., 80:-80], clip[..., 80:-80], atol=1e-4) if x.shape[-1] > 160 else True
     assert not torch.allclose(x[..., :8], clip[..., :8], atol=1e-2)
 
 
@@ -483,9 +493,8 @@ def test_what_does_not_fit_together_is_refused_in_one_line(changes: dict[str, ob
 def test_what_only_the_file_or_the_model_can_tell_is_one_line_too(
     generator: Generator, music: Path, changes: dict[str, object], words: str
 ) -> None:
-    source = {"path": str(music), **changes["source"]} if changes.get("source", {}) is not None else None
-    if isinstance(source, dict) and "source" in changes:
-        source.update(changes["source"])
+    own = changes.get("source", {})
+    source = None if own is None else {"path": str(music), **own}
     with pytest.raises(UserError, match=words) as caught:
         generator.generate(changed(**{**changes, "source": source}))
     assert "\n" not in str(caught.value)
@@ -501,7 +510,3 @@ def test_a_canvas_has_columns_for_all_and_the_source_on_a_column() -> None:
     for column in range(canvas.columns):
         touched = any(start < (column + 1) * COLUMN and column * COLUMN < end for start, end in canvas.made)
         assert known[column] != touched
-
-
-def test_a_source_has_no_part_in_a_plain_request() -> None:
-    assert Source(path="x").strength is None and REQUEST.source is None
