@@ -162,8 +162,10 @@ class Service:
             request.label_vector(self.labels)
         except UserError as error:
             raise RefusedError(422, f"games: {str(error).removeprefix('games: ')[:500]}", "games") from None
-        if request.ema is not None and request.ema not in (known := self.folder.emas("unet")):
-            raise RefusedError(422, f"ema: this model has no {request.ema[:80]!r}; it has: {', '.join(known)}", "ema")
+        for field, ema in (("ema", request.ema), ("guidance.weak_ema", request.guidance.weak_ema)):
+            if ema is not None and ema not in (known := self.folder.emas("unet")):
+                has = f"this model has no {ema[:80]!r}; it has: {', '.join(known)}"
+                raise RefusedError(422, f"{field}: {has}", field)
         return request
 
     async def submit(self, body: bytes, key: str | None) -> Job:

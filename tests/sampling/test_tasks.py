@@ -136,7 +136,7 @@ def test_no_click_is_heard_where_a_region_begins_or_ends(generator: Generator, m
         # A hard cut from the source to what was made is a click, which this would tell.
         pasted += [float((samples[:, border] - source[:, border - 1]).abs().mean()) for border in (start, end)]
     assert median(beside) <= median(elsewhere)
-    assert median(ours) < 0.5 * median(pasted)
+    assert median(ours) < 0.7 * median(pasted)
 
 
 def test_an_extension_has_the_exact_length_and_the_source_in_its_place(generator: Generator, music: Path) -> None:
