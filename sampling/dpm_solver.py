@@ -112,9 +112,11 @@ def sample_dpm_adaptive(
 ) -> Tensor:
     """DPM-Solver-23 (Lu et al. 2022a, appendix C): steps of third order, as long as the error allows.
 
-    The error is the root mean square of the difference to second order, in units of max(atol, rtol |x|). With
-    re-injection the solver's whole step is tried, and noise undoes its share. The number of steps in `sigmas` does
-    not matter; in the callback it is a forecast by the length of the step at hand.
+    The error is the root mean square of the difference to second order, in units of max(atol, rtol |x|), where x is
+    after the step. (The paper takes the larger of x before and after. At the high noise of the start that lets through
+    whole steps down to the data, whose error is many times the data's standard deviation.) With re-injection
+    the solver's whole step is tried, and noise undoes its share. The number of steps in `sigmas` does not matter; in
+    the callback it is a forecast by the length of the next step.
 
     Args:
         x: (1, C, ...); one item, since its error decides the steps (see ONE_ITEM_AT_A_TIME in samplers.py).
@@ -130,18 +132,18 @@ def sample_dpm_adaptive(
         raise ValueError(f"reinjection: must be at least 0 and below 1, not {reinjection}")
     last = min(level for level in sigmas if level > 0)
     to_zero = int(sigmas[-1] == 0)
-    sigma, h, index, steps, x_low = sigmas[0], h_init, 0, 0, x
+    sigma, h, index, steps = sigmas[0], h_init, 0, 0
     while sigma > last:
         sigma_next = max(sigma * math.exp(-h), last)
         step = dpm_solver_step(denoise, x, sigma, sigma_next, order=3)
-        error = _error(step, x_low, rtol, atol)
+        error = _error(step, rtol, atol)
         # NaN is not refused: no step is short enough to mend it.
         if not error > 1 or h <= SHORTEST * math.log(sigmas[0] / last):
             sigma_end = last if sigma_next == last else geometric_mean(sigma, sigma_next, 1 - reinjection)
-            more = math.ceil(math.log(sigma_end / last) / (h * (1 - reinjection))) + to_zero
-            steps = _forecast(index, steps, more)
+            net = h * _change(error) * (1 - reinjection)
+            steps = _forecast(index, steps, math.ceil(math.log(sigma_end / last) / net) + to_zero)
             leg = Leg(index, steps, sigma, sigma_next, sigma_end, generator, callback)
-            x, x_low = leg.end(step.x, step.denoised), step.x_low
+            x = leg.end(step.x, step.denoised)
             sigma, index = sigma_end, index + 1
         h *= _change(error)
     if to_zero:
@@ -150,9 +152,9 @@ def sample_dpm_adaptive(
     return x
 
 
-def _error(step: SolverStep, x_low: Tensor, rtol: float, atol: float) -> float:
+def _error(step: SolverStep, rtol: float, atol: float) -> float:
     """Root mean square of the difference between the two orders, in units of what is tolerated."""
-    tolerated = (rtol * step.x_low.abs().maximum(x_low.abs())).clamp(min=atol)
+    tolerated = (rtol * step.x_low.abs()).clamp(min=atol)
     return float(((step.x - step.x_low) / tolerated).square().mean().sqrt())
 
 

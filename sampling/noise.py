@@ -37,9 +37,9 @@ class BrownianNoise(ItemRandom):
 
     The path is a virtual Brownian tree (Li et al. 2020): each point's value is drawn given its two neighbours on the
     next coarser level of a dyadic grid, by a generator seeded by the item and the point. Nothing is stored but the
-    points asked for last. Levels are rounded to the grid of 2^DEPTH points from sigma_max to sigma_min; an interval that falls
-    between its points has white noise. The initial noise (`randn`) and re-injection (`randn_like`) are those of
-    ItemRandom, and independent of the path.
+    points asked for last. Levels are rounded to the grid of 2^DEPTH points from sigma_max to sigma_min; an interval
+    that falls between its points has white noise. The initial noise (`randn`) and re-injection (`randn_like`) are
+    those of ItemRandom, and independent of the path.
 
     Args:
         seeds: one for each item.

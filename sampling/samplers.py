@@ -43,6 +43,10 @@ if TYPE_CHECKING:
 __all__ = ["ONE_ITEM_AT_A_TIME", "SAMPLERS", "Callback", "Denoise", "Sampler", "SamplerStep"]
 
 
+# A step so much longer than the one before it is not extrapolated: the slopes' rounding errors would grow with it.
+LMS_SHORTEST = 0.01
+
+
 class Sampler(Protocol):
     """The signature of every sampler; `options` are its own keywords, each with a default."""
 
@@ -191,17 +195,21 @@ def sample_lms(
 ) -> Tensor:
     """Adams and Bashforth's linear multistep method: the polynomial through the last slopes is integrated exactly.
 
-    One evaluation a step. The first steps have fewer slopes to go by; their error is what is left when steps are many.
+    One evaluation a step. The first steps have fewer slopes to go by: their error is what is left when steps are many,
+    so that it is of second order in the limit, whatever its own. With re-injection it is dpmpp_2m, a multistep method
+    on the estimates: slopes hold the noise itself, and after each step that would be another one.
     """
+    if reinjection > 0:
+        return sample_dpmpp_2m(denoise, x, sigmas, generator=generator, callback=callback, reinjection=reinjection)
     slopes: list[Tensor] = []
     levels: list[float] = []
     for leg in legs(sigmas, generator, callback, reinjection):
         denoised = denoise(x, leg.sigma)
         slopes, levels = [*slopes, derivative(x, leg.sigma, denoised)][-order:], [*levels, leg.sigma][-order:]
+        if len(levels) > 1 and levels[-2] - levels[-1] < LMS_SHORTEST * (levels[-1] - leg.sigma_next):
+            slopes, levels = slopes[-1:], levels[-1:]
         weights = adams_bashforth_weights(levels, leg.sigma_next)
         x = leg.end(sum((w * slope for w, slope in zip(weights, slopes, strict=True)), x), denoised)
-        if leg.sigma_end > leg.sigma_next:
-            slopes, levels = [], []  # slopes hold the noise itself, and that is another one now
     return x
 
 
@@ -306,7 +314,7 @@ def sample_dpmpp_2m_sde(
             h = leg.h * (1 + eta)
             x = math.exp(-h) * x - math.expm1(-h) * denoised
             if previous is not None:
-                change = (denoised - previous[0]) * (leg.h / log_ratio(previous[1], leg.sigma))
+                change = (denoised - previous[0]) * (leg.net_h / log_ratio(previous[1], leg.sigma))
                 x = x + change * (-math.expm1(-h) / 2 if solver_type == "midpoint" else h * phi(2, -h))
             x = _sde_noise(x, leg, eta, s_noise)
         previous = denoised, leg.sigma
@@ -324,8 +332,27 @@ def sample_dpmpp_3m_sde(
     reinjection: float = 0.0,
     eta: float = 1.0,
     s_noise: float = 1.0,
+    curvature: float = 1.0,
 ) -> Tensor:
-    """SDE-DPM-Solver++ with the parabola through the last three estimates: one evaluation a step."""
+    """SDE-DPM-Solver++ with the parabola through the last three estimates: one evaluation a step.
+
+    With re-injection it is dpmpp_2m_sde.
+
+    Args:
+        curvature: weight of the parabola's second difference. The published implementations have 1, and so second
+            order; by the Taylor series it is 2, which makes the steps after the first two of third order.
+    """
+    if reinjection > 0:  # between the estimates lies fresh noise, and their curvature would be that of the noise
+        return sample_dpmpp_2m_sde(
+            denoise,
+            x,
+            sigmas,
+            generator=generator,
+            callback=callback,
+            reinjection=reinjection,
+            eta=eta,
+            s_noise=s_noise,
+        )
     history: list[tuple[Tensor, float]] = []  # estimates and their noise levels, the last one first
     for leg in legs(sigmas, generator, callback, reinjection):
         denoised = denoise(x, leg.sigma)
@@ -335,7 +362,7 @@ def sample_dpmpp_3m_sde(
             h = leg.h * (1 + eta)
             x = math.exp(-h) * x - math.expm1(-h) * denoised
             first, second = _differences([(denoised, leg.sigma), *history], leg.h)
-            x = x + h * phi(2, -h) * first + h * phi(3, -h) * second
+            x = x + h * phi(2, -h) * first + h * phi(3, -h) * curvature * second
             x = _sde_noise(x, leg, eta, s_noise)
         history = [(denoised, leg.sigma), *history][:2]
         x = leg.end(x, denoised)

@@ -1,7 +1,8 @@
 """What samplers share: the steps they take, noise re-injection, and the formulas of the papers.
 
 Everything is in terms of sigma: the data are not scaled (alpha = 1), so the papers' half log-SNR is
-lambda = -ln(sigma), and h = ln(sigma / sigma_next) is the length of a step in it. Imports no torch: tensors are used by operators.
+lambda = -ln(sigma), and h = ln(sigma / sigma_next) is the length of a step in it. Imports no torch: tensors are used
+by operators.
 """
 
 from __future__ import annotations
@@ -59,6 +60,17 @@ class Leg:
     def h(self) -> float:
         """ln(sigma / sigma_next); infinite for the step to sigma 0."""
         return log_ratio(self.sigma, self.sigma_next)
+
+    @property
+    def net_h(self) -> float:
+        """ln(sigma / sigma_end), the part of h that re-injection leaves.
+
+        Multistep methods extrapolate the last change of the estimate over it, not over h: part of that change came
+        from the fresh noise. For Gaussian data the mean change per ln(sigma), given x, is h / net_h times what it is
+        along the ODE (the estimate's variance must grow by as much, while noise makes it forget), so this is without
+        bias; it also keeps the weight of the change, and so the method, stable for any re-injection.
+        """
+        return log_ratio(self.sigma, self.sigma_end)
 
     def noise(self, x: Tensor, sigma: float | None = None) -> Tensor:
         """Unit noise like x for this step of an SDE, or for its part down to `sigma`.
