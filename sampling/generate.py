@@ -239,7 +239,7 @@ class _Batch:
         latents = torch.cat([source.latents for source in self.sources]) if self.sources else None
         if request.strength == 0:
             return latents
-        sigmas = request.noise_levels()
+        sigmas = request.noise_levels(self._errors)
         noise = noise_of(self.requests)
         frames = self.canvas.columns * self.generator.vae.downsampling
         shape = self.generator.vae.latent_shape(self.generator.format.sample_shape(frames))
@@ -255,6 +255,10 @@ class _Batch:
         return SAMPLERS[request.sampler](
             denoise, x, sigmas, generator=noise, callback=self.progress.after_step, **request.sampler_options
         )
+
+    def _errors(self, sigmas: list[float]) -> list[float]:
+        """The error that the denoiser has learned to expect at each noise level."""
+        return self.denoiser.log_variance(torch.tensor(sigmas, device=self.generator.vae.device)).exp().tolist()
 
     def _denoise(self, windows: Sequence[int]) -> Denoise:
         """The estimate for some windows of all clips, (windows * B, Z, F, W)."""

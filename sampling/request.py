@@ -14,7 +14,7 @@ from dualdiffusion.config import Config, nearest
 from dualdiffusion.labels import Labels
 from sampling.guidance import Guidance
 from sampling.samplers import SAMPLERS
-from sampling.schedules import SCHEDULES
+from sampling.schedules import SCHEDULES, ErrorOf
 
 MAX_SECONDS = 600.0
 DEFAULT_STRENGTH = 0.6
@@ -169,15 +169,18 @@ class Request(Config):
             return 1.0 if self.keeps_source else DEFAULT_STRENGTH
         return self.source.strength
 
-    def noise_levels(self) -> list[float]:
+    def noise_levels(self, error: ErrorOf | None = None) -> list[float]:
         """The noise levels to go through, falling, the last one 0: those of the schedule from where `strength` starts.
 
         At the edm schedule these are the last levels of the whole one where strength * (steps - 1) is a whole number.
+
+        Args:
+            error: of the model, for schedules that need it; see `sampling.schedules`.
         """
         low, high = self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)
         start = self.sigma_max if self.strength == 1 else (low + self.strength * (high - low)) ** self.rho
         steps = round(self.strength * (self.steps - 1)) + 1
-        return SCHEDULES[self.schedule](steps, sigma_min=self.sigma_min, sigma_max=start, rho=self.rho)
+        return SCHEDULES[self.schedule](steps, sigma_min=self.sigma_min, sigma_max=start, rho=self.rho, error=error)
 
     def label_vector(self, labels: Labels) -> list[float]:
         """The games as the vector that the UNet is given; see `Labels.vector`."""
