@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Self
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from dualdiffusion.conditioning import Conditioning
@@ -22,45 +21,23 @@ from dualdiffusion.model_folder import ModelFolder
 from dualdiffusion.module import load_module
 from dualdiffusion.randomness import ItemRandom
 from sampling.canvas import Grid, most_columns, plan_canvas
-from sampling.codec import Codec, Preview, picture
+from sampling.codec import Codec, Preview
 from sampling.guidance import Guidance, guided, load_weak
 from sampling.known_regions import keep_known
 from sampling.noise import BrownianNoise
+from sampling.progress import Cancelled, OnStep, Progress, StepReport
 from sampling.request import Request
-from sampling.samplers import ONE_ITEM_AT_A_TIME, SAMPLERS, Denoise, SamplerStep
+from sampling.samplers import ONE_ITEM_AT_A_TIME, SAMPLERS, Denoise
 from sampling.source import PreparedSource, load_source, prepare_source, with_file
 from sampling.variations import VariedNoise, between, mix_weights
 from sampling.windows import windowed
 
-# Share of the progress that sampling is given; the rest is phase recovery.
-SAMPLING_SHARE = 0.8
+__all__ = ["Cancelled", "Generator", "OnStep", "Result", "StepReport", "model_fingerprint", "noise_of"]
+
 # Louder clips are scaled down to this peak rather than clipped.
 PEAK_LIMIT = 0.99
 # Latent columns, of all clips and windows together, that one pass of the UNet takes on a GPU.
 BATCH_COLUMNS = 4096
-
-
-class Cancelled(Exception):  # noqa: N818 - not an error: raised by a callback to end the generation
-    """The generation was cancelled by its callback."""
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """Where a generation stands.
-
-    Attributes:
-        fraction: from 0 to 1.
-        text: what is being done, for people.
-        preview: makes a picture of the spectrogram as it is now estimated; costs a pass through the VAE's decoder, of
-            a long clip only a part.
-    """
-
-    fraction: float
-    text: str
-    preview: Callable[[], Image.Image]
-
-
-OnStep = Callable[[StepReport], None]
 
 
 @dataclass(frozen=True)
@@ -183,7 +160,7 @@ class Generator:
         are sampled one after the other there; on a GPU, requests that differ in seed and games alone make batches."""
         done = 0
         for batch in self._batches(requests):
-            yield from _Batch(self, batch, _Progress(on_step, done, len(batch), len(requests))).results()
+            yield from _Batch(self, batch, Progress(on_step, done, len(batch), len(requests))).results()
             done += len(batch)
 
     def _batches(self, requests: Sequence[Request]) -> Iterator[list[Request]]:
@@ -209,7 +186,7 @@ class Generator:
 class _Batch:
     """Clips that are sampled together: requests that differ in seed and games alone."""
 
-    def __init__(self, generator: Generator, requests: Sequence[Request], progress: _Progress) -> None:
+    def __init__(self, generator: Generator, requests: Sequence[Request], progress: Progress) -> None:
         self.generator, self.requests, self.progress = generator, requests, progress
         self.request = request = requests[0]  # for all that they share
         self.denoiser = generator.unet(request.ema)
@@ -321,52 +298,6 @@ class _Batch:
         format, vae = self.generator.format, self.generator.vae
         conditioning = self.generator.conditioning([mix], vae.label_dim)
         return Codec(format, vae, conditioning, on_tile=lambda: self.progress.tell("decoding"))
-
-
-class _Progress:
-    """Turns what happens into reports, over all clips that were asked for.
-
-    Args:
-        done: clips before this batch.
-        count: clips of this batch.
-        total: clips of all.
-    """
-
-    def __init__(self, on_step: OnStep | None, done: int, count: int, total: int) -> None:
-        self._on_step, self._done, self._count, self._total = on_step, done, count, total
-        self._fraction, self._steps = done / total, ""
-        self._preview: Callable[[], Image.Image] = lambda: Image.new("RGB", (1, 1))
-
-    def begin(self, preview: Preview, latents: Tensor) -> None:
-        """Sampling begins; `latents` are what a preview shows until there is an estimate."""
-        self._pictures = preview
-        self._show(latents)
-
-    def _show(self, latents: Tensor) -> None:
-        self._preview = lambda: self._pictures.picture(latents[:1])
-
-    def tell(self, text: str) -> None:
-        """Reports that something goes on; a callback may end it here."""
-        if self._on_step:
-            self._on_step(StepReport(self._fraction, text, self._preview))
-
-    def at_window(self, done: int, windows: int) -> None:
-        if done:  # before the first, nothing has happened since the last report
-            self.tell(f"sampling {self._steps or 'the first step'}, window {done + 1}/{windows}")
-
-    def after_step(self, step: SamplerStep) -> None:
-        self._show(step.denoised)
-        self._steps = f"{step.index + 1}/{step.steps}"
-        share = SAMPLING_SHARE * (step.index + 1) / step.steps
-        self._fraction = (self._done + self._count * share) / self._total
-        self.tell(f"sampling {self._steps}")
-
-    def at_phase(self, number: int, done: int, total: int, x: Tensor) -> None:
-        self._preview = lambda: picture(x)
-        share = SAMPLING_SHARE + (1 - SAMPLING_SHARE) * done / total
-        rest = (1 - SAMPLING_SHARE) * number + SAMPLING_SHARE * (self._count - 1)
-        self._fraction = (self._done + rest + share) / self._total
-        self.tell(f"recovering phase {done}/{total}")
 
 
 def noise_of(requests: Sequence[Request]) -> ItemRandom | VariedNoise:

@@ -235,10 +235,11 @@ class MelSpectrogram(Module):
                 held=both_held(beginning, known),
                 callback=callback,
             )
-            free = 1 if known is None else _free_frames(known[1][before : before + length * hop], hop)
-            made = audio.roll(-before, -1) if on_circle else audio[:, before : before + length * hop]
+            cut = slice(before, before + length * hop)
+            free = 1 if known is None else _free_frames(known[1][cut], hop)
+            made = self.mel(audio.roll(-before, -1) if on_circle else audio[:, cut], circular=on_circle)
             wanted = wanted + (tile.transpose(-1, -2).square() * free).sum()
-            present = present + (self.mel(made, circular=on_circle).square() * free).sum()
+            present = present + (made.square() * free).sum()
             return audio
 
         join = decode_loop_tiles if context else decode_tiles

@@ -26,6 +26,7 @@ from sampling.codec import Codec, Preview
 from sampling.generate import Cancelled, Generator, StepReport
 from sampling.known_regions import FADE_SECONDS, keep_known, known_frames, known_weight
 from sampling.output import read_settings, same_audio, save
+from sampling.progress import Progress
 from sampling.request import Request
 from sampling.samplers import SAMPLERS
 from sampling.schedules import SCHEDULES
@@ -402,7 +403,7 @@ def test_a_batch_as_a_gpu_makes_it_is_the_clips_alone(
     requests = [changed(seed=seed, games=games, **changes) for seed, games in ((1, {"Castle": 1}), (2, {"Cave": 1}))]
     alone = [generator.generate(request) for request in requests]
     monkeypatch.setattr(generate_module._Batch, "_together", lambda batch: 3)
-    progress = generate_module._Progress(None, 0, 2, 2)
+    progress = Progress(None, 0, 2, 2)
     for one, result in zip(alone, generate_module._Batch(generator, requests, progress).results(), strict=True):
         assert torch.allclose(one.latents, result.latents, atol=1e-3)
         assert result.request == one.request
