@@ -2,53 +2,42 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.diffusion.preconditioning import Denoiser
-from dualdiffusion.image import spectrogram_pixels
+from dualdiffusion.dsp.circular import resample_circular
+from dualdiffusion.dsp.tiles import Held
+from dualdiffusion.errors import UserError
+from dualdiffusion.files import read_json
 from dualdiffusion.labels import Labels
 from dualdiffusion.model_folder import ModelFolder
 from dualdiffusion.module import load_module
 from dualdiffusion.randomness import ItemRandom
-from sampling.guidance import classifier_free
+from sampling.canvas import Grid, most_columns, plan_canvas
+from sampling.codec import Codec, Preview
+from sampling.guidance import Guidance, guided, load_weak
+from sampling.known_regions import keep_known
+from sampling.noise import BrownianNoise
+from sampling.progress import Cancelled, OnStep, Progress, StepReport
 from sampling.request import Request
-from sampling.samplers import SAMPLERS, SamplerStep
-from sampling.schedules import SCHEDULES
+from sampling.samplers import ONE_ITEM_AT_A_TIME, SAMPLERS, Denoise
+from sampling.source import PreparedSource, load_source, prepare_source, with_file
+from sampling.variations import VariedNoise, between, mix_weights
+from sampling.windows import windowed
 
-# Share of the progress that sampling is given; the rest is phase recovery.
-SAMPLING_SHARE = 0.8
+__all__ = ["Cancelled", "Generator", "OnStep", "Result", "StepReport", "model_fingerprint", "noise_of"]
+
 # Louder clips are scaled down to this peak rather than clipped.
 PEAK_LIMIT = 0.99
-
-
-class Cancelled(Exception):  # noqa: N818 - not an error: raised by a callback to end the generation
-    """The generation was cancelled by its callback."""
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """Where a generation stands.
-
-    Attributes:
-        fraction: from 0 to 1.
-        text: what is being done, for people.
-        preview: makes a picture of the spectrogram as it is now estimated; costs a pass through the VAE's decoder.
-    """
-
-    fraction: float
-    text: str
-    preview: Callable[[], Image.Image]
-
-
-OnStep = Callable[[StepReport], None]
+# Latent columns, of all clips and windows together, that one pass of the UNet takes on a GPU.
+BATCH_COLUMNS = 4096
 
 
 @dataclass(frozen=True)
@@ -78,6 +67,9 @@ class Generator:
     Args:
         unets: denoisers by the name of their EMA; None is the default.
         load_unet: loads those that are not among `unets`.
+        load_weak: loads the weaker network that a request's guidance names, or gives None.
+        window_columns: latent columns of the UNet's training crops; None, where that is not known, takes clips of any
+            length whole.
     """
 
     def __init__(
@@ -90,10 +82,13 @@ class Generator:
         fingerprint: str,
         model: str = "",
         load_unet: Callable[[str | None], Denoiser] | None = None,
+        load_weak: Callable[[Guidance], Denoiser | None] | None = None,
+        window_columns: int | None = None,
     ) -> None:
         self.format, self.vae, self.labels = format, vae, labels
-        self.fingerprint, self.model = fingerprint, model
-        self._unets, self._load_unet = dict(unets), load_unet
+        self.fingerprint, self.model, self.window_columns = fingerprint, model, window_columns
+        self._unets, self._load_unet, self._load_weak = dict(unets), load_unet, load_weak
+        self._weak: tuple[Guidance | None, Denoiser | None] = (None, None)
         self.position = vae.latent_position(format.position()).to(vae.device)
 
     @classmethod
@@ -109,7 +104,7 @@ class Generator:
         def load_unet(ema: str | None) -> Denoiser:
             return load_module(folder, "unet", ema=ema, device=device)
 
-        return cls(
+        generator = cls(
             format=load_module(folder, "format", device=device),
             vae=load_module(folder, "vae", device=device),
             unets={None: load_unet(None)},
@@ -117,7 +112,10 @@ class Generator:
             fingerprint=model_fingerprint(folder),
             model=str(folder.path),
             load_unet=load_unet,
+            load_weak=lambda guidance: load_weak(guidance, folder, device),
         )
+        generator.window_columns = _trained_columns(folder, generator.grid(generator.unet(None)))
+        return generator
 
     @property
     def sample_rate(self) -> int:
@@ -130,75 +128,213 @@ class Generator:
             self._unets[ema] = self._load_unet(ema)
         return self._unets[ema]
 
-    @torch.inference_mode()
+    def weak_unet(self, guidance: Guidance) -> Denoiser | None:
+        """The weaker network that guidance names, or None; the last one is kept for the next request."""
+        if self._load_weak is None or not (guidance.weak_ema or guidance.weak_model):
+            return None
+        if self._weak[0] != guidance:
+            self._weak = (guidance, self._load_weak(guidance))
+        return self._weak[1]
+
+    def grid(self, denoiser: Denoiser) -> Grid:
+        """What latents are in time."""
+        hop = self.format.config.hop_length
+        multiple = denoiser.backbone.size_multiple
+        return Grid(self.sample_rate, hop, hop * self.vae.downsampling, multiple, self.window_columns)
+
     def generate(self, request: Request, *, on_step: OnStep | None = None) -> Result:
         """Generates a clip. The same request gives the same clip.
 
         Args:
-            on_step: called after every step of sampling and phase recovery; what it raises ends the generation.
+            on_step: called after every step of sampling and phase recovery, and between the windows of a long clip;
+                what it raises ends the generation.
 
         Raises:
-            UserError: the model does not know a game or an EMA.
+            UserError: the model does not know a game or an EMA, or cannot make such a length, or the source is not
+                what it should be.
         """
-        denoiser = self.unet(request.ema)
-        latents = self._sample(request, denoiser, on_step)
-        conditioning = self._conditioning(request, self.vae.label_dim)
-        x = self._decode_latents(latents, conditioning)
+        return next(self.generate_many([request], on_step=on_step))
 
-        def on_phase(done: int, total: int) -> None:
-            if on_step:
-                fraction = SAMPLING_SHARE + (1 - SAMPLING_SHARE) * done / total
-                on_step(StepReport(fraction, f"recovering phase {done}/{total}", lambda: _picture(x[0])))
+    def generate_many(self, requests: Sequence[Request], *, on_step: OnStep | None = None) -> Iterator[Result]:
+        """Generates clips, in order. Each is what `generate` makes of its request alone: on a CPU bit for bit, as they
+        are sampled one after the other there; on a GPU, requests that differ in seed and games alone make batches."""
+        done = 0
+        for batch in self._batches(requests):
+            yield from _Batch(self, batch, Progress(on_step, done, len(batch), len(requests))).results()
+            done += len(batch)
 
-        audio = self.format.decode(x, iterations=request.phase_iterations, seeds=[request.seed], callback=on_phase)
-        audio = audio[0, :, : round(request.seconds * self.sample_rate)].cpu()
-        audio = torch.nan_to_num(audio) * min(1.0, PEAK_LIMIT / max(float(audio.abs().max()), 1e-9))
-        return Result(request, audio, self.sample_rate, x[0].cpu(), latents[0].cpu(), self.model, self.fingerprint)
+    def _batches(self, requests: Sequence[Request]) -> Iterator[list[Request]]:
+        """Requests that are sampled together."""
+        if self.vae.device.type == "cpu":  # the last bits of a convolution may depend on the batch
+            yield from ([request] for request in requests)
+            return
+        for _, group in itertools.groupby(requests, key=lambda r: r.model_copy(update={"seed": 0, "games": {}})):
+            group = list(group)
+            size = max(1, BATCH_COLUMNS // most_columns(group[0], self.grid(self.unet(group[0].ema))))
+            size = 1 if group[0].sampler in ONE_ITEM_AT_A_TIME else size
+            yield from (group[at : at + size] for at in range(0, len(group), size))
 
-    def latent_shape(self, seconds: float, size_multiple: int) -> tuple[int, int, int]:
-        """(Z, F, T) of the latents of a clip, T rounded up to what the UNet can take."""
-        frames = math.ceil(seconds * self.format.frames_per_second)
-        columns = math.ceil(frames / self.vae.downsampling / size_multiple) * size_multiple
-        return self.vae.latent_shape(self.format.sample_shape(columns * self.vae.downsampling))
-
-    def _sample(self, request: Request, denoiser: Denoiser, on_step: OnStep | None) -> Tensor:
-        conditioning = self._conditioning(request, denoiser.label_dim)
-        denoise = classifier_free(denoiser, conditioning, cfg_scale=request.cfg_scale, position=self.position)
-        sigmas = SCHEDULES[request.schedule](
-            request.steps, sigma_min=request.sigma_min, sigma_max=request.sigma_max, rho=request.rho
-        )
-
-        def callback(step: SamplerStep) -> None:
-            if on_step:
-                fraction = SAMPLING_SHARE * (step.index + 1) / step.steps
-                text = f"sampling {step.index + 1}/{step.steps}"
-                on_step(StepReport(fraction, text, lambda: self._preview(step.denoised, request)))
-
-        random = ItemRandom([request.seed])
-        shape = self.latent_shape(request.seconds, denoiser.backbone.size_multiple)
-        noise = random.randn(shape).to(self.vae.device) * sigmas[0]
-        return SAMPLERS[request.sampler](denoise, noise, sigmas, generator=random, callback=callback)
-
-    def _conditioning(self, request: Request, label_dim: int) -> Conditioning:
-        vector = request.label_vector(self.labels)
+    def conditioning(self, mixes: Sequence[dict[str, float]], label_dim: int) -> Conditioning:
+        """Mixes of games as a network with `label_dim` labels is told them, one row each."""
         if not label_dim:
             return Conditioning()
         # A network trained before games were added to the labels knows the first ones.
-        return Conditioning(torch.tensor([vector[:label_dim]], device=self.vae.device))
+        rows = [self.labels.vector(mix)[:label_dim] for mix in mixes]
+        return Conditioning(torch.tensor(rows, device=self.vae.device))
 
-    def _decode_latents(self, latents: Tensor, conditioning: Conditioning) -> Tensor:
-        position = self.format.position().to(latents.device)
-        return self.vae.decode(self.vae.denormalize_latents(latents), position=position, conditioning=conditioning)
+
+class _Batch:
+    """Clips that are sampled together: requests that differ in seed and games alone."""
+
+    def __init__(self, generator: Generator, requests: Sequence[Request], progress: Progress) -> None:
+        self.generator, self.requests, self.progress = generator, requests, progress
+        self.request = request = requests[0]  # for all that they share
+        self.denoiser = generator.unet(request.ema)
+        mixes = [r.games for r in requests]
+        self.codecs = [self._codec(mix) for mix in mixes]
+        grid, samples, digest = generator.grid(self.denoiser), None, None
+        if request.source is not None:
+            channels = generator.format.config.num_channels
+            samples, digest = load_source(request.source, sample_rate=grid.sample_rate, channels=channels)
+        self.canvas = plan_canvas(request, grid, None if samples is None else samples.shape[-1])
+        self.sources: list[PreparedSource] = []
+        if samples is not None:
+            self.requests = [with_file(r, digest, self.canvas.samples / grid.sample_rate) for r in requests]
+            with torch.inference_mode():
+                self.sources = [prepare_source(samples, self.canvas, c, grid.sample_rate) for c in self.codecs]
+
+    def results(self) -> Iterator[Result]:
+        """Samples the batch, then decodes and finishes one clip after the other."""
+        latents = self._sample()
+        for number in range(len(self.requests)):
+            yield self._finish(number, latents[number : number + 1])
 
     @torch.inference_mode()
-    def _preview(self, latents: Tensor, request: Request) -> Image.Image:
-        return _picture(self._decode_latents(latents, self._conditioning(request, self.vae.label_dim))[0])
+    def _sample(self) -> Tensor:
+        """(B, Z, F, T)."""
+        request, device = self.request, self.generator.vae.device
+        latents = torch.cat([source.latents for source in self.sources]) if self.sources else None
+        if request.strength == 0:
+            return latents
+        sigmas = request.noise_levels(self._errors)
+        noise = noise_of(self.requests)
+        frames = self.canvas.columns * self.generator.vae.downsampling
+        shape = self.generator.vae.latent_shape(self.generator.format.sample_shape(frames))
+        x = noise.randn(shape).to(device) * sigmas[0]
+        denoise = windowed(
+            self._denoise, self.canvas.windows, together=self._together(), on_window=self.progress.at_window
+        )
+        if self.sources:
+            known = self.sources[0].known
+            x = x + torch.where(known | (request.strength < 1), latents, 0)
+            denoise = keep_known(denoise, latents, known)
+        self.progress.begin(Preview(self.codecs[0]), x / sigmas[0])
+        return SAMPLERS[request.sampler](
+            denoise, x, sigmas, generator=noise, callback=self.progress.after_step, **request.sampler_options
+        )
+
+    def _errors(self, sigmas: list[float]) -> list[float]:
+        """The error that the denoiser has learned to expect at each noise level."""
+        return self.denoiser.log_variance(torch.tensor(sigmas, device=self.generator.vae.device)).exp().tolist()
+
+    def _denoise(self, windows: Sequence[int]) -> Denoise:
+        """The estimate for some windows of all clips, (windows * B, Z, F, W)."""
+        start = self._guided([r.games for r in self.requests] * len(windows))
+        if self.request.games_end is None:
+            return start
+        layout, device = self.canvas.windows, self.generator.vae.device
+        weights = mix_weights(self.canvas.columns, circular=self.request.loop)[layout.indices[list(windows)]]
+        weights = weights.repeat_interleave(len(self.requests), dim=0)[:, None, None].to(device)
+        return between(start, self._guided([self.request.games_end] * len(weights)), weights)
+
+    def _guided(self, mixes: Sequence[dict[str, float]]) -> Denoise:
+        return guided(
+            self.denoiser,
+            self.generator.conditioning(mixes, self.denoiser.label_dim),
+            cfg_scale=self.request.cfg_scale,
+            position=self.generator.position,
+            guidance=self.request.guidance,
+            weak=self.generator.weak_unet(self.request.guidance),
+        )
+
+    def _together(self) -> int:
+        """Windows in one pass: all that the memory takes on a GPU; one after the other is as fast on a CPU."""
+        on_cpu = self.generator.vae.device.type == "cpu"
+        return 1 if on_cpu else max(1, BATCH_COLUMNS // (self.canvas.windows.length * len(self.requests)))
+
+    @torch.inference_mode()
+    def _finish(self, number: int, latents: Tensor) -> Result:
+        """From latents (1, Z, F, T) to a clip."""
+        request, format, codec = self.requests[number], self.generator.format, self.codecs[number]
+        source = self.sources[number] if self.sources else None
+        if request.strength == 0:
+            return self._result(request, source.audio, codec.spectrogram(source.audio), latents[0])
+        x = codec.decode(latents, circular=request.loop)[0]
+        if source is not None:
+            x = source.put_back(x, codec)
+        if request.loop:
+            # Columns are coarse: the loop is stretched by less than half of one to whole hops, then to the sample.
+            x = resample_circular(x, max(1, round(self.canvas.samples / format.config.hop_length)))
+        held = source.held if source is not None else None
+        audio = format.decode(
+            x[None],
+            iterations=request.phase_iterations,
+            seeds=[request.variation_seed if request.variation_strength == 1 else request.seed],
+            callback=lambda done, total: self.progress.at_phase(number, done, total, x),
+            held=held,
+            circular=request.loop,
+        )[0]
+        audio = resample_circular(audio, self.canvas.samples) if request.loop else audio
+        return self._result(request, _limited(audio, held), x, latents[0])
+
+    def _result(self, request: Request, audio: Tensor, x: Tensor, latents: Tensor) -> Result:
+        generator, canvas = self.generator, self.canvas
+        audio = audio[:, canvas.first : canvas.first + canvas.samples].cpu()
+        return Result(
+            request, audio, generator.sample_rate, x.cpu(), latents.cpu(), generator.model, generator.fingerprint
+        )
+
+    def _codec(self, mix: dict[str, float]) -> Codec:
+        format, vae = self.generator.format, self.generator.vae
+        conditioning = self.generator.conditioning([mix], vae.label_dim)
+        return Codec(format, vae, conditioning, on_tile=lambda: self.progress.tell("decoding"))
+
+
+def noise_of(requests: Sequence[Request]) -> ItemRandom | VariedNoise:
+    """Where the noise of some clips comes from, one stream each; all but the seed is that of the first request."""
+    first = requests[0]
+
+    def of(seeds: list[int]) -> ItemRandom:
+        if first.noise == "white":
+            return ItemRandom(seeds)
+        return BrownianNoise(seeds, sigma_min=first.sigma_min, sigma_max=first.sigma_max)
+
+    noise = of([request.seed for request in requests])
+    if first.variation_strength == 0:
+        return noise
+    return VariedNoise(noise, of([first.variation_seed] * len(requests)), first.variation_strength)
+
+
+def _limited(audio: Tensor, held: Held | None) -> Tensor:
+    """Audio (C, N) with what was made scaled down to the peak limit; what is held stays as it is."""
+    audio = torch.nan_to_num(audio)
+    made = audio if held is None else audio[:, held[1] < 1]
+    peak = float(made.abs().max()) if made.numel() else 0.0
+    audio = audio * min(1.0, PEAK_LIMIT / max(peak, 1e-9))
+    return audio if held is None else torch.lerp(audio, *held)
+
+
+def _trained_columns(folder: ModelFolder, grid: Grid) -> int | None:
+    """Latent columns of the crops that the UNet was trained on, as its run says; None for a model without its run."""
+    path = folder.run_path("unet") / "config.json"
+    try:
+        seconds = float(read_json(path)["module_trainer"]["crop_seconds"])
+    except (UserError, KeyError, TypeError, ValueError):
+        return None
+    columns = seconds * grid.sample_rate / grid.column_samples
+    return max(1, round(columns / grid.size_multiple)) * grid.size_multiple
 
 
 def model_fingerprint(folder: ModelFolder) -> str:
     """Identifies what clips depend on: the VAE, its format, and the UNet's default weights."""
     return f"{folder.fingerprint('vae')}-{folder.fingerprint('unet')}"
-
-
-def _picture(x: Tensor) -> Image.Image:
-    return Image.fromarray(spectrogram_pixels(x))

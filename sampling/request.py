@@ -5,16 +5,23 @@ Imports no torch, so that the web process and `--help` can use it.
 
 from __future__ import annotations
 
-from typing import Annotated
+import inspect
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from dualdiffusion.config import Config, nearest
 from dualdiffusion.labels import Labels
+from sampling.guidance import Guidance
 from sampling.samplers import SAMPLERS
-from sampling.schedules import SCHEDULES
+from sampling.schedules import SCHEDULES, ErrorOf
 
 MAX_SECONDS = 600.0
+DEFAULT_STRENGTH = 0.6
+
+Weight = Annotated[float, Field(ge=-100, le=100)]
+Seed = Annotated[int, Field(ge=0, lt=2**53)]
+Seconds = Annotated[float, Field(ge=0, le=MAX_SECONDS)]
 
 
 def _one_of(names: list[str]) -> AfterValidator:
@@ -33,15 +40,38 @@ def _some_weight(games: dict[str, float]) -> dict[str, float]:
     return games
 
 
+def sampler_options(sampler: str) -> list[str]:
+    """Names of a sampler's own options: its keyword arguments with a number as default."""
+    parameters = inspect.signature(SAMPLERS[sampler]).parameters.values()
+    return [p.name for p in parameters if isinstance(p.default, int | float) and not isinstance(p.default, bool)]
+
+
+class Source(Config):
+    """Audio that a clip starts from: all of it is changed, or parts are made anew (`inpaint`, `extend_before`, ...)."""
+
+    path: Annotated[str, Field(min_length=1)]
+    """WAV, FLAC, Ogg or AIFF; resampled, and brought to the model's channels."""
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    """Of the file; filled in when a clip is made. A file that has changed since then is refused."""
+    start: Seconds = 0.0
+    """Where the part that is used begins, in seconds."""
+    seconds: Annotated[float, Field(gt=0, le=MAX_SECONDS)] | None = None
+    """Length of the part that is used; null: to the end of the file."""
+    strength: Annotated[float, Field(ge=0, le=1)] | None = None
+    """How much of what is not kept is changed. 0: nothing; 1: made from pure noise, from sigma_max on; between, the
+    source is given noise of (sigma_min^(1/rho) + strength * (sigma_max^(1/rho) - sigma_min^(1/rho)))^rho, and as large
+    a share of the steps is taken. null: 1 where parts are made anew, else 0.6."""
+
+
 class Request(Config):
     """A clip to generate. The same request on the same model and machine gives the same samples, bit for bit."""
 
-    games: Annotated[dict[str, Annotated[float, Field(ge=-100, le=100)]], AfterValidator(_some_weight)]
+    games: Annotated[dict[str, Weight], AfterValidator(_some_weight)]
     """Weight of each game in the mix; only ratios matter, negative pushes away."""
-    seed: Annotated[int, Field(ge=0, lt=2**53)] = 0
+    seed: Seed = 0
     """Of the initial noise. Below 2^53, which a browser's numbers hold exactly."""
     seconds: Annotated[float, Field(gt=0, le=MAX_SECONDS)] = 8.0
-    """Length of the clip, in seconds."""
+    """Length of the clip, in seconds; with a source, which has its own, filled in when the clip is made."""
     steps: Annotated[int, Field(ge=1, le=1000)] = 30
     """Noise levels to go through."""
     cfg_scale: Annotated[float, Field(ge=0, le=100)] = 2.0
@@ -60,6 +90,32 @@ class Request(Config):
     """Weights of the UNet: the name of an EMA, `raw`, or null for the model's default."""
     phase_iterations: Annotated[int, Field(ge=0, le=1000)] | None = None
     """Iterations of phase recovery; null for the format's own setting."""
+    guidance: Guidance = Guidance()
+    """How guidance is applied, beside its scale."""
+    sampler_options: dict[str, float] = Field(default_factory=dict)
+    """Options of the sampler, such as s_churn of heun."""
+    noise: Literal["white", "brownian"] = "white"
+    """What samplers that add noise draw from: independent noise, or one Brownian path of each clip, so that another
+    number of steps gives nearly the same clip."""
+    games_end: Annotated[dict[str, Weight], AfterValidator(_some_weight)] | None = None
+    """Mix at the end of the clip: `games` holds in the first quarter, this in the last, and between them one turns into
+    the other. In a loop, `games` holds at the ends and this in the middle."""
+    window_seconds: Annotated[float, Field(gt=0, le=MAX_SECONDS)] | None = None
+    """Longer clips are made in overlapping windows of this length; null: as long as the crops of training."""
+    loop: bool = False
+    """The end goes on into the beginning without a seam; the length is exact."""
+    variation_seed: Seed | None = None
+    """Another seed, towards whose noise that of `seed` is moved."""
+    variation_strength: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """How far: 0 is the clip of `seed`, 1 that of `variation_seed`."""
+    source: Source | None = None
+    """Audio to start from; null: nothing but noise."""
+    inpaint: tuple[tuple[Seconds, Seconds], ...] = ()
+    """Regions of the source, each its start and end in seconds, that are made anew; all else is kept as it is."""
+    extend_before: Seconds = 0.0
+    """Seconds to make before the source, which is kept as it is."""
+    extend_after: Seconds = 0.0
+    """Seconds to make after it."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Request:
@@ -67,6 +123,80 @@ class Request(Config):
             raise ValueError(f"sigma_min: {self.sigma_min} must be below sigma_max, which is {self.sigma_max}")
         return self
 
+    @model_validator(mode="after")
+    def _known_options(self) -> Request:
+        known = sampler_options(self.sampler)
+        for name in self.sampler_options:
+            if name not in known:
+                hint = nearest(name, known)
+                has = f"did you mean {hint[0]}?" if hint else f"it has: {', '.join(known) or 'none'}"
+                raise ValueError(f"sampler_options: {self.sampler} has no option {name!r}; {has}")
+        return self
+
+    @model_validator(mode="after")
+    def _tasks_fit_together(self) -> Request:
+        if self.variation_strength > 0 and self.variation_seed is None:
+            raise ValueError("variation_strength: needs a variation_seed")
+        if self.source is None:
+            if self.keeps_source:
+                raise ValueError("inpaint, extend_before, extend_after: need a source; give source.path")
+            return self
+        if self.loop:
+            raise ValueError("loop: cannot be made from a source; leave out one of the two")
+        if self.extended_seconds and self.strength < 1:
+            raise ValueError("source.strength: must be 1 or null with extend_before and extend_after")
+        if self.extended_seconds + (self.source.seconds or 0) > MAX_SECONDS:
+            raise ValueError(f"extend_before, extend_after: the whole must not be longer than {MAX_SECONDS:g} s")
+        _check_regions(self.inpaint, self.source.seconds)
+        return self
+
+    @property
+    def extended_seconds(self) -> float:
+        """What is made before and after the source."""
+        return self.extend_before + self.extend_after
+
+    @property
+    def keeps_source(self) -> bool:
+        """Whether parts of the source are kept as they are."""
+        return bool(self.inpaint) or self.extended_seconds > 0
+
+    @property
+    def strength(self) -> float:
+        """How much of what is not kept is changed, 0 to 1; 1 without a source."""
+        if self.source is None:
+            return 1.0
+        if self.source.strength is None:
+            return 1.0 if self.keeps_source else DEFAULT_STRENGTH
+        return self.source.strength
+
+    def noise_levels(self, error: ErrorOf | None = None) -> list[float]:
+        """The noise levels to go through, falling, the last one 0: those of the schedule from where `strength` starts.
+
+        At the edm schedule these are the last levels of the whole one where strength * (steps - 1) is a whole number.
+
+        Args:
+            error: of the model, for schedules that need it; see `sampling.schedules`.
+        """
+        low, high = self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)
+        start = self.sigma_max if self.strength == 1 else (low + self.strength * (high - low)) ** self.rho
+        steps = round(self.strength * (self.steps - 1)) + 1
+        return SCHEDULES[self.schedule](steps, sigma_min=self.sigma_min, sigma_max=start, rho=self.rho, error=error)
+
     def label_vector(self, labels: Labels) -> list[float]:
         """The games as the vector that the UNet is given; see `Labels.vector`."""
+        if self.games_end is not None:
+            labels.vector(self.games_end)  # an unknown game is told before anything is made
         return labels.vector(self.games)
+
+
+def _check_regions(regions: tuple[tuple[float, float], ...], seconds: float | None) -> None:
+    before = 0.0
+    for start, end in sorted(regions):
+        name = f"inpaint: the region from {start:g} to {end:g} s"
+        if end <= start:
+            raise ValueError(f"{name} ends before it starts")
+        if start < before:
+            raise ValueError(f"{name} begins in the one before it")
+        if seconds is not None and end > seconds:
+            raise ValueError(f"{name} leaves the source, which has {seconds:g} s")
+        before = end

@@ -153,12 +153,19 @@ class Service:
             # Only the first line, and not endlessly much of what a hostile request can contain.
             text = explain(Request, error).removeprefix(": ")[:500]
             raise RefusedError(422, text if field else f"the body: {text}", field) from None
+        # Who may use the page may not have every file of the machine read.
+        if request.source is not None:
+            raise RefusedError(422, "source: files are read by python -m sampling only, not by the page", "source")
+        if request.guidance.weak_model is not None:
+            raise RefusedError(422, "guidance.weak_model: other models are read by python -m sampling only", "guidance")
         try:
             request.label_vector(self.labels)
         except UserError as error:
             raise RefusedError(422, f"games: {str(error).removeprefix('games: ')[:500]}", "games") from None
-        if request.ema is not None and request.ema not in (known := self.folder.emas("unet")):
-            raise RefusedError(422, f"ema: this model has no {request.ema[:80]!r}; it has: {', '.join(known)}", "ema")
+        for field, ema in (("ema", request.ema), ("guidance.weak_ema", request.guidance.weak_ema)):
+            if ema is not None and ema not in (known := self.folder.emas("unet")):
+                has = f"this model has no {ema[:80]!r}; it has: {', '.join(known)}"
+                raise RefusedError(422, f"{field}: {has}", field)
         return request
 
     async def submit(self, body: bytes, key: str | None) -> Job:

@@ -1,6 +1,6 @@
 """Phase recovery: audio from the magnitudes of frequency bands, without any phase.
 
-Shapes: C channels, T frames, M bands, K STFT bins, L = (T - 1) * hop_length + n_fft samples.
+Shapes: C channels, T frames, M bands, K STFT bins, L = (T - 1) * hop_length + n_fft samples, T * hop_length in a loop.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from dualdiffusion.dsp.stft import istft, overlap_normalisation, stft
+from dualdiffusion.dsp.circular import fold, wrap
+from dualdiffusion.dsp.stft import istft, overlap_add, overlap_normalisation, stft
 from dualdiffusion.dsp.tiles import Held
 
 # A band that is nearly empty in one estimate may grow by this factor in the next.
@@ -35,6 +36,11 @@ class BandTransform:
     frames: int
     """T."""
 
+    @property
+    def samples(self) -> int:
+        """L."""
+        return (self.frames - 1) * self.hop_length + len(self.window)
+
     @cached_property
     def normalisation(self) -> Tensor:
         """(L,)."""
@@ -47,6 +53,26 @@ class BandTransform:
     def audio(self, spectra: Tensor) -> Tensor:
         """Complex (C, T, K) -> (C, L)."""
         return istft(spectra, self.window, self.hop_length, self.normalisation)
+
+
+class CircularTransform(BandTransform):
+    """The same on a circle: frame t is that of samples t * hop_length to t * hop_length + n_fft, modulo L."""
+
+    @cached_property
+    def normalisation(self) -> Tensor:
+        weight = fold(overlap_add(self.window.expand(self.frames, -1), self.hop_length, self.window), self.samples)
+        return 1 / weight.clamp(min=1e-6 * float(weight.max()))
+
+    @property
+    def samples(self) -> int:
+        return self.frames * self.hop_length
+
+    def spectra(self, audio: Tensor) -> Tensor:
+        return stft(wrap(audio, 0, len(self.window) - self.hop_length), self.window, self.hop_length)
+
+    def audio(self, spectra: Tensor) -> Tensor:
+        frames = torch.fft.irfft(spectra, n=len(self.window))
+        return fold(overlap_add(frames, self.hop_length, self.window), self.samples).mul_(self.normalisation)
 
 
 def bin_shares(filters: Tensor) -> Tensor:
@@ -99,7 +125,7 @@ def alternate_projections(
 
     Args:
         momentum: 0 is the plain Griffin-Lim algorithm; above 1 may diverge.
-        held: audio at the beginning that is known already, and how far it is kept.
+        held: audio that is known already, from the beginning on, and how far it is kept.
         callback: called after every iteration.
     """
     previous = audio
@@ -134,7 +160,7 @@ def recover_audio(
         phase: (1, T, K), the initial phase in radians.
         merged_share: share of the iterations that work on the merged signal, from 0 to 1; where there are any
             iterations, at least the last one works on the channels.
-        held: audio at the beginning that is known already, and how far it is kept.
+        held: audio that is known already, from the beginning on, and how far it is kept.
     """
     merged_iterations = min(round(merged_share * iterations), max(iterations - 1, 0))
     if merged_iterations == 0 or len(bands) == 1:

@@ -13,10 +13,11 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from dualdiffusion.config import Config
+from dualdiffusion.dsp.circular import wrap
 from dualdiffusion.dsp.frequency_scale import log_centers, log_filters, mel_centers, mel_filters, regrid_filters
-from dualdiffusion.dsp.phase_recovery import BandTransform, bin_shares, recover_audio
+from dualdiffusion.dsp.phase_recovery import BandTransform, CircularTransform, bin_shares, recover_audio
 from dualdiffusion.dsp.stft import hann_power_window, stft
-from dualdiffusion.dsp.tiles import Held, decode_tiles, tile_starts
+from dualdiffusion.dsp.tiles import Held, both_held, decode_loop_tiles, decode_tiles, loop_context, tile_starts
 from dualdiffusion.module import Module
 from dualdiffusion.randomness import ItemRandom
 
@@ -131,13 +132,18 @@ class MelSpectrogram(Module):
         """(B, C, N) samples in [-1, 1] -> (B, C, F, N // hop_length), about zero mean and unit variance."""
         return (self._compress(self.mel(audio)) - self.mean) / self.std
 
-    def mel(self, audio: Tensor) -> Tensor:
-        """(B, C, N) -> mel magnitudes (B, C, F, T); frame t is centred on samples t * hop_length to one hop later."""
+    def mel(self, audio: Tensor, *, circular: bool = False) -> Tensor:
+        """(B, C, N) -> mel magnitudes (B, C, F, T); frame t is centred on samples t * hop_length to one hop later.
+
+        Args:
+            circular: the audio goes on at its beginning after its end; else there is silence around it.
+        """
         hop, n_fft = self.config.hop_length, len(self.window)
         frames = self.num_frames(audio.shape[-1])
         audio = audio[..., : frames * hop]
         before = (n_fft - hop) // 2
-        padded = torch.nn.functional.pad(audio, (before, n_fft - hop - before))
+        around = (before, n_fft - hop - before)
+        padded = wrap(audio, *around) if circular else torch.nn.functional.pad(audio, around)
         return self.filters @ stft(padded, self.window, hop).abs().transpose(-1, -2)
 
     def decode(
@@ -147,6 +153,8 @@ class MelSpectrogram(Module):
         iterations: int | None = None,
         seeds: list[int] | None = None,
         callback: Callable[[int, int], None] | None = None,
+        held: Held | None = None,
+        circular: bool = False,
     ) -> Tensor:
         """(B, C, F, T) -> audio (B, C, T * hop_length); deterministic for the same seeds.
 
@@ -156,11 +164,12 @@ class MelSpectrogram(Module):
             iterations: of phase recovery; None for the config's.
             seeds: one per clip, of the initial phase; None is 0 for all.
             callback: called with (iterations done, iterations), over all clips and tiles.
+            held: audio that is known already, (C, T * hop_length), and how far it is kept, (T * hop_length,) in [0, 1]:
+                the phases of the rest are made to fit, and where it is 1 the output is exactly this.
+            circular: the clip is a loop, whose end goes on into its beginning.
         """
-        frames = x.shape[-1]
         iterations = self.config.phase_iterations if iterations is None else iterations
-        seconds = self.config.tile_seconds
-        starts = tile_starts(frames, round(seconds * self.frames_per_second)) if seconds else [0]
+        starts = self._tile_starts(x.shape[-1], circular)
         done, total = 0, len(x) * len(starts) * iterations
 
         def on_iteration() -> None:
@@ -171,42 +180,75 @@ class MelSpectrogram(Module):
 
         return torch.stack(
             [
-                self._decode_clip(clip, starts, ItemRandom([seed]), iterations, on_iteration)
+                self._decode_clip(clip, starts, ItemRandom([seed]), iterations, on_iteration, held, circular)
                 for clip, seed in zip(x, seeds or [0] * len(x), strict=True)
             ]
         )
 
+    def _tile_starts(self, frames: int, circular: bool) -> list[int]:
+        """First frames of the tiles; those of a loop are on the loop continued over both of its ends."""
+        tile = round(self.config.tile_seconds * self.frames_per_second)
+        if not circular:
+            return tile_starts(frames, tile) if tile else [0]
+        around = 2 * loop_context()
+        if not tile or frames + around <= max(tile, around):
+            return [0]
+        return tile_starts(frames + around, max(tile, 2 * around))
+
     def _decode_clip(
-        self, x: Tensor, starts: list[int], random: ItemRandom, iterations: int, callback: Callable[[], None]
+        self,
+        x: Tensor,
+        starts: list[int],
+        random: ItemRandom,
+        iterations: int,
+        callback: Callable[[], None],
+        held: Held | None,
+        circular: bool,
     ) -> Tensor:
         """(C, F, T) -> audio (C, T * hop_length)."""
         window, hop, frames = self.recovery_window, self.config.hop_length, x.shape[-1]
-        length = frames - starts[-1]
-        transform = BandTransform(window, hop, self.recovery_filters, self.recovery_spread, length)
         before = (len(window) - hop) // 2
+        # A short loop is recovered on a circle, a long one in tiles that meet.
+        on_circle, context = circular and len(starts) == 1, loop_context() if circular and len(starts) > 1 else 0
+        bands = wrap(self.to_mel(x), context, context).transpose(-1, -2)
+        length = bands.shape[-2] - starts[-1]
+        transform_class = CircularTransform if on_circle else BandTransform
+        transform = transform_class(window, hop, self.recovery_filters, self.recovery_spread, length)
         wanted = present = x.new_zeros(())
 
-        def decode(start: int, end: int, held: Held | None) -> Tensor:
+        def decode(start: int, end: int, beginning: Held | None) -> Tensor:
             nonlocal wanted, present
+            known = _held_in_tile(held, start * hop - before, transform.samples)
+            if known is not None and bool((held[1][start * hop : end * hop] == 1).all()):
+                for _ in range(iterations):
+                    callback()
+                return known[0]
             phase = 2 * torch.pi * random.rand((length, len(window) // 2 + 1))
-            bands = self.to_mel(x[..., start:end]).transpose(-1, -2).contiguous()
+            tile = bands[:, start:end].contiguous()
             audio = recover_audio(
-                bands,
+                tile,
                 transform,
                 phase=phase.to(x.device),
                 iterations=iterations,
                 momentum=self.config.phase_momentum,
                 merged_share=self.config.merged_share,
-                held=held,
+                held=both_held(beginning, known),
                 callback=callback,
             )
-            wanted = wanted + bands.square().sum()
-            present = present + self.mel(audio[:, before : before + length * hop]).square().sum()
+            cut = slice(before, before + length * hop)
+            free = 1 if known is None else _free_frames(known[1][cut], hop)
+            made = self.mel(audio.roll(-before, -1) if on_circle else audio[:, cut], circular=on_circle)
+            wanted = wanted + (tile.transpose(-1, -2).square() * free).sum()
+            present = present + (made.square() * free).sum()
             return audio
 
-        audio = decode_tiles(starts, frames, hop, decode)[:, before : before + frames * hop]
+        join = decode_loop_tiles if context else decode_tiles
+        audio = join(starts, bands.shape[-2], hop, decode)
+        first = before + context * hop
+        audio = audio.roll(-before, -1) if on_circle else audio[:, first : first + frames * hop]
         # Estimates that do not fit together cancel in part, so that the audio comes out up to half a decibel quiet.
-        return audio * (wanted / present.clamp(min=1e-20)).sqrt().clamp(max=MAX_LEVEL_GAIN)
+        audio = audio * (wanted / present.clamp(min=1e-20)).sqrt().clamp(max=MAX_LEVEL_GAIN)
+        return audio if held is None else torch.lerp(audio, *held)
 
     def to_mel(self, x: Tensor) -> Tensor:
         """Undoes the normalisation and compression: (B, C, F, T) -> mel magnitudes, non-negative."""
@@ -222,6 +264,20 @@ class MelSpectrogram(Module):
         values = torch.cat([self._compress(self.mel(clip[None].to(self.mean.device))).flatten() for clip in clips])
         self.mean.copy_(values.mean())
         self.std.copy_(values.std())
+
+
+def _held_in_tile(held: Held | None, start: int, length: int) -> Held | None:
+    """Samples `start` to start + length of what is held, and nothing held outside of the clip."""
+    if held is None:
+        return None
+    around = max(0, -start), max(0, start + length - held[1].shape[-1])
+    audio, weight = (torch.nn.functional.pad(part[..., max(0, start) : start + length], around) for part in held)
+    return audio, weight
+
+
+def _free_frames(weight: Tensor, hop_length: int) -> Tensor:
+    """1 for frames of which nothing is held, 0 for others: (L,) -> (L / hop_length,)."""
+    return (weight.unflatten(0, (-1, hop_length)) == 0).all(dim=1).to(weight)
 
 
 def _filters(config: MelSpectrogram.Config, *, n_bins: int) -> Tensor:

@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from dualdiffusion.config import Config
+from dualdiffusion.dsp.tiles import Held
 from dualdiffusion.module import Module
 
 Positive = Annotated[int, Field(gt=0)]
@@ -63,11 +64,18 @@ class Waveform(Module):
         iterations: int | None = None,
         seeds: list[int] | None = None,
         callback: Callable[[int, int], None] | None = None,
+        held: Held | None = None,
+        circular: bool = False,
     ) -> Tensor:
-        """(B, C, N) -> audio (B, C, N). There is nothing to recover: `iterations` and `seeds` change nothing."""
+        """(B, C, N) -> audio (B, C, N). There is nothing to recover: all but `held` change nothing.
+
+        Args:
+            held: audio that is known already, (C, N), and how far it is kept, (N,) in [0, 1].
+        """
         if callback:
             callback(1, 1)
-        return x * self.std + self.mean
+        audio = x * self.std + self.mean
+        return audio if held is None else torch.lerp(audio, *held)
 
     @torch.no_grad()
     def fit(self, clips: list[Tensor]) -> None:

@@ -40,6 +40,9 @@ HOSTILE = {
     "unknown key": (f'{{{GAMES},"sedd":1}}', 422, "sedd"),
     "unknown sampler": (f'{{{GAMES},"sampler":"__class__"}}', 422, "sampler"),
     "path as EMA": (f'{{{GAMES},"ema":"../../etc/passwd"}}', 422, "ema"),
+    "path as weaker EMA": (f'{{{GAMES},"guidance":{{"weak_ema":"../x","weak_scale":2}}}}', 422, "guidance.weak_ema"),
+    "folder of another model": (f'{{{GAMES},"guidance":{{"weak_model":"/","weak_scale":2}}}}', 422, "guidance"),
+    "file of the machine": (f'{{{GAMES},"source":{{"path":"/etc/passwd"}}}}', 422, "source"),
     "5 MB": ('{"games":{"' + "x" * 5_000_000 + '":1}}', 413, None),
 }
 

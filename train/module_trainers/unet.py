@@ -176,7 +176,12 @@ class UNetTrainer:
     def demos(self) -> list[Demo]:
         """Clips made by the code that the command line and the page use."""
         generator = Generator(
-            format=self.format, vae=self.vae, unets={None: self.module}, labels=self.labels, fingerprint="in training"
+            format=self.format,
+            vae=self.vae,
+            unets={None: self.module},
+            labels=self.labels,
+            fingerprint="in training",
+            window_columns=self.columns,
         )
         return [
             self._demo(generator, name, scale)

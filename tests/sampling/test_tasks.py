@@ -1,0 +1,496 @@
+"""The tasks of sampling end to end on the tiny model: sources, regions, loops, long clips, variations, batches."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from pathlib import Path
+from statistics import median
+
+import pytest
+import torch
+from torch import Tensor
+
+from dualdiffusion import audio
+from dualdiffusion.conditioning import Conditioning
+from dualdiffusion.config import validate
+from dualdiffusion.errors import UserError
+from dualdiffusion.files import write_json
+from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.randomness import ItemRandom
+from sampling import codec as codec_module
+from sampling import generate as generate_module
+from sampling.canvas import Grid, plan_canvas
+from sampling.codec import Codec, Preview
+from sampling.generate import Cancelled, Generator, StepReport
+from sampling.known_regions import FADE_SECONDS, keep_known, known_frames, known_weight
+from sampling.output import read_settings, same_audio, save
+from sampling.progress import Progress
+from sampling.request import Request
+from sampling.samplers import SAMPLERS
+from sampling.schedules import SCHEDULES
+from sampling.variations import VariedNoise
+from tests import tiny
+from tests.benchmarks.sampling_tasks import border_steps, level_drift, seam_ratio
+from tests.tiny import assert_one_line_error, run
+
+RATE = tiny.SAMPLE_RATE
+COLUMN = 8 * tiny.FORMAT["hop_length"]  # samples
+REQUEST = Request(games={"Castle": 0.7, "Cave": 0.3}, seed=7, seconds=1.0, steps=2, sampler="euler", cfg_scale=1.5)
+FADE = round(FADE_SECONDS * RATE)
+GRID = Grid(sample_rate=RATE, hop_length=64, column_samples=COLUMN, size_multiple=2, window_columns=16)
+
+
+@pytest.fixture(scope="module")
+def generator(model: ModelFolder) -> Generator:
+    return Generator.load(model)
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """1.5 s of quiet tones at the model's rate."""
+    path = tmp_path_factory.mktemp("source") / "music.flac"
+    time = torch.arange(RATE * 3 // 2) / RATE
+    tones = torch.stack([torch.sin(2 * math.pi * f * time) for f in (220, 330)])
+    audio.write_flac(path, 0.1 * tones, RATE)
+    return path
+
+
+def changed(request: Request = REQUEST, **changes: object) -> Request:
+    return validate(Request, {**request.to_json(), **changes}, "test")
+
+
+def from_source(path: Path, request: Request = REQUEST, **changes: object) -> Request:
+    source = {"path": str(path), **changes.pop("source", {})}
+    return changed(request, source=source, **changes)
+
+
+def steps_of(samples: Tensor) -> Tensor:
+    return samples.diff().abs().amax(dim=0)
+
+
+# -- what is known ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("noise", ["white", "brownian"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_known_columns_end_exactly_as_they_are_with_every_sampler(sampler: str, noise: str) -> None:
+    levels = SCHEDULES["edm"](5, sigma_min=0.05, sigma_max=80.0, rho=7.0)
+    latents, known = torch.randn(1, 2, 3, 12, generator=torch.Generator().manual_seed(3)), torch.arange(12) % 5 < 2
+    random = generate_module.noise_of([REQUEST.model_copy(update={"noise": noise, "sigma_min": 0.05})])
+    x = random.randn((2, 3, 12)) * levels[0] + latents * known
+    seen: list[Tensor] = []
+
+    def denoise(x: Tensor, sigma: float) -> Tensor:
+        seen.append((x - latents)[..., known] / sigma)
+        return torch.tanh(x / (1 + sigma))
+
+    result = SAMPLERS[sampler](keep_known(denoise, latents, known), x, levels, generator=random, callback=None)
+    assert torch.allclose(result[..., known], latents[..., known], atol=1e-4)
+    assert not torch.allclose(result[..., ~known], latents[..., ~known], atol=0.1)
+    # At every level the network sees what it was trained on there: the known latents with unit noise times sigma.
+    assert all(0.6 < float(ratio.std()) < 1.5 for ratio in seen)
+
+
+def test_a_clip_is_kept_outside_of_regions_but_for_a_fade() -> None:
+    weight = known_weight(100, [(30, 50), (95, 100)], 8)
+    assert weight[30:50].eq(0).all() and weight[95:].eq(0).all()
+    assert weight[:22].eq(1).all() and weight[58:87].eq(1).all()
+    assert weight[22:30].diff().lt(0).all() and weight[50:58].diff().gt(0).all()
+    assert torch.allclose(weight[50:58], weight[22:30].flip(0), atol=1e-6)
+
+
+def test_frames_are_known_as_far_as_their_samples_are() -> None:
+    weight = known_weight(4 * 30, [(40, 60)], 8)
+    frames = known_frames(weight, 4)
+    assert frames[10:15].eq(0).all() and frames[:8].eq(1).all() and frames[17:].eq(1).all()
+    assert torch.allclose(frames[8:10], torch.stack([weight[32:36].mean(), weight[36:40].mean()]))
+
+
+@pytest.mark.parametrize("regions", [[[0.4, 0.7]], [[0.0, 0.2], [0.9, 1.1]], [[1.2, 1.5]]])
+def test_inpainting_keeps_the_source_to_the_sample_outside_of_its_regions(
+    generator: Generator, music: Path, regions: list[list[float]]
+) -> None:
+    source, _ = audio.read(music)
+    result = generator.generate(from_source(music, inpaint=regions))
+    assert result.audio.shape == source.shape
+    assert result.request.seconds == 1.5
+    kept = torch.ones(source.shape[-1], dtype=torch.bool)
+    inside = ~kept
+    for start, end in regions:
+        kept[max(0, round(start * RATE) - FADE) : round(end * RATE) + FADE] = False
+        inside[round(start * RATE) : round(end * RATE)] = True
+    assert torch.equal(result.audio[:, kept], source[:, kept])
+    assert not torch.allclose(result.audio[:, inside], source[:, inside], atol=1e-2)
+
+
+def test_no_click_is_heard_where_a_region_begins_or_ends(generator: Generator, music: Path) -> None:
+    source, _ = audio.read(music)
+    start, end = round(0.4 * RATE), round(0.7 * RATE)
+    beside, elsewhere, ours, pasted = [], [], [], []
+    for seed in range(8):
+        samples = generator.generate(from_source(music, inpaint=[[0.4, 0.7]], seed=seed)).audio
+        steps = samples.diff().abs()
+        edges, zones = border_steps(samples, start, end, FADE)
+        beside += edges
+        elsewhere += zones
+        ours += [float(steps[:, border - 1].mean()) for border in (start, end)]
+        # A hard cut from the source to what was made is a click, which this would tell.
+        pasted += [float((samples[:, border] - source[:, border - 1]).abs().mean()) for border in (start, end)]
+    assert median(beside) <= median(elsewhere)
+    assert median(ours) < 0.7 * median(pasted)
+
+
+def test_an_extension_has_the_exact_length_and_the_source_in_its_place(generator: Generator, music: Path) -> None:
+    source, _ = audio.read(music)
+    count = source.shape[-1]
+    for before, after in [(0.3, 0.0), (0.0, 0.41), (0.25, 0.333)]:
+        result = generator.generate(from_source(music, extend_before=before, extend_after=after))
+        first, last = round(before * RATE), round(after * RATE)
+        assert result.audio.shape == (2, first + count + last)
+        fade_in, fade_out = FADE * (before > 0), FADE * (after > 0)
+        assert torch.equal(
+            result.audio[:, first + fade_in : first + count - fade_out], source[:, fade_in : count - fade_out]
+        )
+        for made in (result.audio[:, :first], result.audio[:, first + count :]):
+            assert made.numel() == 0 or float(made.square().mean()) > 1e-6
+        assert result.request.seconds == pytest.approx(result.audio.shape[-1] / RATE)
+
+
+def test_a_region_can_be_made_anew_while_the_source_is_extended(generator: Generator, music: Path) -> None:
+    result = generator.generate(from_source(music, extend_before=0.2, inpaint=[[0.5, 0.8]]))
+    source, _ = audio.read(music)
+    kept = slice(round(0.9 * RATE), round(1.4 * RATE))
+    assert torch.equal(result.audio[:, round(0.2 * RATE) :][:, kept], source[:, kept])
+
+
+def test_what_a_source_is_beside_a_region_decides_what_comes_there(
+    generator: Generator, music: Path, tmp_path: Path
+) -> None:
+    samples, _ = audio.read(music)
+    audio.write_flac(tmp_path / "loud.flac", samples * 4, RATE)
+    first, second = (
+        generator.generate(from_source(path, inpaint=[[0.5, 0.8]])) for path in (music, tmp_path / "loud.flac")
+    )
+    columns = slice(round(0.5 * RATE) // COLUMN, round(0.8 * RATE) // COLUMN)
+    assert not torch.allclose(first.latents[..., columns], second.latents[..., columns], atol=1e-3)
+
+
+# -- from audio to audio ------------------------------------------------------------------------------------------
+
+
+def test_noise_levels_start_where_the_strength_says() -> None:
+    whole = changed(steps=9).noise_levels()
+    for strength in (0.25, 0.5, 0.75, 1.0):
+        levels = changed(steps=9, source={"path": "x", "strength": strength}).noise_levels()
+        assert levels == pytest.approx(whole[round(8 * (1 - strength)) :])
+
+
+def test_strength_goes_from_nothing_changed_to_nothing_of_the_source(generator: Generator, music: Path) -> None:
+    source, _ = audio.read(music)
+    plain = generator.generate(changed(seconds=1.5))
+    request = from_source(music, steps=6)
+    results = [
+        generator.generate(from_source(music, request, source={"strength": strength})) for strength in (0, 0.1, 0.5, 1)
+    ]
+    assert torch.equal(results[0].audio, source)
+    assert torch.equal(results[3].audio, generator.generate(changed(request, source=None, seconds=1.5)).audio)
+    assert plain.audio.shape == results[1].audio.shape
+    distances = [float((result.latents - results[0].latents).square().mean()) for result in results]
+    assert distances == sorted(distances) and distances[0] == 0 < distances[1]
+
+
+def test_a_source_of_another_rate_and_channel_count_is_brought_to_the_models(
+    generator: Generator, tmp_path: Path
+) -> None:
+    time = torch.arange(22050) / 22050
+    audio.write_flac(tmp_path / "mono.flac", 0.1 * torch.sin(2 * math.pi * 440 * time)[None], 22050)
+    result = generator.generate(from_source(tmp_path / "mono.flac", source={"strength": 0.0, "start": 0.2}))
+    assert result.audio.shape == (2, 6400)
+    expected = 0.1 * torch.sin(2 * math.pi * 440 * (torch.arange(6400) / RATE + 0.2))
+    assert float((result.audio - expected)[:, 200:-200].abs().max()) < 2e-3
+
+
+def test_the_command_makes_a_clip_from_a_source_again_and_another_file_is_refused(
+    model: ModelFolder, generator: Generator, music: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.flac"
+    copy.write_bytes(music.read_bytes())
+    base = ["-m", "sampling", "--model", model.path, "--game", "Castle", "--steps", 1, "--out", tmp_path / "out"]
+    made = run(*base, "--set", f"source.path={copy}", "--set", "inpaint=[[0.4, 0.8]]")
+    assert made.returncode == 0, made.stderr
+    path = Path(made.stdout.strip().splitlines()[-1])
+    request, _ = read_settings(path)
+    assert request.inpaint == ((0.4, 0.8),) and len(request.source.sha256) == 64
+    assert same_audio(generator.generate(request), path)
+    audio.write_flac(copy, torch.zeros(2, RATE), RATE)
+    assert_one_line_error(run("-m", "sampling", "--from", path, "--model", model.path), "source.path", "has changed")
+
+
+# -- loops --------------------------------------------------------------------------------------------------------
+
+
+def test_loops_have_no_seam_and_clips_that_are_cut_off_have_one(generator: Generator) -> None:
+    request = changed(seconds=1.0, window_seconds=0.512, phase_iterations=12)
+    loops, clips = (
+        [generator.generate(changed(request, loop=loop, seed=seed)).audio for seed in range(8)]
+        for loop in (True, False)
+    )
+    assert seam_ratio(loops) < 1.1
+    assert seam_ratio(clips) > 1.4
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.9, 1.2345, 2.00012])
+def test_a_loop_has_the_exact_length_that_was_asked(generator: Generator, seconds: float) -> None:
+    loop = generator.generate(changed(loop=True, seconds=seconds)).audio
+    assert loop.shape == (2, round(seconds * RATE))
+    assert float((loop[:, 0] - loop[:, -1]).abs().max()) <= float(steps_of(loop).max())
+
+
+def test_a_loop_turned_by_whole_columns_decodes_to_the_same_turned(generator: Generator) -> None:
+    codec = Codec(generator.format, generator.vae, Conditioning())
+    latents = torch.randn(1, 4, 4, 20, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        x, turned = codec.decode(latents, circular=True), codec.decode(latents.roll(3, -1), circular=True)
+        assert torch.allclose(x.roll(24, -1), turned, atol=1e-4)
+        clip = codec.decode(latents)
+    assert not torch.allclose(x[..., :8], clip[..., :8], atol=1e-2)
+
+
+# -- long clips ---------------------------------------------------------------------------------------------------
+
+
+def test_windows_are_as_long_as_the_crops_of_training_where_the_run_is_known(
+    model: ModelFolder, tmp_path: Path
+) -> None:
+    assert Generator.load(model).window_columns is None
+    folder = tiny.make_model(tmp_path / "model")
+    write_json(folder.run_path("unet") / "config.json", {"module_trainer": {"crop_seconds": 1.024}})
+    assert Generator.load(folder).window_columns == 16
+
+
+def test_a_clip_no_longer_than_the_window_is_what_it_was_without_windows(generator: Generator) -> None:
+    whole = generator.generate(REQUEST)
+    assert torch.equal(whole.audio, generator.generate(changed(window_seconds=1.024)).audio)
+    assert not torch.equal(whole.audio, generator.generate(changed(window_seconds=0.512)).audio)
+
+
+def test_a_long_clip_is_one_clip_of_even_level(generator: Generator) -> None:
+    request = changed(seconds=12.0, window_seconds=1.024, steps=3, phase_iterations=1)
+    result = generator.generate(request)
+    assert result.audio.shape == (2, 12 * RATE)
+    assert level_drift(result.audio, RATE)[0] < 1.0
+
+
+def test_tiles_of_the_vae_fit_together_as_if_there_were_none(
+    generator: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiles: list[None] = []
+    codec = Codec(generator.format, generator.vae, Conditioning(), on_tile=lambda: tiles.append(None))
+    latents = torch.randn(1, 4, 4, 150, generator=torch.Generator().manual_seed(1))
+    samples = 0.1 * torch.randn(2, 150 * COLUMN, generator=torch.Generator().manual_seed(2))
+    with torch.inference_mode():
+        x, encoded = codec.decode(latents), codec.encode(codec.spectrogram(samples))
+        circle = codec.decode(latents, circular=True)
+        assert len(tiles) == 1
+        monkeypatch.setattr(codec_module, "TILE_COLUMNS", 40)
+        assert torch.allclose(codec.decode(latents), x, atol=1e-4)
+        assert torch.allclose(codec.decode(latents, circular=True), circle, atol=1e-4)
+        assert torch.allclose(codec.encode(codec.spectrogram(samples)), encoded, atol=1e-4)
+    assert len(tiles) == 1 + 4 * 3
+
+
+def test_a_preview_of_a_long_clip_decodes_a_part_of_it_in_turn(
+    generator: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(codec_module, "PREVIEW_COLUMNS", 10)
+    widths: list[int] = []
+    codec = Codec(generator.format, generator.vae, Conditioning())
+    decode = codec.decode
+    monkeypatch.setattr(codec, "decode", lambda latents: widths.append(latents.shape[-1]) or decode(latents))
+    preview = Preview(codec)
+    latents = torch.randn(1, 4, 4, 25, generator=torch.Generator().manual_seed(1))
+    sizes = {preview.picture(latents).size for _ in range(4)}
+    assert sizes == {(200, 32)}
+    assert widths == [10, 10, 5, 10]
+
+
+def test_a_long_clip_can_be_cancelled_within_a_window(generator: Generator) -> None:
+    texts: list[str] = []
+
+    def on_step(report: StepReport) -> None:
+        texts.append(report.text)
+        assert report.preview().size[1] == 32
+        if "window 3/" in report.text:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        generator.generate(changed(seconds=2.0, window_seconds=0.512), on_step=on_step)
+    assert texts == ["sampling the first step, window 2/7", "sampling the first step, window 3/7"]
+
+
+# -- variations, mixes, batches -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.2, 0.5, 0.9, 1.0])
+def test_noise_between_two_seeds_has_unit_variance_and_is_theirs_at_the_ends(strength: float) -> None:
+    shape = (4, 32, 512)
+    varied = VariedNoise(ItemRandom([1]), ItemRandom([2]), strength)
+    noise, first, second = varied.randn(shape), ItemRandom([1]).randn(shape), ItemRandom([2]).randn(shape)
+    assert float(noise.var()) == pytest.approx(1, abs=0.02)
+    assert float((noise * first).mean()) == pytest.approx(math.cos(strength * math.pi / 2), abs=0.02)
+    assert float((noise * second).mean()) == pytest.approx(math.sin(strength * math.pi / 2), abs=0.02)
+    if strength in (0, 1):
+        assert torch.equal(noise, second if strength else first)
+
+
+def test_variations_lead_from_one_clip_to_the_other(generator: Generator) -> None:
+    request = changed(sampler="euler_ancestral")
+    first, second = (generator.generate(changed(request, seed=seed)) for seed in (7, 8))
+    varied = [
+        generator.generate(changed(request, variation_seed=8, variation_strength=s)) for s in (0.0, 0.3, 0.7, 1.0)
+    ]
+    assert torch.equal(varied[0].audio, first.audio) and torch.equal(varied[3].audio, second.audio)
+    distances = [float((result.latents - first.latents).square().mean()) for result in varied]
+    assert all(a < b for a, b in itertools.pairwise(distances))
+
+
+def test_a_clip_goes_from_one_mix_to_the_other(generator: Generator) -> None:
+    request = changed(games={"Castle": 1.0}, seconds=2.0)
+    start = generator.generate(request).latents
+    end = generator.generate(changed(request, games={"Circuit": 1.0})).latents
+    both = generator.generate(changed(request, games_end={"Circuit": 1.0})).latents
+    same = generator.generate(changed(request, games_end={"Castle": 1.0})).latents
+    assert torch.allclose(same, start, atol=1e-4)
+
+    def distance(a: Tensor, part: slice) -> float:
+        return float((a - both)[..., part].square().mean())
+
+    first, last = slice(0, 6), slice(-6, None)
+    assert distance(start, first) < 0.5 * distance(end, first)
+    assert distance(end, last) < 0.5 * distance(start, last)
+
+
+def test_games_at_the_end_go_with_windows_and_loops(generator: Generator) -> None:
+    for changes in ({"window_seconds": 0.512}, {"window_seconds": 0.512, "loop": True}):
+        request = changed(games={"Castle": 1.0}, seconds=2.0, **changes)
+        both = generator.generate(changed(request, games_end={"Circuit": 1.0}))
+        assert not torch.allclose(both.latents, generator.generate(request).latents, atol=1e-3)
+        assert bool(both.audio.isfinite().all())
+
+
+def test_a_clip_of_many_is_the_same_clip_alone(generator: Generator, music: Path) -> None:
+    requests = [
+        REQUEST,
+        changed(seed=8),
+        changed(seed=9, games={"Circuit": 1.0}),
+        changed(seconds=0.5),
+        from_source(music),
+    ]
+    fractions: list[float] = []
+    results = list(generator.generate_many(requests, on_step=lambda report: fractions.append(report.fraction)))
+    for request, result in zip(requests, results, strict=True):
+        assert torch.equal(result.audio, generator.generate(request).audio)
+        assert result.request.seed == request.seed
+    assert fractions == sorted(fractions) and fractions[-1] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("changes", [{}, {"games_end": {"Cave": 1.0}}, {"window_seconds": 0.512, "sampler": "heun"}])
+def test_a_batch_as_a_gpu_makes_it_is_the_clips_alone(
+    generator: Generator, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object]
+) -> None:
+    requests = [changed(seed=seed, games=games, **changes) for seed, games in ((1, {"Castle": 1}), (2, {"Cave": 1}))]
+    alone = [generator.generate(request) for request in requests]
+    monkeypatch.setattr(generate_module._Batch, "_together", lambda batch: 3)
+    progress = Progress(None, 0, 2, 2)
+    for one, result in zip(alone, generate_module._Batch(generator, requests, progress).results(), strict=True):
+        assert torch.allclose(one.latents, result.latents, atol=1e-3)
+        assert result.request == one.request
+
+
+# -- requests -----------------------------------------------------------------------------------------------------
+
+
+def test_a_request_of_before_means_what_it_meant() -> None:
+    old = {"games": {"Castle": 1.0}, "seed": 3, "seconds": 2.0, "steps": 4, "cfg_scale": 2.0, "sampler": "heun"}
+    request = validate(Request, old, "old")
+    assert request.noise_levels() == SCHEDULES["edm"](4, sigma_min=0.01, sigma_max=80.0, rho=7.0)
+    assert request.strength == 1 and not request.keeps_source
+    assert validate(Request, json.loads(json.dumps(request.to_json())), "again") == request
+
+
+def test_a_saved_loop_is_made_again_from_its_tags(generator: Generator, tmp_path: Path) -> None:
+    result = generator.generate(changed(loop=True, seconds=0.77, noise="brownian", sampler="euler_ancestral"))
+    path = save(result, tmp_path)
+    request, _ = read_settings(path)
+    assert same_audio(generator.generate(request), path)
+
+
+SOURCE = {"path": "music.flac"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"sampler_options": {"s_chrn": 1.0}, "sampler": "heun"}, "no option 's_chrn'; did you mean s_churn"),
+        ({"variation_strength": 0.5}, "needs a variation_seed"),
+        ({"variation_strength": 1.5, "variation_seed": 1}, "variation_strength: .*less than or equal to 1"),
+        ({"inpaint": [[0.1, 0.2]]}, "need a source"),
+        ({"extend_after": 2}, "need a source"),
+        ({"source": SOURCE, "loop": True}, "loop: cannot be made from a source"),
+        ({"source": SOURCE, "inpaint": [[1, 1]]}, "from 1 to 1 s ends before it starts"),
+        ({"source": SOURCE, "inpaint": [[1, 2], [1.5, 3]]}, "from 1.5 to 3 s begins in the one before it"),
+        ({"source": {**SOURCE, "seconds": 2}, "inpaint": [[1, 3]]}, "leaves the source, which has 2 s"),
+        ({"source": {**SOURCE, "strength": 0.5}, "extend_after": 1}, "must be 1 or null with extend"),
+        ({"source": {**SOURCE, "strength": 2}}, "source.strength: .*less than or equal to 1"),
+        ({"source": {**SOURCE, "strength": math.nan}}, "source.strength"),
+        ({"source": {**SOURCE, "sha256": "x"}}, "source.sha256"),
+        ({"source": {"pth": "x"}}, "source.path"),
+        ({"source": SOURCE, "extend_before": 400, "extend_after": 400}, "must not be longer than 600 s"),
+        ({"games_end": {"Castle": 0}}, "games_end: at least one game"),
+        ({"window_seconds": 0}, "window_seconds: .*greater than 0"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused_in_one_line(changes: dict[str, object], words: str) -> None:
+    with pytest.raises(UserError, match=words) as caught:
+        changed(**changes)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"inpaint": [[1.0, 1.6]]}, "from 1 to 1.6 s leaves the source, which has 1.5 s"),
+        ({"inpaint": [[1.0, 1.03]]}, "is shorter than a latent column, 0.064 s"),
+        ({"source": {"start": 1.45}}, "source: has 0.05 s; it must have 0.064"),
+        ({"source": {"start": 2}}, "lies behind the end"),
+        ({"source": {"start": 1, "seconds": 1}}, "has 1.5 s, not 1 from 1 s on"),
+        ({"source": {"path": "missing.flac"}}, "source.path: missing.flac: no such file"),
+        ({"source": {"path": "README.md"}}, "source.path: README.md: cannot be read as audio"),
+        ({"source": {"sha256": "0" * 64}}, "has changed since"),
+        ({"extend_after": 599}, "longer than 600 s"),
+        ({"window_seconds": 0.05}, "window_seconds: must be 0.128 or more"),
+        ({"source": None, "loop": True, "seconds": 0.02}, "a loop must have 0.064 s or more"),
+    ],
+)
+def test_what_only_the_file_or_the_model_can_tell_is_one_line_too(
+    generator: Generator, music: Path, changes: dict[str, object], words: str
+) -> None:
+    own = changes.get("source", {})
+    source = None if own is None else {"path": str(music), **own}
+    with pytest.raises(UserError, match=words) as caught:
+        generator.generate(changed(**{**changes, "source": source}))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_canvas_has_columns_for_all_and_the_source_on_a_column() -> None:
+    request = changed(source=SOURCE, extend_before=0.1, extend_after=0.2, inpaint=[[0.5, 0.7]])
+    canvas = plan_canvas(request, GRID, 10000)
+    assert canvas.source % COLUMN == 0 and canvas.source - canvas.first == 800
+    assert canvas.samples == 800 + 10000 + 1600
+    assert canvas.columns * COLUMN >= canvas.first + canvas.samples
+    known = canvas.known_columns(COLUMN)
+    for column in range(canvas.columns):
+        touched = any(start < (column + 1) * COLUMN and column * COLUMN < end for start, end in canvas.made)
+        assert known[column] != touched
