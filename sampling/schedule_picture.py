@@ -8,16 +8,20 @@ from PIL import Image, ImageDraw, ImageFont
 
 from sampling.schedules import ErrorOf
 
-WIDTH, HEIGHT = 760, 460  # of the frame
-LEFT, RIGHT, ABOVE, BELOW = 90, 40, 60, 70  # margins around it
-LEGEND, GAP = 200, 24
-ERROR_WIDTH = 200
+# Drawn at twice the size, which makes lines smooth when it is halved at the end; all lengths here are of the drawing.
+SCALE = 2
+WIDTH, HEIGHT = 1520, 920  # of the frame
+LEFT, RIGHT, ABOVE, BELOW = 180, 80, 120, 140  # margins around it
+LEGEND, GAP = 400, 48
+ERROR_WIDTH = 400
+TITLE_FONT, FONT, LEGEND_FONT = 36, 28, 30
+LINE, DOT = 4, 8  # width and radius
 INK, PALE, PAPER = (30, 30, 34), (226, 226, 230), (255, 255, 255)
 # Told apart also by those who confuse red and green (after Okabe and Ito 2008).
 COLORS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233), (90, 90, 96))
 MOST_MARKS = 60
 CURVE_POINTS = 200
-TICK_WIDTH = 44
+TICK_WIDTH, TICK_HEIGHT = 88, 36  # room for a number
 
 
 def schedule_picture(schedules: dict[str, list[float]], error: ErrorOf | None = None) -> Image.Image:
@@ -43,14 +47,14 @@ def schedule_picture(schedules: dict[str, list[float]], error: ErrorOf | None = 
     if error:
         axes.error(error)
     _legend(axes.pen, list(levels), LEFT + WIDTH + beside + GAP)
-    return image
+    return image.resize((size[0] // SCALE, size[1] // SCALE), Image.Resampling.LANCZOS)
 
 
 class _Axes:
     """The frame: from steps and noise levels to pixels."""
 
     def __init__(self, pen: ImageDraw.ImageDraw, levels: dict[str, list[float]]) -> None:
-        self.pen, self.font = pen, ImageFont.load_default(14)
+        self.pen, self.font = pen, ImageFont.load_default(FONT)
         self.steps = max(len(values) for values in levels.values())
         every = [sigma for values in levels.values() for sigma in values]
         low, high = math.log10(min(every)), math.log10(max(every))
@@ -67,30 +71,32 @@ class _Axes:
 
     def draw(self) -> None:
         """Grid, numbers and labels."""
-        above = ABOVE + HEIGHT + 99
+        above = ABOVE + HEIGHT + TICK_HEIGHT
         for sigma in _level_ticks(self.low, self.high):
             y = self.y(sigma)
-            if above - y < 18:  # numbers would be written over one another
+            if above - y < TICK_HEIGHT:  # numbers would be written over one another
                 continue
             above = y
-            self.pen.line((LEFT, y, LEFT + WIDTH, y), PALE)
-            self.pen.text((LEFT - 9, y), f"{sigma:.6g}", INK, self.font, anchor="rm")
+            self.pen.line((LEFT, y, LEFT + WIDTH, y), PALE, width=SCALE)
+            self.pen.text((LEFT - 18, y), f"{sigma:.6g}", INK, self.font, anchor="rm")
         for step in _step_ticks(self.steps):
-            self.pen.line((self.x(step), ABOVE, self.x(step), ABOVE + HEIGHT), PALE)
-            self.pen.text((self.x(step), ABOVE + HEIGHT + 9), str(step), INK, self.font, anchor="mt")
-        self.pen.rectangle((LEFT, ABOVE, LEFT + WIDTH, ABOVE + HEIGHT), outline=INK)
-        self.pen.text((LEFT - 9, ABOVE - 12), "sigma", INK, self.font, anchor="rs")
-        self.pen.text((LEFT, ABOVE - 12), "Noise level at each step", INK, ImageFont.load_default(18), anchor="ls")
-        self.pen.text((LEFT + WIDTH / 2, ABOVE + HEIGHT + 34), "step", INK, self.font, anchor="mt")
+            self.pen.line((self.x(step), ABOVE, self.x(step), ABOVE + HEIGHT), PALE, width=SCALE)
+            self.pen.text((self.x(step), ABOVE + HEIGHT + 18), str(step), INK, self.font, anchor="mt")
+        self.pen.rectangle((LEFT, ABOVE, LEFT + WIDTH, ABOVE + HEIGHT), outline=INK, width=SCALE)
+        self.pen.text((LEFT - 18, ABOVE - 24), "sigma", INK, self.font, anchor="rs")
+        self.pen.text(
+            (LEFT, ABOVE - 24), "Noise level at each step", INK, ImageFont.load_default(TITLE_FONT), anchor="ls"
+        )
+        self.pen.text((LEFT + WIDTH / 2, ABOVE + HEIGHT + 68), "step", INK, self.font, anchor="mt")
 
     def curve(self, values: list[float], color: tuple[int, int, int]) -> None:
         """A schedule: a line, and a dot for each step where there is room."""
         points = [(self.x(i + 1), self.y(sigma)) for i, sigma in enumerate(values)]
         if len(points) > 1:
-            self.pen.line(points, color, width=2, joint="curve")
+            self.pen.line(points, color, width=LINE, joint="curve")
         if len(points) <= MOST_MARKS:
             for x, y in points:
-                self.pen.ellipse((x - 4, y - 4, x + 4, y + 4), color, outline=PAPER)
+                self.pen.ellipse((x - DOT, y - DOT, x + DOT, y + DOT), color, outline=PAPER, width=SCALE)
 
     def error(self, error: ErrorOf) -> None:
         """The model's error, to the right, over the same noise levels."""
@@ -102,23 +108,23 @@ class _Axes:
         width = 0.95 * ERROR_WIDTH  # a curve at the top value is not drawn upon the frame
         for k in range(3):
             x = left + width * k / 2
-            pen.line((x, ABOVE, x, ABOVE + HEIGHT), PALE)
-            pen.text((x, ABOVE + HEIGHT + 9), f"{top * k / 2:.4g}", INK, self.font, anchor="mt")
+            pen.line((x, ABOVE, x, ABOVE + HEIGHT), PALE, width=SCALE)
+            pen.text((x, ABOVE + HEIGHT + 18), f"{top * k / 2:.4g}", INK, self.font, anchor="mt")
         points = [(left + width * min(max(e / top, 0), 1), self.y(s)) for e, s in known]
         if len(points) > 1:
-            pen.line(points, INK, width=2, joint="curve")
-        pen.rectangle((left, ABOVE, left + ERROR_WIDTH, ABOVE + HEIGHT), outline=INK)
-        pen.text((left, ABOVE - 12), "The model's error", INK, ImageFont.load_default(18), anchor="ls")
-        pen.text((left + ERROR_WIDTH / 2, ABOVE + HEIGHT + 34), "1: best linear guess", INK, self.font, anchor="mt")
+            pen.line(points, INK, width=LINE, joint="curve")
+        pen.rectangle((left, ABOVE, left + ERROR_WIDTH, ABOVE + HEIGHT), outline=INK, width=SCALE)
+        pen.text((left, ABOVE - 24), "The model's error", INK, ImageFont.load_default(TITLE_FONT), anchor="ls")
+        pen.text((left + ERROR_WIDTH / 2, ABOVE + HEIGHT + 68), "1: best linear guess", INK, self.font, anchor="mt")
 
 
 def _legend(pen: ImageDraw.ImageDraw, names: list[str], left: int) -> None:
-    font = ImageFont.load_default(15)
+    font = ImageFont.load_default(LEGEND_FONT)
     for row, (name, color) in enumerate(zip(names, _colors(len(names)), strict=True)):
-        y = ABOVE + 12 + 26 * row
-        pen.line((left, y, left + 28, y), color, width=3)
-        pen.ellipse((left + 10, y - 4, left + 18, y + 4), color)
-        pen.text((left + 38, y), name, INK, font, anchor="lm")
+        y = ABOVE + 24 + 52 * row
+        pen.line((left, y, left + 56, y), color, width=LINE)
+        pen.ellipse((left + 28 - DOT, y - DOT, left + 28 + DOT, y + DOT), color)
+        pen.text((left + 76, y), name, INK, font, anchor="lm")
 
 
 def _colors(count: int) -> list[tuple[int, int, int]]:

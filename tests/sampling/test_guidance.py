@@ -263,8 +263,9 @@ def test_all_options_together_are_each_of_them_in_the_documented_order() -> None
 def test_everything_stays_finite_at_extreme_scales_with_every_sampler(sampler: str) -> None:
     levels = SCHEDULES["edm"](6, sigma_min=0.01, sigma_max=80.0, rho=7.0)
     guidance = ALL.model_copy(update={"weak_scale": 100.0, "interval": None})
-    closure = guided(DENOISER, LABELS, cfg_scale=100.0, position=None, guidance=guidance, weak=WEAK)
-    samples = SAMPLERS[sampler](closure, X * levels[0], levels, generator=ItemRandom([0, 1]), callback=None)
+    one = Conditioning(LABELS.labels[1:])  # dpm_adaptive takes no more at a time
+    closure = guided(DENOISER, one, cfg_scale=100.0, position=None, guidance=guidance, weak=WEAK)
+    samples = SAMPLERS[sampler](closure, X[1:] * levels[0], levels, generator=ItemRandom([0]), callback=None)
     assert bool(samples.isfinite().all())
     flat = torch.zeros_like(X)
     assert bool(rescaled(flat, flat, 1.0).isfinite().all())

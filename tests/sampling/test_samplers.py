@@ -291,6 +291,47 @@ def test_the_midpoint_and_the_heun_way_differ_in_their_third_order() -> None:
         result("hoin")
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "degree"),
+    [("dpmpp_2m_sde", {"solver_type": "heun"}, 1), ("dpmpp_3m_sde", {"curvature": 2.0}, 2)],
+)
+def test_multistep_methods_integrate_estimates_that_are_polynomials_exactly(
+    name: str, options: dict, degree: int
+) -> None:
+    """Once started. For D = p(lambda) the solution is x / sigma = the integral of p e^lambda, and a constant."""
+
+    def estimate(x: torch.Tensor, sigma: float) -> torch.Tensor:
+        lam = -math.log(sigma)
+        return 1 + lam + (lam**2 if degree == 2 else 0) + 0 * x
+
+    seen: list[SamplerStep] = []
+    levels = [9.0, 6.0, 4.0, 3.5, 2.0, 0.8, 0.3, 0.25]
+    x = torch.full((1, 1), 5.0, dtype=torch.float64)
+    SAMPLERS[name](estimate, x, levels, generator=ItemRandom([0]), callback=seen.append, eta=0.0, **options)
+    constants = []
+    for sigma, state in zip(levels, [x, *(step.x for step in seen)], strict=True):
+        lam = -math.log(sigma)
+        integral = (1 + (lam - 1) + (lam**2 - 2 * lam + 2 if degree == 2 else 0)) / sigma
+        constants.append(float(state) / sigma - integral)
+    assert constants[degree:] == pytest.approx([constants[degree]] * (len(constants) - degree))
+    assert constants[degree - 1] != pytest.approx(constants[degree])  # the steps before are not exact
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_sampler_has_the_signature_and_defaults_for_its_own_options(name: str) -> None:
+    positional, keywords = [], {}
+    for parameter in inspect.signature(SAMPLERS[name]).parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            keywords[parameter.name] = parameter.default
+        else:
+            positional.append(parameter.name)
+    assert positional == ["denoise", "x", "sigmas"]
+    assert keywords.pop("generator") is inspect.Parameter.empty
+    assert keywords.pop("callback") is None
+    assert keywords.pop("reinjection") == 0
+    assert all(isinstance(default, float | int | str) for default in keywords.values())
+
+
 @pytest.mark.parametrize("degree", range(4))
 def test_adams_bashforth_integrates_polynomials_exactly(degree: int) -> None:
     levels, end = [9.0, 6.5, 5.0, 3.0], 2.2
