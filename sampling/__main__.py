@@ -113,6 +113,8 @@ def _generate(
                 done += 1
                 if sheet:
                     sheet.add(cell, path)
+                if cell.request.guidance.interval:
+                    bar.print(str(result.passes))
                 bar.finish(str(path))
     except KeyboardInterrupt:
         goes_on = "; the same command goes on from here" if arguments.grid or arguments.seeds else ""

@@ -17,6 +17,7 @@ from sampling.generate import Generator, Result, StepReport
 from sampling.output import output_of, read_settings
 from sampling.output_settings import SUBTYPES, OutputSettings
 from sampling.request import Request
+from sampling.source import digest_of
 
 
 def load(folder: ModelFolder, device: str | None) -> Generator:
@@ -91,11 +92,20 @@ class ProgressBar:
         """Counts a clip as made, and prints a line above the bar."""
         self._done += 1
         self._progress.update(self._task, completed=sum(self._work[: self._done]))
+        self.print(text)
+
+    def print(self, text: str) -> None:
+        """Prints a line above the bar."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def identity(request: Request, output: OutputSettings) -> str:
-    """Equal for clips that are made and written in the same way."""
+    """Equal for clips that are made and written in the same way; a source is what its file holds."""
+    if request.source is not None:
+        path, digest = Path(request.source.path), request.source.sha256
+        source = request.source.model_copy(update={"sha256": digest or (digest_of(path) if path.is_file() else None)})
+        # The length is filled in when the clip is made.
+        request = request.model_copy(update={"source": source, "seconds": 0.0})
     return json.dumps([request.to_json(), output.identity], sort_keys=True)
 
 

@@ -10,7 +10,18 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sampling.solver_maths import Callback, Denoise, Leg, derivative, geometric_mean, legs, linear_step, phi
+from sampling.solver_maths import (
+    Callback,
+    Denoise,
+    Leg,
+    Positive,
+    Reinjection,
+    derivative,
+    geometric_mean,
+    legs,
+    linear_step,
+    phi,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,7 +79,7 @@ def sample_dpm_fast(
     *,
     generator: NoiseSource,
     callback: Callback | None = None,
-    reinjection: float = 0.0,
+    reinjection: Reinjection = 0.0,
 ) -> Tensor:
     """DPM-Solver-fast (Lu et al. 2022a, appendix D.3): as many evaluations as `sigmas` has steps, in groups of three.
 
@@ -105,10 +116,10 @@ def sample_dpm_adaptive(
     *,
     generator: NoiseSource,
     callback: Callback | None = None,
-    reinjection: float = 0.0,
-    rtol: float = 0.05,
-    atol: float = 0.0078,
-    h_init: float = 0.05,
+    reinjection: Reinjection = 0.0,
+    rtol: Positive = 0.05,
+    atol: Positive = 0.0078,
+    h_init: Positive = 0.05,
 ) -> Tensor:
     """DPM-Solver-23 (Lu et al. 2022a, appendix C): steps of third order, as long as the error allows.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import torch
@@ -22,7 +22,7 @@ from dualdiffusion.module import load_module
 from dualdiffusion.randomness import ItemRandom
 from sampling.canvas import Grid, most_columns, plan_canvas
 from sampling.codec import Codec, Preview
-from sampling.guidance import Guidance, guided, load_weak
+from sampling.guidance import Guidance, PassCounter, guided, load_weak
 from sampling.known_regions import keep_known
 from sampling.noise import BrownianNoise
 from sampling.progress import Cancelled, OnStep, Progress, StepReport
@@ -50,6 +50,7 @@ class Result:
         spectrogram: (C, F, T), normalised, as the format decodes it.
         latents: (Z, F, T), normalised, as diffusion made them.
         model: path and fingerprint of the model.
+        passes: what guidance took, over all clips and windows that were sampled together.
     """
 
     request: Request
@@ -59,6 +60,7 @@ class Result:
     latents: Tensor
     model: str
     fingerprint: str
+    passes: PassCounter = field(default_factory=PassCounter)
 
 
 class Generator:
@@ -189,6 +191,7 @@ class _Batch:
     def __init__(self, generator: Generator, requests: Sequence[Request], progress: Progress) -> None:
         self.generator, self.requests, self.progress = generator, requests, progress
         self.request = request = requests[0]  # for all that they share
+        self.passes = PassCounter()
         self.denoiser = generator.unet(request.ema)
         mixes = [r.games for r in requests]
         self.codecs = [self._codec(mix) for mix in mixes]
@@ -255,6 +258,7 @@ class _Batch:
             position=self.generator.position,
             guidance=self.request.guidance,
             weak=self.generator.weak_unet(self.request.guidance),
+            counter=self.passes,
         )
 
     def _together(self) -> int:
@@ -291,7 +295,14 @@ class _Batch:
         generator, canvas = self.generator, self.canvas
         audio = audio[:, canvas.first : canvas.first + canvas.samples].cpu()
         return Result(
-            request, audio, generator.sample_rate, x.cpu(), latents.cpu(), generator.model, generator.fingerprint
+            request,
+            audio,
+            generator.sample_rate,
+            x.cpu(),
+            latents.cpu(),
+            generator.model,
+            generator.fingerprint,
+            self.passes,
         )
 
     def _codec(self, mix: dict[str, float]) -> Codec:

@@ -181,13 +181,6 @@ def _with_unconditional(denoiser: Denoiser, conditioning: Conditioning, position
     return lambda x, sigma: both(torch.cat([x, x]), sigma)
 
 
-def classifier_free(
-    denoiser: Denoiser, conditioning: Conditioning, *, cfg_scale: float, position: Tensor | None
-) -> Denoise:
-    """`guided` without any option."""
-    return guided(denoiser, conditioning, cfg_scale=cfg_scale, position=position)
-
-
 def load_weak(guidance: Guidance, folder: ModelFolder, device: torch.device | str = "cpu") -> Denoiser | None:
     """The weaker network that `guidance` names, or None where it names none.
 

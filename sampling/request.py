@@ -5,16 +5,16 @@ Imports no torch, so that the web process and `--help` can use it.
 
 from __future__ import annotations
 
-import inspect
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from dualdiffusion.config import Config, nearest
+from dualdiffusion.config import Config, InvalidPartError, nearest
 from dualdiffusion.labels import Labels
 from sampling.guidance import Guidance
+from sampling.sampler_options import options_config
 from sampling.samplers import SAMPLERS
-from sampling.schedules import SCHEDULES, ErrorOf
+from sampling.schedules import EDM_RHO, SCHEDULES, ErrorOf
 
 MAX_SECONDS = 600.0
 DEFAULT_STRENGTH = 0.6
@@ -40,12 +40,6 @@ def _some_weight(games: dict[str, float]) -> dict[str, float]:
     return games
 
 
-def sampler_options(sampler: str) -> list[str]:
-    """Names of a sampler's own options: its keyword arguments with a number as default."""
-    parameters = inspect.signature(SAMPLERS[sampler]).parameters.values()
-    return [p.name for p in parameters if isinstance(p.default, int | float) and not isinstance(p.default, bool)]
-
-
 class Source(Config):
     """Audio that a clip starts from: all of it is changed, or parts are made anew (`inpaint`, `extend_before`, ...)."""
 
@@ -60,7 +54,7 @@ class Source(Config):
     strength: Annotated[float, Field(ge=0, le=1)] | None = None
     """How much of what is not kept is changed. 0: nothing; 1: made from pure noise, from sigma_max on; between, the
     source is given noise of (sigma_min^(1/rho) + strength * (sigma_max^(1/rho) - sigma_min^(1/rho)))^rho, and as large
-    a share of the steps is taken. null: 1 where parts are made anew, else 0.6."""
+    a share of the steps is taken (rho 7 where it is null). null: 1 where parts are made anew, else 0.6."""
 
 
 class Request(Config):
@@ -84,16 +78,18 @@ class Request(Config):
     """First noise level, in units of the latents' standard deviation."""
     sigma_min: Annotated[float, Field(gt=0, le=10)] = 0.01
     """Last noise level before 0."""
-    rho: Annotated[float, Field(ge=1, le=100)] = 7.0
-    """How much the edm schedule crowds towards low noise (EDM, equation 5)."""
+    rho: Annotated[float, Field(ge=1, le=100)] | None = None
+    """How much a schedule that has such an exponent crowds towards low noise; null: 7 for edm (EDM, equation 5), 1 for
+    polyexponential."""
     ema: str | None = None
     """Weights of the UNet: the name of an EMA, `raw`, or null for the model's default."""
     phase_iterations: Annotated[int, Field(ge=0, le=1000)] | None = None
     """Iterations of phase recovery; null for the format's own setting."""
     guidance: Guidance = Guidance()
     """How guidance is applied, beside its scale."""
-    sampler_options: dict[str, float] = Field(default_factory=dict)
-    """Options of the sampler, such as s_churn of heun."""
+    sampler_options: dict[str, int | float | str] = Field(default_factory=dict)
+    """Options of the sampler, such as s_churn of heun, and of all samplers reinjection: the share of each step's way
+    down that fresh noise undoes."""
     noise: Literal["white", "brownian"] = "white"
     """What samplers that add noise draw from: independent noise, or one Brownian path of each clip, so that another
     number of steps gives nearly the same clip."""
@@ -123,15 +119,16 @@ class Request(Config):
             raise ValueError(f"sigma_min: {self.sigma_min} must be below sigma_max, which is {self.sigma_max}")
         return self
 
-    @model_validator(mode="after")
-    def _known_options(self) -> Request:
-        known = sampler_options(self.sampler)
-        for name in self.sampler_options:
-            if name not in known:
-                hint = nearest(name, known)
-                has = f"did you mean {hint[0]}?" if hint else f"it has: {', '.join(known) or 'none'}"
-                raise ValueError(f"sampler_options: {self.sampler} has no option {name!r}; {has}")
-        return self
+    @field_validator("sampler_options")
+    @classmethod
+    def _known_options(cls, options: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if "sampler" in info.data:  # else the sampler's own error is told
+            config = options_config(info.data["sampler"])
+            try:
+                config.from_json(options)
+            except ValidationError as error:
+                raise InvalidPartError(config, error) from None
+        return options
 
     @model_validator(mode="after")
     def _tasks_fit_together(self) -> Request:
@@ -177,8 +174,9 @@ class Request(Config):
         Args:
             error: of the model, for schedules that need it; see `sampling.schedules`.
         """
-        low, high = self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)
-        start = self.sigma_max if self.strength == 1 else (low + self.strength * (high - low)) ** self.rho
+        rho = self.rho or EDM_RHO
+        low, high = self.sigma_min ** (1 / rho), self.sigma_max ** (1 / rho)
+        start = self.sigma_max if self.strength == 1 else (low + self.strength * (high - low)) ** rho
         steps = round(self.strength * (self.steps - 1)) + 1
         return SCHEDULES[self.schedule](steps, sigma_min=self.sigma_min, sigma_max=start, rho=self.rho, error=error)
 

@@ -11,19 +11,25 @@ All share one signature, `sample_x(denoise, x, sigmas, *, generator, callback, r
     s_noise: factor of that noise.
 
 Conditioning and guidance are inside `denoise`; samplers know nothing of them. A function named `sample_x` here is a
-sampler that a request may name `x`; adding one is adding a function. Imports no torch: tensors are used by operators.
+sampler that a request may name `x`; adding one is adding a function, whose options' types say what a request may give
+them (sampler_options.py). Imports no torch: tensors are used by operators.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from sampling.dpm_solver import sample_dpm_adaptive, sample_dpm_fast  # noqa: F401 - listed by their names
 from sampling.solver_maths import (
     Callback,
     Denoise,
+    Eta,
+    InnerShare,
     Leg,
+    NotNegative,
+    Order,
+    Reinjection,
     SamplerStep,
     adams_bashforth_weights,
     ancestral_step,
@@ -58,7 +64,7 @@ class Sampler(Protocol):
         *,
         generator: NoiseSource,
         callback: Callback | None = None,
-        reinjection: float = 0.0,
+        reinjection: Reinjection = 0.0,
         **options: Any,
     ) -> Tensor: ...
 
@@ -70,7 +76,7 @@ def sample_euler(
     *,
     generator: NoiseSource,
     callback: Callback | None = None,
-    reinjection: float = 0.0,
+    reinjection: Reinjection = 0.0,
 ) -> Tensor:
     """Euler's method on the probability flow ODE: one evaluation a step, first order. The same as DDIM."""
     for leg in legs(sigmas, generator, callback, reinjection):
@@ -89,9 +95,9 @@ def sample_euler_ancestral(
     *,
     generator: NoiseSource,
     callback: Callback | None = None,
-    reinjection: float = 0.0,
-    eta: float = 1.0,
-    s_noise: float = 1.0,
+    reinjection: Reinjection = 0.0,
+    eta: Eta = 1.0,
+    s_noise: NotNegative = 1.0,
 ) -> Tensor:
     """Euler's method with ancestral steps: one evaluation a step. At eta = 1 the same as DDPM."""
     for leg in legs(sigmas, generator, callback, reinjection):
@@ -111,11 +117,11 @@ def sample_heun(
     *,
     generator: NoiseSource,
     callback: Callback | None = None,
-    reinjection: float = 0.0,
-    s_churn: float = 0.0,
-    s_min: float = 0.0,
-    s_max: float = float("inf"),
-    s_noise: float = 1.0,
+    reinjection: Reinjection = 0.0,
+    s_churn: NotNegative = 0.0,
+    s_min: NotNegative = 0.0,
+    s_max: NotNegative = float("inf"),
+    s_noise: NotNegative = 1.0,
 ) -> Tensor:
     """Heun's method with optional churn (Karras et al. 2022, Algorithm 2): two evaluations a step, second order.
 
@@ -145,7 +151,7 @@ def sample_dpm_2(
     *,
     generator: NoiseSource,
     callback: Callback | None = None,
-    reinjection: float = 0.0,
+    reinjection: Reinjection = 0.0,
 ) -> Tensor:
     """The midpoint method, with the midpoint in ln(sigma): DPM-Solver-2 (Lu et al. 2022a, Algorithm 1).
 
@@ -163,9 +169,9 @@ def sample_dpm_2_ancestral(
     *,
     generator: NoiseSource,
     callback: Callback | None = None,
-    reinjection: float = 0.0,
-    eta: float = 1.0,
-    s_noise: float = 1.0,
+    reinjection: Reinjection = 0.0,
+    eta: Eta = 1.0,
+    s_noise: NotNegative = 1.0,
 ) -> Tensor:
     """DPM-Solver-2 (see `sample_dpm_2`) with ancestral steps: two evaluations a step."""
     for leg in legs(sigmas, generator, callback, reinjection):
@@ -190,8 +196,8 @@ def sample_lms(
     *,
     generator: NoiseSource,
     callback: Callback | None = None,
-    reinjection: float = 0.0,
-    order: int = 4,
+    reinjection: Reinjection = 0.0,
+    order: Order = 4,
 ) -> Tensor:
     """Adams and Bashforth's linear multistep method: the polynomial through the last slopes is integrated exactly.
 
@@ -220,9 +226,9 @@ def sample_dpmpp_2s_ancestral(
     *,
     generator: NoiseSource,
     callback: Callback | None = None,
-    reinjection: float = 0.0,
-    eta: float = 1.0,
-    s_noise: float = 1.0,
+    reinjection: Reinjection = 0.0,
+    eta: Eta = 1.0,
+    s_noise: NotNegative = 1.0,
 ) -> Tensor:
     """DPM-Solver++(2S) (Lu et al. 2022b, Algorithm 1, r = 1/2) with ancestral steps: two evaluations a step."""
     for leg in legs(sigmas, generator, callback, reinjection):
@@ -245,10 +251,10 @@ def sample_dpmpp_sde(
     *,
     generator: NoiseSource,
     callback: Callback | None = None,
-    reinjection: float = 0.0,
-    eta: float = 1.0,
-    s_noise: float = 1.0,
-    r: float = 0.5,
+    reinjection: Reinjection = 0.0,
+    eta: Eta = 1.0,
+    s_noise: NotNegative = 1.0,
+    r: InnerShare = 0.5,
 ) -> Tensor:
     """DPM-Solver++ for the SDE, one step at a time, with an evaluation at the share r of it: two evaluations a step.
 
@@ -278,7 +284,7 @@ def sample_dpmpp_2m(
     *,
     generator: NoiseSource,
     callback: Callback | None = None,
-    reinjection: float = 0.0,
+    reinjection: Reinjection = 0.0,
 ) -> Tensor:
     """DPM-Solver++(2M) (Lu et al. 2022b, Algorithm 2): one evaluation a step, second order."""
     return sample_dpmpp_2m_sde(
@@ -293,10 +299,10 @@ def sample_dpmpp_2m_sde(
     *,
     generator: NoiseSource,
     callback: Callback | None = None,
-    reinjection: float = 0.0,
-    eta: float = 1.0,
-    s_noise: float = 1.0,
-    solver_type: str = "midpoint",
+    reinjection: Reinjection = 0.0,
+    eta: Eta = 1.0,
+    s_noise: NotNegative = 1.0,
+    solver_type: Literal["midpoint", "heun"] = "midpoint",
 ) -> Tensor:
     """SDE-DPM-Solver++(2M) (Lu et al. 2022b, equation 18): one evaluation a step.
 
@@ -329,10 +335,10 @@ def sample_dpmpp_3m_sde(
     *,
     generator: NoiseSource,
     callback: Callback | None = None,
-    reinjection: float = 0.0,
-    eta: float = 1.0,
-    s_noise: float = 1.0,
-    curvature: float = 1.0,
+    reinjection: Reinjection = 0.0,
+    eta: Eta = 1.0,
+    s_noise: NotNegative = 1.0,
+    curvature: NotNegative = 1.0,
 ) -> Tensor:
     """SDE-DPM-Solver++ with the parabola through the last three estimates: one evaluation a step.
 

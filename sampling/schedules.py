@@ -3,7 +3,7 @@
 All share one signature, `schedule(steps, *, sigma_min, sigma_max, rho, error=None)`, and return `steps` levels,
 strictly falling from sigma_max to sigma_min (a single one is sigma_max), and a final 0:
     steps: 1 or more.
-    rho: the exponent of those that have one; 7 suits `edm`, 1 is even in ln(sigma) for `polyexponential`.
+    rho: the exponent of those that have one; None for the usual one, 7 for `edm`, and 1 for `polyexponential`.
     error: the model's expected error at a list of noise levels, weighted as in training, so that the best linear guess
         has 1 (the exponential of the learned log-variance).
 
@@ -21,6 +21,7 @@ from typing import Protocol
 ErrorOf = Callable[[list[float]], list[float]]
 """The model's error at each of some noise levels."""
 
+EDM_RHO = 7.0
 # Of `learned`: the share of the steps that is even in ln(sigma), and the points at which the model is asked.
 EVEN_SHARE = 0.2
 POINTS = 256
@@ -36,36 +37,43 @@ class Schedule(Protocol):
     __name__: str
 
     def __call__(
-        self, steps: int, *, sigma_min: float, sigma_max: float, rho: float, error: ErrorOf | None = None
+        self, steps: int, *, sigma_min: float, sigma_max: float, rho: float | None = None, error: ErrorOf | None = None
     ) -> list[float]: ...
 
 
-def edm(steps: int, *, sigma_min: float, sigma_max: float, rho: float, error: ErrorOf | None = None) -> list[float]:
+def edm(
+    steps: int, *, sigma_min: float, sigma_max: float, rho: float | None = None, error: ErrorOf | None = None
+) -> list[float]:
     """Evenly spaced in sigma^(1/rho) (Karras et al. 2022, equation 5)."""
+    rho = rho or EDM_RHO
     return _even_in(lambda s: s ** (1 / rho), lambda u: u**rho, steps, sigma_min, sigma_max)
 
 
 def exponential(
-    steps: int, *, sigma_min: float, sigma_max: float, rho: float, error: ErrorOf | None = None
+    steps: int, *, sigma_min: float, sigma_max: float, rho: float | None = None, error: ErrorOf | None = None
 ) -> list[float]:
     """Evenly spaced in ln(sigma): every step lowers the noise by the same factor. `rho` is not used."""
     return _even_in(math.log, math.exp, steps, sigma_min, sigma_max)
 
 
 def polyexponential(
-    steps: int, *, sigma_min: float, sigma_max: float, rho: float, error: ErrorOf | None = None
+    steps: int, *, sigma_min: float, sigma_max: float, rho: float | None = None, error: ErrorOf | None = None
 ) -> list[float]:
     """ln(sigma) falls as (1 - i / (steps - 1))^rho: at rho = 1 `exponential`, above it crowded at low noise."""
-    low, width = math.log(sigma_min), math.log(sigma_max / sigma_min)
+    low, width, rho = math.log(sigma_min), math.log(sigma_max / sigma_min), rho or 1.0
     return _falling([math.exp(low + width * (1 - t) ** rho) for t in _ramp(steps)], sigma_min, sigma_max)
 
 
-def linear(steps: int, *, sigma_min: float, sigma_max: float, rho: float, error: ErrorOf | None = None) -> list[float]:
+def linear(
+    steps: int, *, sigma_min: float, sigma_max: float, rho: float | None = None, error: ErrorOf | None = None
+) -> list[float]:
     """Evenly spaced in sigma. `rho` is not used."""
     return _even_in(lambda s: s, lambda u: u, steps, sigma_min, sigma_max)
 
 
-def cosine(steps: int, *, sigma_min: float, sigma_max: float, rho: float, error: ErrorOf | None = None) -> list[float]:
+def cosine(
+    steps: int, *, sigma_min: float, sigma_max: float, rho: float | None = None, error: ErrorOf | None = None
+) -> list[float]:
     """Evenly spaced in atan(sigma): Nichol and Dhariwal 2021, whose signal is cos(pi t / 2) and noise sin(pi t / 2).
 
     For Gaussian data of unit variance it is the best one for Euler's method; see `learned`. `rho` is not used.
@@ -73,7 +81,9 @@ def cosine(steps: int, *, sigma_min: float, sigma_max: float, rho: float, error:
     return _even_in(math.atan, math.tan, steps, sigma_min, sigma_max)
 
 
-def vp(steps: int, *, sigma_min: float, sigma_max: float, rho: float, error: ErrorOf | None = None) -> list[float]:
+def vp(
+    steps: int, *, sigma_min: float, sigma_max: float, rho: float | None = None, error: ErrorOf | None = None
+) -> list[float]:
     """Evenly spaced in the time of the variance preserving process: sigma^2 = exp(beta_d t^2 / 2 + beta_min t) - 1.
 
     Song et al. 2021, in the terms of Karras et al. 2022, table 1; from the times that have sigma_max and sigma_min.
@@ -91,7 +101,9 @@ def vp(steps: int, *, sigma_min: float, sigma_max: float, rho: float, error: Err
     return _even_in(time, level, steps, sigma_min, sigma_max)
 
 
-def learned(steps: int, *, sigma_min: float, sigma_max: float, rho: float, error: ErrorOf | None = None) -> list[float]:
+def learned(
+    steps: int, *, sigma_min: float, sigma_max: float, rho: float | None = None, error: ErrorOf | None = None
+) -> list[float]:
     """More steps where the model errs more: the density of levels over ln(sigma) is proportional to
 
         sqrt(e(sigma)) sigma / (1 + sigma^2),

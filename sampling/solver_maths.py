@@ -11,7 +11,9 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +38,14 @@ class SamplerStep:
     x: Tensor
     denoised: Tensor
 
+
+# What the options of samplers may be.
+NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Reinjection = Annotated[float, Field(ge=0, lt=1)]
+Eta = Annotated[float, Field(ge=0, le=4)]
+InnerShare = Annotated[float, Field(gt=0, lt=1)]
+Order = Annotated[int, Field(ge=1, le=8)]
 
 Denoise = Callable[["Tensor", float], "Tensor"]
 Callback = Callable[[SamplerStep], None]

@@ -30,13 +30,18 @@ def load_source(source: Source, *, sample_rate: int, channels: int) -> tuple[Ten
     path = Path(source.path)
     if not path.is_file():
         raise UserError(f"source.path: {path}: no such file")
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = digest_of(path)
     if source.sha256 not in (None, digest):
         raise UserError(f"source.path: {path}: has changed since the clip was made from it; put the old file there")
     start, frames, rate = _part(source, path)
     samples, rate = audio.read(path, start=start, frames=frames)
     return audio.resample(audio.mix_channels(samples, channels), rate, sample_rate), digest
+
+
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a file, in hex digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _part(source: Source, path: Path) -> tuple[int, int, int]:

@@ -83,7 +83,7 @@ class SamplingModel:
     def save(self, result: Any, folder: Path) -> Path:
         from sampling.output import save
 
-        return save(result, folder)
+        return save(result, folder, device=self.generator.vae.device)
 
     def picture(self, result: Any) -> Image:
         from sampling.output import spectrogram_image

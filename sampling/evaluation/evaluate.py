@@ -150,7 +150,7 @@ def evaluate(
         for request, game in _requests(chosen.games, settings):
             result = generator.generate(request, on_step=lambda report: stage.within(report.fraction))
             if clips_dir:
-                save(result, clips_dir)
+                save(result, clips_dir, device=generator.vae.device)
             generated.append(listener.hear(result.audio, f"{game}, seed {request.seed}", game))
             stage.advance()
     return _measure(model, dataset, chosen, settings, {**heard, GENERATED: generated}, listener, stages)

@@ -44,6 +44,17 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
     return call
 
 
+def test_guidance_of_an_interval_says_what_it_saved(model: ModelFolder, command: Command, tmp_path: Path) -> None:
+    base = ["--model", model.path, "--game", "Castle", "--seconds", 0.5, "--steps", 4, "--sampler", "euler"]
+    made = command(*base, "--out", tmp_path, "--set", "guidance.interval=[0.1,10]")
+    assert made.returncode == 0, made.stderr
+    # The levels are 80, 13.4, 1.1 and 0.01: one of four evaluations takes two passes.
+    assert "guided 1 of 4 evaluations, 38% of the network's work saved" in made.stdout
+    request, _ = read_settings(Path(made.stdout.strip().splitlines()[-1]))
+    assert request.guidance.interval == (0.1, 10)
+    assert "saved" not in command(*base, "--out", tmp_path).stdout
+
+
 def clips_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.suffix in (".flac", ".wav", ".mp3", ".ogg"))
 

@@ -12,8 +12,12 @@ import torch
 
 from dualdiffusion import audio
 from dualdiffusion.errors import UserError
+from sampling.batch import identity
 from sampling.contact_sheet import ContactSheet
 from sampling.grid import Axis, Cell, combinations, parse_grid, parse_seeds
+from sampling.output_settings import OutputSettings
+from sampling.request import Request, Source
+from sampling.source import digest_of, with_file
 
 GAMES = {"games": {"Castle": 1.0}}
 
@@ -216,3 +220,13 @@ def test_a_sheet_is_one_page_without_scripts_and_names_are_only_text(tmp_path: P
     assert hostile in page.text
     assert not re.search(r"url\(|@import|https?:", sheet.path.read_text())
     assert "default-src 'none'" in sheet.path.read_text()
+
+
+def test_a_clip_made_from_a_source_is_known_again_until_the_file_changes(tmp_path: Path) -> None:
+    path, output = tmp_path / "source.wav", OutputSettings()
+    path.write_bytes(b"one")
+    asked = Request(games={"Castle": 1.0}, source=Source(path=str(path)))
+    made = with_file(asked, digest_of(path), 3.25)
+    assert identity(made, output) == identity(asked, output)
+    path.write_bytes(b"two")
+    assert identity(made, output) != identity(asked, output)

@@ -247,7 +247,6 @@ SOURCE = {"path": "music.flac"}
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"sampler_options": {"s_chrn": 1.0}, "sampler": "heun"}, "no option 's_chrn'; did you mean s_churn"),
         ({"variation_strength": 0.5}, "needs a variation_seed"),
         ({"variation_strength": 1.5, "variation_seed": 1}, "variation_strength: .*less than or equal to 1"),
         ({"inpaint": [[0.1, 0.2]]}, "need a source"),
