@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 
 import torch
 from accelerate import Accelerator
@@ -21,6 +22,8 @@ def launch(config: TrainConfig, *, wait: bool) -> int:
     """
     launcher = launcher_id()
     accelerator = Accelerator(mixed_precision=config.mixed_precision)
+    if not accelerator.is_main_process:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (for good: one process tells, of all of them)
     if accelerator.device.type == "cpu":
         # The launcher sets one thread per process where it is not told otherwise.
         share = max(1, len(os.sched_getaffinity(0)) // accelerator.num_processes)
