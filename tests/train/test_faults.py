@@ -1,7 +1,7 @@
 """Nothing lost: each row of the table of faults is a test that runs the real training command.
 
-What must hold after a fault: a whole checkpoint is there, a person reads one clear line, and the same command again ends
-with the weights of a run that nothing ever happened to, to the last bit.
+What must hold after a fault: a whole checkpoint is there, a person reads one clear line, and the same command again
+ends with the weights of a run that nothing ever happened to, to the last bit.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from dualdiffusion.files import folder_lock
 from dualdiffusion.model_folder import ModelFolder
 from tests import tiny
 from tests.train import forked
-from tests.train.test_training import assert_equal, fresh_model, running, scalars, wait_for
+from tests.train.test_training import assert_equal, fresh_model, scalars, wait_for
 from train.checkpoint import damage, samples_of
 
 TRIES = 50
@@ -55,10 +55,14 @@ def write_config(path: Path, model: Path, dataset: Path, **changes: object) -> P
 
 
 def everything(model: Path) -> dict[str, torch.Tensor]:
-    """All that training made: published weights, the newest checkpoint with the optimizer's state, and snapshots."""
+    """All that training made: published weights, the newest checkpoint with the optimizer's state, and snapshots.
+
+    Without a snapshot that a run made at its end, which came earlier where a test let it end earlier.
+    """
     run = model / "runs" / "unet"
     newest = max(run.glob("checkpoints/samples-*"))
-    files = [*(model / "unet").glob("*.safetensors"), *newest.glob("*.safetensors"), *run.glob("ema_snapshots/*")]
+    snapshots = [path for path in run.glob("ema_snapshots/samples-*") if int(path.stem[-12:]) % (3 * BATCH) == 0]
+    files = [*(model / "unet").glob("[!.]*.safetensors"), *newest.glob("*.safetensors"), *snapshots]
     tensors = {
         f"{file.relative_to(model)}/{name}": tensor for file in files for name, tensor in load_file(file).items()
     }
@@ -94,6 +98,7 @@ def run_config(run_model: Path, dataset: Path, tmp_path: Path) -> Path:
     return write_config(tmp_path / "train.json", run_model, dataset)
 
 
+@pytest.mark.timeout(900)  # half a minute on a quiet core
 def test_fifty_kills_at_random_bytes_and_moments_of_writing_lose_nothing(
     model: ModelFolder, dataset: Path, tmp_path: Path
 ) -> None:
@@ -244,5 +249,152 @@ def test_a_second_signal_leaves_at_once_in_the_middle_of_saving_and_the_checkpoi
     result = forked.run(run_config, tmp_path / "log", fault=fault)
     assert result.code == 128 + number
     assert [samples_of(path) for path in checkpoints(run_model)] == [2 * BATCH, BATCH]
+    assert forked.run(run_config, tmp_path / "log").code == 0
+    assert_equal(short, everything(run_model))
+
+
+def start(command: list[object], log: Path) -> subprocess.Popen[bytes]:
+    """A command with a process group of its own, as a shell gives to what is typed in a terminal."""
+    with open(log, "wb") as output:
+        return subprocess.Popen(
+            list(map(str, command)), cwd=tiny.ROOT, stdout=output, stderr=output, start_new_session=True
+        )
+
+
+def members(group: int) -> list[int]:
+    """Process ids of a group."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, owner = path.read_text().rpartition(")")[2].split()[:3]
+            if int(owner) == group and state != "Z":
+                found.append(int(path.parent.name))
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_signal_to_all_processes_spares_those_that_read_data_until_the_checkpoint_is_saved(
+    number: signal.Signals, run_model: Path, dataset: Path, tmp_path: Path
+) -> None:
+    """Ctrl-C in a terminal, or the end of a batch job: also while the reading processes have only just started."""
+    changes = {"total_samples": 1_000_000, "checkpoint": {"every_samples": 1_000_000}, "num_workers": 2}
+    config = write_config(tmp_path / "train.json", run_model, dataset, **changes)
+    process = start([sys.executable, "train.py", config], tmp_path / "log")
+    wait_for(lambda: (run_model / "runs" / "unet" / "config.json").exists())
+    wait_for(lambda: len(members(process.pid)) >= 3)  # with a reading process, which imports torch for seconds
+    os.killpg(process.pid, number)
+    assert process.wait(timeout=60) == 128 + number, (tmp_path / "log").read_text()
+    assert len(checkpoints(run_model)) == 1
+    output = (tmp_path / "log").read_text()
+    assert output.count("saving after this step") == 1
+    assert "Traceback" not in output
+    wait_for(lambda: not members(process.pid))
+
+
+@pytest.mark.parametrize(
+    ("number", "whom"), [(signal.SIGTERM, "launcher"), (signal.SIGINT, "everyone")], ids=["SIGTERM", "ctrl-c"]
+)
+def test_a_signal_to_a_launcher_of_two_processes_saves_once(
+    number: signal.Signals, whom: str, run_model: Path, dataset: Path, tmp_path: Path
+) -> None:
+    """With several processes the launcher repeats what the terminal has already sent: that is no second Ctrl-C."""
+    changes = {"total_samples": 1_000_000, "checkpoint": {"every_samples": 1_000_000}, "micro_batch_size": 1}
+    config = write_config(tmp_path / "train.json", run_model, dataset, **changes)
+    accelerate = Path(sys.executable).with_name("accelerate")
+    command = [accelerate, "launch", "--cpu", "--num_processes", 2, "train.py", config]
+    process = start(command, tmp_path / "log")
+    wait_for(lambda: "loss/total" in _text(run_model / "runs" / "unet" / "metrics.csv"))
+    (os.killpg if whom == "everyone" else os.kill)(process.pid, number)
+    process.wait(timeout=60)
+    wait_for(lambda: not members(process.pid))
+    output = (tmp_path / "log").read_text()
+    assert len(checkpoints(run_model)) == 1, output
+    assert output.count("saving after this step") == output.count("unet: stopped after") == 1
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+@pytest.mark.parametrize("damaged", ["optimizer.pt", "manifest.json", "progress.json"])
+def test_a_damaged_newest_checkpoint_is_passed_over_and_what_is_lost_is_said(
+    damaged: str, run_model: Path, run_config: Path, tmp_path: Path, short: dict[str, torch.Tensor]
+) -> None:
+    result = forked.run(run_config, tmp_path / "log", f"total_samples={4 * BATCH}", "checkpoint.every_samples=4")
+    assert result.code == 0, result.output
+    newest, older = checkpoints(run_model)
+    with open(newest / damaged, "r+b") as file:
+        file.truncate(file.seek(0, os.SEEK_END) // 2)
+    result = forked.run(run_config, tmp_path / "log", "checkpoint.keep=2")
+    assert result.code == 0, result.output
+    (line,) = [line for line in result.lines if newest.name in line]
+    assert damaged in line
+    assert line.endswith(f"going on from {older.name}; lost and trained again: 4 samples, 2 steps")
+    assert_equal(short, everything(run_model))
+    # The damaged one did not take the place of a whole one.
+    assert [samples_of(path) for path in checkpoints(run_model)] == [6 * BATCH, 5 * BATCH]
+
+
+def test_a_loss_that_is_once_not_finite_costs_that_step_and_nothing_else(
+    run_model: Path, run_config: Path, tmp_path: Path
+) -> None:
+    """Weights and averages are those of the step before; the next steps have the samples and noise they always had."""
+    results = []
+    for kind in ("loss nan", "loss inf", "gradient nan", "gradient inf"):
+        folder = tmp_path / kind
+        shutil.copytree(run_model, folder)
+        fault = functools.partial(forked.break_loss, (2 * BATCH,), kind)
+        result = forked.run(run_config, tmp_path / "log", f"model={folder}", f"total_samples={3 * BATCH}", fault=fault)
+        assert result.code == 0, result.output
+        what, value = kind.split()
+        assert f"step 3: the {what} is not finite ({value}); skipped, 1 in a row" in result.output
+        whole = checkpoints(folder)
+        assert [samples_of(path) for path in whole] == [3 * BATCH, 2 * BATCH]
+        for name in ("unet", "ema_0.100", "ema_0.050"):
+            before, after = (load_file(path / f"{name}.safetensors") for path in whole)
+            assert_equal(before, after)
+        assert forked.run(run_config, tmp_path / "log", f"model={folder}").code == 0  # which goes on from there
+        results.append(everything(folder))
+    for other in results[1:]:
+        assert_equal(results[0], other)
+
+
+def test_losses_that_stay_not_finite_lead_back_to_a_checkpoint_and_on_with_other_noise(
+    run_model: Path, run_config: Path, tmp_path: Path, short: dict[str, torch.Tensor]
+) -> None:
+    samples = tuple(range(3 * BATCH, 6 * BATCH, BATCH))
+    fault = functools.partial(forked.break_loss, samples, "loss nan", True)
+    result = forked.run(run_config, tmp_path / "log", "max_skipped_steps=1", fault=fault)
+    assert result.code == 0, result.output
+    assert result.output.count("skipped, ") == 2
+    assert "going back to a checkpoint, 1 of at most 3 times" in result.output
+    assert "going on from sample 4 of 12" in result.output  # as no step after the one at sample 6 was finite
+    losses = scalars(run_model / "runs" / "unet")["loss/total"]
+    assert [step for step, _ in losses] == [1, 2, 3, 4, 5, 6]  # each step once
+    ours = everything(run_model)
+    assert all(bool(tensor.isfinite().all()) for tensor in ours.values())
+    assert not torch.equal(short["optimizer/0/exp_avg"], ours["optimizer/0/exp_avg"])
+
+
+def test_losses_that_are_never_finite_again_end_in_one_line_and_the_good_checkpoints_stay(
+    run_model: Path, run_config: Path, tmp_path: Path, short: dict[str, torch.Tensor]
+) -> None:
+    fault = functools.partial(forked.break_loss, tuple(range(3 * BATCH, 100, BATCH)), "gradient inf")
+    result = forked.run(run_config, tmp_path / "log", "max_skipped_steps=1", "max_rollbacks=2", fault=fault)
+    assert result.code == 2
+    assert result.output.count("going back to a checkpoint") == 2
+    assert result.lines[-1].startswith("error: unet: the loss stopped being finite 3 times")
+    assert "Traceback" not in result.output
+    assert len(checkpoints(run_model)) == 2
+
+
+def test_two_trainings_on_one_folder_the_second_is_refused_with_the_process_id_of_the_first(
+    run_model: Path, run_config: Path, tmp_path: Path, short: dict[str, torch.Tensor]
+) -> None:
+    with folder_lock(run_model):  # what a training holds from its start to its end
+        result = forked.run(run_config, tmp_path / "log")
+        assert result.code == 2
+        assert result.lines[-1].startswith(f"error: {run_model}: process {os.getpid()} is already at work")
+        assert len(result.lines) == 1
     assert forked.run(run_config, tmp_path / "log").code == 0
     assert_equal(short, everything(run_model))
