@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 SAVE_NOW = "save_now"
+LAUNCHERS = (b"accelerate", b"torchrun", b"torch.distributed")
 # Seconds within which a launcher of several processes repeats a signal that they have already had from the terminal.
 ECHO_SECONDS = 1.0
 
@@ -101,13 +102,14 @@ def signals_held() -> Iterator[None]:
 
 
 def launcher_id() -> int | None:
-    """The process id of `accelerate launch`, if that started this process.
+    """The process id of `accelerate launch` or `torchrun`, if that started this process.
 
-    It does not pass on signals: when it is killed, its child is adopted by another process and trains on. A shell that
-    is closed while training goes on with nohup is no reason to stop, so other parents do not count.
+    It does not always pass on signals: when it is killed, its child is adopted by another process and trains on. A
+    shell that is closed while training goes on with nohup is no reason to stop, so other parents do not count.
     """
     parent = os.getppid()
     try:
-        return parent if b"accelerate" in Path(f"/proc/{parent}/cmdline").read_bytes() else None
+        command = Path(f"/proc/{parent}/cmdline").read_bytes()
     except OSError:  # gone already, or no such file system
         return None
+    return parent if any(name in command for name in LAUNCHERS) else None

@@ -21,7 +21,9 @@ def launch(config: TrainConfig, *, wait: bool) -> int:
         UserError: wrong settings, data or model folder, or another process at work on the model folder.
     """
     launcher = launcher_id()
-    accelerator = Accelerator(mixed_precision=config.mixed_precision)
+    # Without a GPU, accelerate joins several processes only where it is told that the CPU is meant.
+    cpu = not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    accelerator = Accelerator(cpu=cpu, mixed_precision=config.mixed_precision)
     if not accelerator.is_main_process:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (for good: one process tells, of all of them)
     if accelerator.device.type == "cpu":

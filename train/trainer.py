@@ -98,6 +98,8 @@ class Trainer:
             return 0
         processes, main = self.accelerator.num_processes, self.accelerator.is_main_process
         interruption = Interruption(self.run_path, self.launcher, processes=processes, quiet=not main)
+        if processes > 1:
+            self._say(f"{processes} processes share each batch")
         if main:
             self._tell_changes()
             self._open_reports()

@@ -214,7 +214,8 @@ def test_two_processes_log_what_one_logs_and_log_it_once(model: ModelFolder, dat
     alone = forked.run(write_config(tmp_path / "1.json", one, dataset, **changes), tmp_path / "log", dropout)
     assert alone.code == 0, alone.output
     config = write_config(tmp_path / "2.json", two, dataset, **{**changes, "micro_batch_size": 1})
-    launch = [Path(sys.executable).with_name("accelerate"), "launch", "--cpu", "--num_processes", "2"]
+    # `accelerate launch --cpu --num_processes 2` starts one process only, unless there is MPI.
+    launch = [Path(sys.executable).with_name("torchrun"), "--nproc-per-node", "2"]
     command = [*launch, "train.py", config, "--set", dropout]
     result = subprocess.run(command, cwd=tiny.ROOT, capture_output=True, text=True, timeout=240)
     assert result.returncode == 0, result.stderr
@@ -232,4 +233,5 @@ def test_two_processes_log_what_one_logs_and_log_it_once(model: ModelFolder, dat
     assert levels[0] == levels[1]
     assert [count for _, count, *_ in levels[1]] == [4, 4, 4, 4]
     assert len(list((two / "runs" / "unet").glob("events.*"))) == 1
+    assert result.stdout.count("unet: 2 processes share each batch") == 1
     assert result.stdout.count("unet: trained on 16 samples") == 1
