@@ -9,12 +9,14 @@ from dualdiffusion.data.manifest import DatasetFolder
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import read_json, write_json
 from dualdiffusion.module import config_differences
+from train.train_config import TrainConfig
 
 
-def store(run_path: Path, config: dict[str, Any], dataset: dict[str, Any]) -> list[str]:
+def store(run_path: Path, config: TrainConfig, vae_fingerprint: str | None) -> list[str]:
     """Writes config.json and dataset.json of a run; returns what differs from those that were there."""
-    differences = []
-    for name, new, compare in (("config", config, config_differences), ("dataset", dataset, dataset_differences)):
+    dataset, differences = describe_dataset(DatasetFolder(config.dataset), vae_fingerprint), []
+    parts = (("config", config.to_json(), config_differences), ("dataset", dataset, dataset_differences))
+    for name, new, compare in parts:
         path = run_path / f"{name}.json"
         old = _last(path)
         differences += compare(old, new) if old else []

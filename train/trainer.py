@@ -101,7 +101,8 @@ class Trainer:
         if processes > 1:
             self._say(f"{processes} processes share each batch")
         if main:
-            self._tell_changes()
+            for difference in changes.store(self.run_path, self.config, getattr(self.trainer, "fingerprint", None)):
+                self._say(f"changed since the last run: {difference}")
             self._open_reports()
         try:
             code = self._loop(interruption)
@@ -346,13 +347,6 @@ class Trainer:
         if self.reports:
             self.reports.close()
             self._open_reports()
-
-    def _tell_changes(self) -> None:
-        dataset = changes.describe_dataset(
-            DatasetFolder(self.config.dataset), getattr(self.trainer, "fingerprint", None)
-        )
-        for difference in changes.store(self.run_path, self.config.to_json(), dataset):
-            self._say(f"changed since the last run: {difference}")
 
     def _say(self, text: str) -> None:
         if self.accelerator.is_main_process:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import signal
@@ -18,9 +19,9 @@ from dualdiffusion.files import read_jsonl, write_jsonl
 from dualdiffusion.model_folder import ModelFolder
 from tests import tiny
 from tests.train import forked
-from tests.train.test_faults import BATCH, checkpoints, everything, write_config
+from tests.train.test_faults import BATCH, checkpoints, everything, interrupt, write_config
 from tests.train.test_growing_labels import more_games
-from tests.train.test_training import assert_equal, fresh_model, scalars, train_until
+from tests.train.test_training import assert_equal, fresh_model, scalars
 from train.changes import dataset_differences
 from train.checkpoint import samples_of
 from train.metrics import MetricAverages, StepMetrics, merged
@@ -62,12 +63,15 @@ def test_everything_with_a_state_goes_on_bit_exactly_after_a_kill_and_a_signal(
 
     path = fresh_model(model, tmp_path / "model", "unet")
     config = stateful_config(tmp_path / "train.json", path, dataset)
-    run = path / "runs" / "unet"
-    assert train_until(config, run, 8, signal.SIGKILL) == -signal.SIGKILL
-    assert samples_of(checkpoints(path)[0]) < 48
-    assert train_until(config, run, samples_of(checkpoints(path)[0]) + 8, signal.SIGTERM) == 128 + signal.SIGTERM
-    assert samples_of(checkpoints(path)[0]) < 48
-    result = forked.run(config, tmp_path / "log", "num_workers=0")
+    for number, samples, code, saved in (
+        (signal.SIGKILL, 20, -signal.SIGKILL, 16),
+        (signal.SIGTERM, 32, 128 + signal.SIGTERM, 36),
+    ):
+        fault = functools.partial(interrupt, number, samples=samples)
+        result = forked.run(config, tmp_path / "log", fault=fault)
+        assert result.code == code, result.output
+        assert samples_of(checkpoints(path)[0]) == saved
+    result = forked.run(config, tmp_path / "log")
     assert result.code == 0, result.output
     expected, ours = everything(straight), everything(path)
     assert_equal(expected, ours)
