@@ -33,6 +33,7 @@ from tests import tiny
 
 # As many bytes as a moment between two calls counts for, when it is to be hit as well.
 MOMENT = 3000
+LIMIT = 280.0  # seconds after which a command hangs, on however busy a machine
 CALLS = ("fsync", "replace", "rename", "unlink", "rmdir", "mkdir")
 
 
@@ -55,7 +56,7 @@ def run(config: Path, log: Path, *overrides: str, fault: Callable[[], object] | 
     arguments = [str(config), *(["--set", *overrides] if overrides else [])]
     process = context.Process(target=_child, args=(arguments, log, fault))
     process.start()
-    process.join(120)
+    process.join(LIMIT)
     if process.is_alive():
         process.kill()
         process.join()

@@ -31,6 +31,7 @@ from tests.train import forked
 from tests.train.test_training import assert_equal, fresh_model, scalars, wait_for
 from train.checkpoint import damage, samples_of
 
+pytestmark = pytest.mark.timeout(900)  # each starts the command several times, also on a busy machine
 TRIES = 50
 STEPS = 40  # of the long training, which is killed TRIES times
 BATCH = 2
@@ -98,7 +99,6 @@ def run_config(run_model: Path, dataset: Path, tmp_path: Path) -> Path:
     return write_config(tmp_path / "train.json", run_model, dataset)
 
 
-@pytest.mark.timeout(900)  # half a minute on a quiet core
 def test_fifty_kills_at_random_bytes_and_moments_of_writing_lose_nothing(
     model: ModelFolder, dataset: Path, tmp_path: Path
 ) -> None:

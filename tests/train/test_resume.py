@@ -27,6 +27,7 @@ from train.checkpoint import samples_of
 from train.metrics import MetricAverages, StepMetrics, merged
 from train.step import StepOutput
 
+pytestmark = pytest.mark.timeout(900)  # each starts the command several times, also on a busy machine
 STATEFUL = {
     "total_samples": 48,
     "batch_size": 4,
