@@ -134,7 +134,7 @@ def test_a_changed_setting_is_told_and_training_goes_on_to_its_end(
 
 def test_another_optimizer_or_an_average_that_training_began_without_is_refused(again: Path, tmp_path: Path) -> None:
     for override, words in (
-        ("optimizer.type=SGD", "is of AdamW, not SGD; keep it"),
+        ("optimizer.type=Adam", "is of AdamW, not Adam; keep it"),
         ("ema_stds=[0.2]", "has no ema_0.200; keep ema_stds as they were"),
     ):
         result = forked.run(again, tmp_path / "log", override)
