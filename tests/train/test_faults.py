@@ -300,9 +300,9 @@ def test_a_signal_to_a_launcher_of_two_processes_saves_once(
     """With several processes the launcher repeats what the terminal has already sent: that is no second Ctrl-C."""
     changes = {"total_samples": 1_000_000, "checkpoint": {"every_samples": 1_000_000}, "micro_batch_size": 1}
     config = write_config(tmp_path / "train.json", run_model, dataset, **changes)
-    command = [Path(sys.executable).with_name("torchrun"), "--nproc-per-node", 2, "train.py", config]
+    command = [Path(sys.executable).with_name("torchrun"), "--standalone", "--nproc-per-node", 2, "train.py", config]
     process = start(command, tmp_path / "log")
-    wait_for(lambda: "loss/total" in _text(run_model / "runs" / "unet" / "metrics.csv"))
+    wait_for(lambda: "loss/total" in _text(run_model / "runs" / "unet" / "metrics.csv"), seconds=240)
     (os.killpg if whom == "everyone" else os.kill)(process.pid, number)
     process.wait(timeout=60)
     wait_for(lambda: not members(process.pid))

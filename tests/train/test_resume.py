@@ -220,7 +220,7 @@ def test_two_processes_log_what_one_logs_and_log_it_once(model: ModelFolder, dat
     assert alone.code == 0, alone.output
     config = write_config(tmp_path / "2.json", two, dataset, **{**changes, "micro_batch_size": 1})
     # `accelerate launch --cpu --num_processes 2` starts one process only, unless there is MPI.
-    launch = [Path(sys.executable).with_name("torchrun"), "--nproc-per-node", "2"]
+    launch = [Path(sys.executable).with_name("torchrun"), "--standalone", "--nproc-per-node", "2"]
     command = [*launch, "train.py", config, "--set", dropout]
     result = subprocess.run(command, cwd=tiny.ROOT, capture_output=True, text=True, timeout=240)
     assert result.returncode == 0, result.stderr
