@@ -7,6 +7,7 @@ and renamed. Only then are older ones pruned. Reading verifies the hashes and fa
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import pickle
@@ -85,12 +86,8 @@ class Checkpoints:
 
     def list(self) -> list[Path]:
         """Published checkpoints, newest first, by the samples in their names: clocks may be wrong."""
-        numbered = [
-            (int(path.name.removeprefix(PREFIX)), path)
-            for path in self.folder.glob(f"{PREFIX}*")
-            if path.name.removeprefix(PREFIX).isdigit()
-        ]
-        return [path for _, path in sorted(numbered, reverse=True)]
+        found = [path for path in self.folder.glob(f"{PREFIX}*") if path.name.removeprefix(PREFIX).isdigit()]
+        return sorted(found, key=samples_of, reverse=True)
 
     def save(self, state: CheckpointState) -> Path:
         """Publishes a checkpoint, then prunes the oldest ones.
@@ -106,20 +103,26 @@ class Checkpoints:
             for name, tensors in state.weights.items():
                 save_weights(temporary / f"{name}.safetensors", tensors)
             save_weights(temporary / f"{MODULE_TRAINER}.safetensors", state.module_trainer)
-            with open(temporary / "optimizer.pt", "wb") as file:  # through a file, so that a full disk is an OSError
-                torch.save(state.optimizer, file)
-            sync_file(temporary / "optimizer.pt")
+            _save_optimizer(temporary / "optimizer.pt", state.optimizer)
             write_json(temporary / "progress.json", state.progress)
             hashes = {path.name: _sha256(path) for path in sorted(temporary.iterdir())}
             write_json(temporary / MANIFEST, hashes)
             self._put_in_place(temporary, final)
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(temporary, ignore_errors=True)
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                raise OSError(error.errno, error.strerror, str(final)) from None  # says where
             raise
-        for old in self.list()[self.keep :]:
-            with contextlib.suppress(OSError):
-                shutil.rmtree(old)
+        self._prune(final)
         return final
+
+    def _prune(self, newest: Path) -> None:
+        """Removes the oldest, and those of a later time than the newest, which were damaged or led nowhere."""
+        paths = self.list()
+        place = paths.index(newest)
+        for path in paths[:place] + paths[place + self.keep :]:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(path)
 
     def _put_in_place(self, temporary: Path, final: Path) -> None:
         """Renames; a checkpoint of the same samples makes room first, and comes back if we die in between."""
@@ -131,20 +134,23 @@ class Checkpoints:
         sync_folder(self.folder)
         shutil.rmtree(old, ignore_errors=True)
 
-    def load(self) -> CheckpointState | None:
+    def load(self, before: int | None = None) -> CheckpointState | None:
         """The newest checkpoint that is whole; None where there is none. Says which damaged ones it passes over.
+
+        Args:
+            before: only checkpoints of fewer samples than that.
 
         Raises:
             UserError: there are checkpoints, but all are damaged.
         """
-        paths = self.list()
+        paths = [path for path in self.list() if before is None or samples_of(path) < before]
         problems = []
         for path in paths:
             problem = damage(path)
             if problem is None:
                 state = _read(path)
                 if problems:
-                    print(f"{'; '.join(problems)}: going on from {path.name}", file=sys.stderr)
+                    print(f"{'; '.join(problems)}: going on from {path.name}{_lost(paths[0], state)}", file=sys.stderr)
                 return state
             problems.append(f"{path}: {problem}")
         if paths:
@@ -161,12 +167,43 @@ def damage(path: Path) -> str | None:
         manifest = read_json(path / MANIFEST)
     except UserError as error:
         return str(error)
+    if not isinstance(manifest, dict) or not manifest:
+        return f"{MANIFEST} is damaged"
     for name, expected in manifest.items():
         if not (path / name).is_file():
             return f"{name} is missing"
-        if _sha256(path / name) != expected:
-            return f"{name} is damaged"
+        try:
+            if _sha256(path / name) != expected:
+                return f"{name} is damaged"
+        except OSError as error:
+            if error.errno != errno.EIO:  # a failing disk is a damage like others
+                raise
+            return f"{name} cannot be read ({error.strerror})"
     return None
+
+
+def samples_of(path: Path) -> int:
+    """The samples seen, as a checkpoint's name tells them."""
+    return int(path.name.removeprefix(PREFIX))
+
+
+def _lost(newest: Path, state: CheckpointState) -> str:
+    """How much of the training is done again, as far as the names of the damaged checkpoints tell."""
+    samples = samples_of(newest) - state.progress["samples"]
+    size = state.progress.get("batch_size")
+    return f"; lost and trained again: {samples} samples" + (f", {-(-samples // size)} steps" if size else "")
+
+
+def _save_optimizer(path: Path, optimizer: dict[str, Any]) -> None:
+    try:
+        with open(path, "wb") as file:
+            torch.save(optimizer, file)
+    except RuntimeError as error:
+        # On a full disk, torch hides the reason behind an error of its own.
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
+    sync_file(path)
 
 
 def _read(path: Path) -> CheckpointState:

@@ -2,41 +2,56 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-import sys
+import time
+from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from pathlib import Path
 from types import FrameType
 
 SAVE_NOW = "save_now"
+LAUNCHERS = (b"accelerate", b"torchrun", b"torch.distributed")
+# Seconds within which a launcher of several processes repeats a signal that they have already had from the terminal.
+ECHO_SECONDS = 1.0
 
 
 class Interruption:
     """Notices requests to stop or to save; the loop asks after each step.
 
-    A second signal ends the process at once: checkpoints are put in place by a rename, so nothing is damaged.
+    A second signal ends the process at once: checkpoints are put in place by a rename, so nothing is damaged. A closed
+    terminal, which is told by SIGHUP, is a request to stop too, except under nohup.
 
     Args:
         launcher: what `launcher_id` returned when the process started.
+        processes: of the run. Where there are several, Ctrl-C comes from the terminal and again from the launcher.
+        quiet: print nothing, as another process does.
     """
 
-    def __init__(self, run_path: Path, launcher: int | None) -> None:
+    def __init__(self, run_path: Path, launcher: int | None, *, processes: int = 1, quiet: bool = False) -> None:
         self.exit_code: int | None = None
         self._save_now = run_path / SAVE_NOW
-        self._launcher = launcher
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
+        self._launcher, self._quiet = launcher, quiet
+        self._echo_seconds = ECHO_SECONDS if processes > 1 else 0.0
+        self._since = 0.0
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) == signal.SIG_DFL:
+                signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.exit_code is not None:
-            os._exit(128 + number)
-        self.exit_code = 128 + number
-        print(f"\n{signal.Signals(number).name}: saving after this step; once more to leave at once", file=sys.stderr)
+        if number == signal.SIGHUP:
+            _leave_terminal()
+        if self.exit_code is None:
+            self.exit_code, self._since = 128 + number, time.monotonic()
+            self._say(f"\n{signal.Signals(number).name}: saving after this step; once more to leave at once")
+        elif number != signal.SIGHUP and time.monotonic() - self._since >= self._echo_seconds:
+            os._exit(128 + number)  # a hangup comes from the system and again from the shell
 
     def requested(self) -> int | None:
         """The exit code to stop with, or None to go on."""
         if self.exit_code is None and self._launcher not in (None, os.getppid()):
-            print("the launching process has ended: saving and stopping", file=sys.stderr)
+            self._say("the launching process has ended: saving and stopping")
             self.exit_code = 128 + signal.SIGTERM
         return self.exit_code
 
@@ -47,15 +62,54 @@ class Interruption:
         self._save_now.unlink(missing_ok=True)
         return True
 
+    def _say(self, text: str) -> None:
+        if not self._quiet:
+            # Not print: a signal may come while the main program is inside it, which print does not allow.
+            with contextlib.suppress(OSError):
+                os.write(2, f"{text}\n".encode())
+
+
+def _leave_terminal() -> None:
+    """Sends output to nowhere: writing to a terminal that is gone would be an error in the middle of saving."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        if os.isatty(stream) or not _writable(stream):
+            os.dup2(nowhere, stream)
+    os.close(nowhere)
+
+
+def _writable(stream: int) -> bool:
+    try:
+        os.write(stream, b"")
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """Inside the block signals that ask to stop wait; processes started in it never get any.
+
+    Ctrl-C, and whoever ends a job, signal all processes of a run. Processes that read data must outlive that, as the
+    step in progress needs them; they end with the training process.
+    """
+    resource_tracker.ensure_running()  # which would let the signals through again if it were started inside
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
 
 def launcher_id() -> int | None:
-    """The process id of `accelerate launch`, if that started this process.
+    """The process id of `accelerate launch` or `torchrun`, if that started this process.
 
-    It does not pass on signals: when it is killed, its child is adopted by another process and trains on. A shell that
-    is closed while training goes on with nohup is no reason to stop, so other parents do not count.
+    It does not always pass on signals: when it is killed, its child is adopted by another process and trains on. A
+    shell that is closed while training goes on with nohup is no reason to stop, so other parents do not count.
     """
     parent = os.getppid()
     try:
-        return parent if b"accelerate" in Path(f"/proc/{parent}/cmdline").read_bytes() else None
+        command = Path(f"/proc/{parent}/cmdline").read_bytes()
     except OSError:  # gone already, or no such file system
         return None
+    return parent if any(name in command for name in LAUNCHERS) else None

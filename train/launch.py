@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import sys
 
 import torch
 from accelerate import Accelerator
@@ -33,7 +34,11 @@ def launch(config: TrainConfig, *, wait: bool, auto_batch: bool = False, memory_
         UserError: wrong settings, data or model folder, another process at work on the model folder, or no memory.
     """
     launcher = launcher_id()
-    accelerator = Accelerator(mixed_precision=config.mixed_precision)
+    # Without a GPU, accelerate joins several processes only where it is told that the CPU is meant.
+    cpu = not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    accelerator = Accelerator(cpu=cpu, mixed_precision=config.mixed_precision)
+    if not accelerator.is_main_process:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (for good: one process tells, of all of them)
     if accelerator.device.type == "cpu":
         # The launcher sets one thread per process where it is not told otherwise.
         share = max(1, len(os.sched_getaffinity(0)) // accelerator.num_processes)
@@ -80,7 +85,7 @@ def _train(config: TrainConfig, accelerator: Accelerator, launcher: int | None, 
             if not is_out_of_memory(error):
                 raise
             # Several processes would have to agree; the failure of one ends them all.
-            size = _next_smaller(config) if smaller and processes == 1 and trainer and not trainer.updated else None
+            size = _next_smaller(config) if smaller and processes == 1 and trainer and not trainer.updates else None
             if size is None:
                 raise out_of_memory(config, error, device_type=device_type, processes=processes) from None
         # Outside of the except block, which would keep the step's tensors alive.

@@ -11,6 +11,21 @@ from dualdiffusion.data.audio_crops import Batch, Crop, collate
 from dualdiffusion.errors import UserError
 
 
+def micro_batch_size(batch_size: int, wanted: int | None, processes: int) -> int:
+    """Samples that a device handles at once: `wanted`, or all of a process's share.
+
+    Raises:
+        UserError: the batch does not divide so.
+    """
+    share, rest = divmod(batch_size, processes)
+    micro = wanted or share
+    if rest or share % micro:
+        raise UserError(
+            f"batch_size: {batch_size} does not divide into {processes} processes with micro batches of {micro}"
+        )
+    return micro
+
+
 class SampleNumbers(Sampler[list[int]]):
     """The numbers of the samples of one process, a micro batch at a time, without end.
 

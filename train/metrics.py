@@ -1,6 +1,7 @@
-"""Metrics: averaging between two lines of the log, and writing to TensorBoard and metrics.csv.
+"""Metrics: averaging between two lines of the log, over all processes, and writing to TensorBoard and metrics.csv.
 
-A logger never ends a run: what cannot be written is reported once and dropped.
+A logger never ends a run: what cannot be written is reported once and dropped; what follows is written again as soon as
+that is possible.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import io
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,16 @@ import soundfile
 import torch
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard import summary
 
 from dualdiffusion.files import write_text
-from train.step import Demo
+from train.events import EventFile, append_whole
+from train.step import Demo, StepOutput
 
 CSV_HEADER = ["step", "samples", "metric", "value"]
+# Metrics whose names start so are shown as distributions, not as averages.
+HISTOGRAM = "histogram/"
+BINS = 64
 
 
 class MetricAverages:
@@ -43,10 +49,62 @@ class MetricAverages:
 
     def take(self) -> dict[str, float]:
         """The averages by name; starts anew."""
-        averages = {name: total / self._counts[name] for name, total in self._sums.items()}
+        averages = {name: total / count for name, (total, count) in self.take_sums().items()}
+        return averages
+
+    def take_sums(self) -> dict[str, tuple[float, int]]:
+        """Sum and count by name; starts anew."""
+        sums = {name: (total, self._counts[name]) for name, total in self._sums.items()}
         self._sums.clear()
         self._counts.clear()
-        return averages
+        return sums
+
+
+@dataclass(frozen=True)
+class StepSums:
+    """What one process has noted: sum and count of each metric, and all values of each distribution."""
+
+    sums: dict[str, tuple[float, int]]
+    distributions: dict[str, Tensor]
+
+
+class StepMetrics:
+    """Metrics of the updates since the last `take`, as far as one process has seen them."""
+
+    def __init__(self) -> None:
+        self._averages = MetricAverages()
+        self._distributions: dict[str, list[Tensor]] = defaultdict(list)
+
+    def note(self, outputs: Sequence[StepOutput]) -> None:
+        """Takes in an update's micro batches."""
+        for output in outputs:
+            for name, metric in output.metrics.items():
+                if name.startswith(HISTOGRAM):
+                    self._distributions[name].append(metric.flatten().cpu())
+                else:
+                    self._averages.add(name, metric)
+
+    def add(self, name: str, value: float) -> None:
+        """Notes a number that is the same in all processes; one of them is to do it."""
+        self._averages.add(name, value)
+
+    def take(self) -> StepSums:
+        """Everything noted; starts anew."""
+        distributions = {name: torch.cat(parts) for name, parts in self._distributions.items()}
+        self._distributions.clear()
+        return StepSums(self._averages.take_sums(), distributions)
+
+
+def merged(parts: Sequence[StepSums]) -> tuple[dict[str, float], dict[str, Tensor]]:
+    """Averages and distributions over all processes, whatever each of them saw: a bucket may be empty in some."""
+    averages = {}
+    for name in dict.fromkeys(name for part in parts for name in part.sums):
+        totals, counts = zip(*(part.sums[name] for part in parts if name in part.sums), strict=True)
+        averages[name] = sum(totals) / sum(counts)
+    names = dict.fromkeys(name for part in parts for name in part.distributions)
+    return averages, {
+        name: torch.cat([p.distributions[name] for p in parts if name in p.distributions]) for name in names
+    }
 
 
 class MetricLog:
@@ -62,7 +120,7 @@ class MetricLog:
     def __init__(self, folder: Path, samples: int) -> None:
         self._csv_path = folder / "metrics.csv"
         self._reported: set[str] = set()
-        self._writer: SummaryWriter | None = None
+        self._events: EventFile | None = None
         self._guard("metrics.csv", lambda: self._drop_lines_after(samples))
         self._guard("TensorBoard", lambda: self._open(folder, samples))
 
@@ -71,31 +129,32 @@ class MetricLog:
         rows = [[step, samples, name, repr(value)] for name, value in values.items()]
         self._guard("metrics.csv", lambda: self._append(rows))
         for name, value in values.items():
-            self._tensorboard(lambda writer, name=name, value=value: writer.add_scalar(name, value, samples))
+            self._tensorboard(lambda name=name, value=value: summary.scalar(name, value), samples)
 
     def histogram(self, name: str, values: Tensor, samples: int) -> None:
         """Writes the distribution of any number of values, to TensorBoard only."""
-        self._tensorboard(lambda writer: writer.add_histogram(name, values, samples))
+        self._tensorboard(lambda: summary.histogram(name, values.float().numpy(), BINS), samples)
 
     def config(self, config: dict[str, Any], samples: int) -> None:
         """Writes a config as text."""
         text = "\n".join("    " + line for line in json.dumps(config, indent=1).splitlines())
-        self._tensorboard(lambda writer: writer.add_text("config", text, samples))
+        self._tensorboard(lambda: summary.text("config", text), samples)
 
     def demo(self, demo: Demo, samples: int) -> None:
         """Writes a demo's audio, in stereo, and its images."""
-        self._tensorboard(lambda writer: self._add_audio(writer, demo, samples))
+        self._tensorboard(lambda: self._audio(demo), samples)
         for name, image in demo.images.items():
             tag = f"images/{name}/{demo.name}"
-            self._tensorboard(lambda w, tag=tag, image=image: w.add_image(tag, image, samples, dataformats="HWC"))
+            self._tensorboard(lambda tag=tag, image=image: summary.image(tag, image, dataformats="HWC"), samples)
 
     def close(self) -> None:
-        """Flushes everything."""
-        self._tensorboard(lambda writer: writer.close())
+        """Ends TensorBoard's file."""
+        if self._events is not None:
+            self._guard("TensorBoard", self._events.close)
 
     @staticmethod
-    def _add_audio(writer: SummaryWriter, demo: Demo, samples: int) -> None:
-        # SummaryWriter.add_audio writes mono only, so the summary is built here.
+    def _audio(demo: Demo) -> Summary:
+        # torch's summary of audio is mono only.
         buffer = io.BytesIO()
         frames = demo.audio.detach().cpu().float().clamp(-1, 1).numpy().T
         soundfile.write(buffer, np.ascontiguousarray(frames), demo.sample_rate, format="WAV", subtype="PCM_16")
@@ -106,11 +165,10 @@ class MetricLog:
             encoded_audio_string=buffer.getvalue(),
             content_type="audio/wav",
         )
-        summary = Summary(value=[Summary.Value(tag=f"audio/{demo.name}", audio=audio)])
-        writer._get_file_writer().add_summary(summary, samples)
+        return Summary(value=[Summary.Value(tag=f"audio/{demo.name}", audio=audio)])
 
     def _open(self, folder: Path, samples: int) -> None:
-        self._writer = SummaryWriter(str(folder), purge_step=samples + 1, flush_secs=20)
+        self._events = EventFile(folder, first_step=samples + 1)
 
     def _drop_lines_after(self, samples: int) -> None:
         rows: list[list[str]] = []
@@ -124,12 +182,14 @@ class MetricLog:
         write_text(self._csv_path, buffer.getvalue())
 
     def _append(self, rows: list[list[Any]]) -> None:
-        with open(self._csv_path, "a", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows(rows)
+        buffer = io.StringIO()
+        csv.writer(buffer, lineterminator="\n").writerows(rows)
+        with open(self._csv_path, "ab", buffering=0) as file:
+            append_whole(file, buffer.getvalue().encode())
 
-    def _tensorboard(self, write: Callable[[SummaryWriter], Any]) -> None:
-        if self._writer is not None:
-            self._guard("TensorBoard", lambda: write(self._writer))
+    def _tensorboard(self, make: Callable[[], Summary], samples: int) -> None:
+        if self._events is not None:
+            self._guard("TensorBoard", lambda: self._events.add(make(), samples))
 
     def _guard(self, what: str, write: Callable[[], Any]) -> None:
         try:

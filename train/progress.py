@@ -54,5 +54,5 @@ class TrainingProgress:
         self._bar.update(self._task, completed=samples, speed=text)
         if not self._console.is_terminal and now - self._last_line > LINE_INTERVAL:
             self._last_line = now
-            left = (self._total - samples) / max(speed, 1e-9)
+            left = max(self._total - samples, 0) / max(speed, 1e-9)
             print(f"train {self._name}: {samples}/{self._total} samples  {text}  {left:.0f} s left", flush=True)

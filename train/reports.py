@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,9 @@ import torch
 
 from dualdiffusion.model_folder import RAW
 from train.ema import PowerEMA, restored
-from train.metrics import MetricAverages, MetricLog
-from train.step import ModuleTrainer, StepOutput
+from train.metrics import MetricLog, StepSums, merged
+from train.step import ModuleTrainer
 from train.validation import ValidationConfig, validate
-
-# Metrics whose names start so are shown as distributions, not as averages.
-HISTOGRAM = "histogram/"
 
 
 class Reports:
@@ -30,28 +27,14 @@ class Reports:
         self, trainer: ModuleTrainer, emas: list[PowerEMA], folder: Path, *, samples: int, config: dict[str, Any]
     ) -> None:
         self._trainer, self._emas = trainer, emas
-        self._averages = MetricAverages()
-        self._distributions: dict[str, list[torch.Tensor]] = defaultdict(list)
         self._log = MetricLog(folder, samples)
         self._log.config(config, samples)
 
-    def note_step(self, outputs: list[StepOutput], **values: float) -> None:
-        """Takes an update into the averages; names in `values` may stand with __ for a slash."""
-        for output in outputs:
-            for name, metric in output.metrics.items():
-                if name.startswith(HISTOGRAM):
-                    self._distributions[name].append(metric.flatten().cpu())
-                else:
-                    self._averages.add(name, metric)
-        for name, value in values.items():
-            self._averages.add(name.replace("__", "/"), value)
-
-    def write_averages(self, more: dict[str, float], *, step: int, samples: int) -> float:
-        """Writes the averages and distributions since the last time, and `more`; returns the average loss."""
-        for name, parts in self._distributions.items():
-            self._log.histogram(name, torch.cat(parts), samples)
-        self._distributions.clear()
-        values = self._averages.take()
+    def write_averages(self, parts: Sequence[StepSums], more: dict[str, float], *, step: int, samples: int) -> float:
+        """Writes averages and distributions over what all processes noted, and `more`; returns the average loss."""
+        values, distributions = merged(parts)
+        for name, numbers in distributions.items():
+            self._log.histogram(name, numbers, samples)
         self._log.scalars({**values, **more}, step=step, samples=samples)
         return values.get("loss/total", math.nan)
 

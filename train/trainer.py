@@ -15,21 +15,23 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast
+from accelerate.utils import broadcast, gather_object
 
 from dualdiffusion.data.audio_crops import Batch
 from dualdiffusion.data.manifest import DatasetFolder
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import read_json, write_json, write_text
 from dualdiffusion.model_folder import RAW, ModelFolder
-from dualdiffusion.module import config_differences, load_state, save_module, save_weights
+from dualdiffusion.module import load_state, save_module, save_weights
 from dualdiffusion.randomness import StepRandom, mix_seed
-from train.checkpoint import Checkpoints, CheckpointState, Stateful
+from train import changes
+from train.checkpoint import Checkpoints, CheckpointState, Stateful, samples_of
 from train.ema import PowerEMA, ema_name, restored
 from train.gradient_noise_scale import GradientNoiseScale
 from train.growing import grown_checkpoint
-from train.interruption import Interruption
-from train.loader import build_loader
+from train.interruption import Interruption, signals_held
+from train.loader import build_loader, micro_batch_size
+from train.metrics import StepMetrics
 from train.optimizer import add_gradient_noise, load_packed_state, packed_state, parameter_groups
 from train.post_hoc_ema import Snapshots
 from train.preflight import predict
@@ -57,7 +59,7 @@ class Trainer:
         if accelerator.is_main_process:
             self.run_path.mkdir(parents=True, exist_ok=True)
             write_text(self.run_path / "pid", f"{os.getpid()}\n")
-        self.micro_batch_size = _micro_batch_size(config, accelerator.num_processes)
+        self.micro_batch_size = micro_batch_size(config.batch_size, config.micro_batch_size, accelerator.num_processes)
 
         # Convolutions are a third faster on CPUs, and on GPUs in half precision, with channels innermost.
         module = self.trainer.module.to(self.device, memory_format=torch.channels_last).train()
@@ -73,9 +75,12 @@ class Trainer:
         self.step_module, self.optimizer = accelerator.prepare(TrainingStep(self.trainer), optimizer)
 
         self.noise_scale = self._build_noise_scale()
-        self.samples, self.rollbacks, self.skipped, self.best = 0, 0, 0, RAW
-        self.updated = False
+        self.samples, self.step, self.rollbacks, self.skipped, self.best = 0, 0, 0, 0, RAW
+        self.updates = 0  # of this process
         self.validated_at = -1
+        # Samples of the newest checkpoint, as long as no step after it has been finite.
+        self.unproven: int | None = None
+        self.metrics = StepMetrics()
         self.reports: Reports | None = None
         with accelerator.main_process_first():
             self.checkpoints = Checkpoints(self.run_path / "checkpoints", config.checkpoint.keep)
@@ -87,22 +92,20 @@ class Trainer:
             return None
         return GradientNoiseScale(self.trainer.module, batch_size=size, micro_batch_size=micro)
 
-    @property
-    def step(self) -> int:
-        """Updates so far, if the batch size has never changed."""
-        return self.samples // self.config.batch_size
-
     def run(self) -> int:
         """Trains to the end. Returns the exit code: 0, or 128 + the number of the signal that stopped it."""
         self._resume()
         if self.samples >= self.config.total_samples and self._is_finished():
             print(f"{self.name}: already trained on {self.samples} samples; nothing to do")
             return 0
-        interruption = Interruption(self.run_path, self.launcher)
-        if self.accelerator.is_main_process:
-            self._store_config()
-            config = self.config.to_json()
-            self.reports = Reports(self.trainer, self.emas, self.run_path, samples=self.samples, config=config)
+        processes, main = self.accelerator.num_processes, self.accelerator.is_main_process
+        interruption = Interruption(self.run_path, self.launcher, processes=processes, quiet=not main)
+        if processes > 1:
+            self._say(f"{processes} processes share each batch")
+        if main:
+            for difference in changes.store(self.run_path, self.config, getattr(self.trainer, "fingerprint", None)):
+                self._say(f"changed since the last run: {difference}")
+            self._open_reports()
         try:
             code = self._loop(interruption)
             if code == 0:
@@ -119,15 +122,14 @@ class Trainer:
             while self.samples < config.total_samples:
                 if code := self._agreed(interruption.requested() or 0):
                     self._save_checkpoint()
+                    self._say(f"stopped after {self.samples} of {config.total_samples} samples")
                     return code
                 self._train_step(batches)
                 if self.skipped > config.max_skipped_steps:
                     self._roll_back()
                     batches = self._batches()
-                if self._due(config.log_every_samples) and self.reports:
-                    scale = self.noise_scale.take() if self.noise_scale else None
-                    more = {} if scale is None else {"train/gradient_noise_scale": scale}
-                    bar.show_loss(self.reports.write_averages(more, step=self.step, samples=self.samples))
+                if self._due(config.log_every_samples):
+                    bar.show_loss(self._log_averages())
                 if self._due(config.ema_snapshots.every_samples or -(-config.total_samples // 32)):
                     self._save_snapshot()
                 if self._due(config.validation.every_samples):
@@ -147,6 +149,22 @@ class Trainer:
 
     def _train_step(self, batches: Any) -> None:
         """One update; where the loss or the gradient is not finite, nothing is changed and the step is counted."""
+        size = self.config.batch_size
+        outputs = self._backward(batches)
+        if self.noise_scale:
+            self.noise_scale.end_step()
+        loss, norm = self._total_loss(outputs), self._gradient_norm()
+        self.samples, self.step = self.samples + size, self.step + 1
+        if math.isfinite(loss) and math.isfinite(norm):
+            self._update(outputs, norm)
+            return
+        self.skipped += 1
+        self.optimizer.zero_grad(set_to_none=True)
+        what = f"the gradient is not finite ({norm})" if math.isfinite(loss) else f"the loss is not finite ({loss})"
+        self._warn(f"step {self.step}: {what}; skipped, {self.skipped} in a row")
+
+    def _backward(self, batches: Any) -> list[StepOutput]:
+        """Loss and gradient of the next batch, a micro batch at a time."""
         first, size = self.samples, self.config.batch_size
         self.optimizer.zero_grad(set_to_none=True)
         micro_batches = size // self.micro_batch_size // self.accelerator.num_processes
@@ -163,17 +181,12 @@ class Trainer:
                 output: StepOutput = self.step_module(batch.to(self.device), random)
                 self.accelerator.backward(output.loss.sum() * (self.accelerator.num_processes / size))
             outputs.append(output)
-        if self.noise_scale:
-            self.noise_scale.end_step()
-        norm = self._gradient_norm()
-        self.samples += size
-        if not math.isfinite(norm):
-            self.skipped += 1
-            self.optimizer.zero_grad(set_to_none=True)
-            message = f"step {self.step}: the gradient is not finite ({norm}); skipped, {self.skipped} in a row"
-            print(f"\n{message}", file=sys.stderr)
-            return
-        self._update(outputs, norm)
+        return outputs
+
+    def _total_loss(self, outputs: list[StepOutput]) -> float:
+        """Sum over the batch, whichever processes its samples fell to: all must come to the same conclusion."""
+        total = torch.stack([output.loss.detach().float().sum() for output in outputs]).sum()
+        return float(self.accelerator.reduce(total, "sum"))
 
     def _gradient_norm(self) -> float:
         self.trainer.module.before_update()
@@ -181,7 +194,7 @@ class Trainer:
         return float(self.accelerator.clip_grad_norm_(self.trainer.module.parameters(), limit))
 
     def _update(self, outputs: list[StepOutput], norm: float) -> None:
-        self.skipped = 0
+        self.skipped, self.unproven = 0, None
         factor = self.config.schedule.factor(self.samples - self.config.batch_size)
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.optimizer.learning_rate * factor
@@ -192,21 +205,26 @@ class Trainer:
         self.trainer.module.after_update()
         for ema in self.tracked_emas:
             ema.update(self.trainer.module, samples=self.samples, batch_size=self.config.batch_size)
-        if not self.updated and self.device.type == "cuda":
+        self.updates += 1
+        if (
+            self.updates == 2 and self.device.type == "cuda"
+        ):  # the first one makes the optimizer's state only at its end
             self._tell_memory()
-        self.updated = True
         if isinstance(self.trainer, Stateful) and self.trainer.after_update(self.samples):
             self._share_state()
+        self.metrics.note(outputs)
         if self.reports:
-            self.reports.note_step(outputs, gradient__norm=norm, learning_rate=self.optimizer.param_groups[0]["lr"])
+            self.metrics.add("gradient/norm", norm)
+            self.metrics.add("learning_rate", self.optimizer.param_groups[0]["lr"])
 
     def _tell_memory(self) -> None:
-        """What the first update of a run took at most on a GPU, beside what was predicted."""
+        """What updates take at most on a GPU, beside what was predicted."""
         measured = torch.cuda.max_memory_allocated(self.device)
         if self.reports:
             need = predict(self.config, device_type="cuda", processes=self.accelerator.num_processes).peak
             print(f"{self.name}: GPU memory at most {measured / 2**30:.2f} GiB, predicted {need / 2**30:.2f} GiB")
-            self.reports.note_step([], memory__peak=measured / 2**30, memory__predicted=need / 2**30)
+            self.metrics.add("memory/peak", measured / 2**30)
+            self.metrics.add("memory/predicted", need / 2**30)
 
     def _share_state(self) -> None:
         """Gives all processes the main one's state of the module trainer, to the last bit."""
@@ -215,17 +233,17 @@ class Trainer:
             self.trainer.load_state({name: broadcast(state[name].to(self.device)).cpu() for name in sorted(state)})
 
     def _batches(self) -> Any:
-        return iter(
-            build_loader(
-                self.trainer.train_data(self._data_seed()),
-                first=self.samples,
-                batch_size=self.config.batch_size,
-                micro_batch_size=self.micro_batch_size,
-                rank=self.accelerator.process_index,
-                processes=self.accelerator.num_processes,
-                workers=self.config.num_workers,
-            )
+        loader = build_loader(
+            self.trainer.train_data(self._data_seed()),
+            first=self.samples,
+            batch_size=self.config.batch_size,
+            micro_batch_size=self.micro_batch_size,
+            rank=self.accelerator.process_index,
+            processes=self.accelerator.num_processes,
+            workers=self.config.num_workers,
         )
+        with signals_held():
+            return iter(loader)
 
     def _data_seed(self) -> int:
         # After a rollback the same samples would lead to the same end.
@@ -240,13 +258,23 @@ class Trainer:
         return {self.name: self.trainer.module.state_dict(), **{ema.name: ema.state for ema in self.tracked_emas}}
 
     def _save_checkpoint(self) -> None:
-        """Everything that is checkpointed, by name; then the weights are published for the page and for sampling."""
+        """Everything that is checkpointed, by name; then the weights are published for the page and for sampling.
+
+        Weights after which no step is finite may be broken: then the checkpoints that there are stay.
+        """
+        if self.skipped and self.samples < self.config.total_samples:
+            self._warn("the last step was not finite: not saved; the checkpoint before is kept")
+            return
+        self.unproven = self.samples
         if not self.accelerator.is_main_process:
             return
         progress = {
             "samples": self.samples,
+            "step": self.step,
+            "batch_size": self.config.batch_size,
             "rollbacks": self.rollbacks,
             "best": self.best,
+            "validated_at": self.validated_at,
             "optimizer": self.config.optimizer.type,
         }
         optimizer = packed_state(self.optimizer, self.trainer.module)
@@ -268,8 +296,8 @@ class Trainer:
             self.trainer.finish()
             save_module(self.model, self.name, module, ema=self.best)
 
-    def _resume(self) -> None:
-        state = self.checkpoints.load()
+    def _resume(self, before: int | None = None) -> None:
+        state = self.checkpoints.load(before)
         if self.accelerator.is_main_process:
             self.snapshots.drop_after(state.progress["samples"] if state else 0)
         if state is None:
@@ -287,9 +315,12 @@ class Trainer:
         self._load_optimizer(state)
         if isinstance(self.trainer, Stateful):
             self.trainer.load_state(state.module_trainer)
-        self.samples, self.rollbacks = state.progress["samples"], state.progress["rollbacks"]
-        self.best = state.progress["best"] if state.progress["best"] in self._weights() else RAW
-        self.validated_at = -1
+        progress = state.progress
+        self.samples, self.rollbacks = progress["samples"], progress["rollbacks"]
+        self.step = progress.get("step", self.samples // self.config.batch_size)
+        self.best = progress["best"] if progress["best"] in {ema.name for ema in self.emas} else RAW
+        self.validated_at = progress.get("validated_at", -1)
+        self.unproven = self.samples
         print(f"{self.name}: going on from sample {self.samples} of {self.config.total_samples}")
 
     def _forget_new_averages(self, known: set[str]) -> None:
@@ -311,26 +342,51 @@ class Trainer:
         load_packed_state(self.optimizer, self.trainer.module, state.optimizer)
 
     def _roll_back(self) -> None:
-        self.rollbacks, self.skipped = self.rollbacks + 1, 0
-        if self.rollbacks > self.config.max_rollbacks:
+        """Goes back to a checkpoint, and on from there with other samples and noise.
+
+        If no step after the newest one was finite, it is the weights in it that are broken: then to the one before.
+        """
+        rollbacks, self.skipped = self.rollbacks + 1, 0
+        if rollbacks > self.config.max_rollbacks:
             raise UserError(
-                f"{self.name}: the loss stopped being finite {self.rollbacks} times; the last good checkpoint is kept; "
+                f"{self.name}: the loss stopped being finite {rollbacks} times; the last good checkpoint is kept; "
                 "lower optimizer.learning_rate, or set mixed_precision to no, and run again"
             )
-        rollbacks = self.rollbacks
-        if not self.checkpoints.list():
+        times = [samples_of(path) for path in self.checkpoints.list()]
+        if not times:
             raise UserError(f"{self.name}: the loss is not finite, and there is no checkpoint yet to go back to")
-        self._resume()
+        broken = self.unproven == times[0] and len(times) > 1
+        self._warn(f"going back to a checkpoint, {rollbacks} of at most {self.config.max_rollbacks} times")
+        self._resume(before=times[0] if broken else None)
         self.rollbacks = rollbacks
+        self.metrics = StepMetrics()
+        if self.reports:
+            self.reports.close()
+            self._open_reports()
 
-    def _store_config(self) -> None:
-        path, config = self.run_path / "config.json", self.config.to_json()
-        if path.exists():
-            for difference in config_differences(read_json(path), config):
-                print(f"{self.name}: changed since the last run: {difference}")
-        write_json(path, config)
+    def _say(self, text: str) -> None:
+        if self.accelerator.is_main_process:
+            print(f"{self.name}: {text}")
+
+    def _warn(self, text: str) -> None:
+        if self.accelerator.is_main_process:
+            print(f"\n{self.name}: {text}", file=sys.stderr)
 
     # Reports.
+
+    def _open_reports(self) -> None:
+        """From here on; what was told of later samples is dropped."""
+        config = self.config.to_json()
+        self.reports = Reports(self.trainer, self.emas, self.run_path, samples=self.samples, config=config)
+
+    def _log_averages(self) -> float:
+        """Writes what all processes have noted since the last time; the average loss in the main process."""
+        parts = gather_object([self.metrics.take()])
+        if not self.reports:
+            return math.nan
+        scale = self.noise_scale.take() if self.noise_scale else None
+        more = {} if scale is None else {"train/gradient_noise_scale": scale}
+        return self.reports.write_averages(parts, more, step=self.step, samples=self.samples)
 
     def _validate(self) -> None:
         if self.reports and self.validated_at != self.samples:
@@ -360,13 +416,3 @@ class Trainer:
     def _is_finished(self) -> bool:
         path = self.run_path / "finished.json"
         return path.exists() and read_json(path) == self._finished() and self.best in self.model.emas(self.name)
-
-
-def _micro_batch_size(config: TrainConfig, processes: int) -> int:
-    share, rest = divmod(config.batch_size, processes)
-    micro = config.micro_batch_size or share
-    if rest or share % micro:
-        raise UserError(
-            f"batch_size: {config.batch_size} does not divide into {processes} processes with micro batches of {micro}"
-        )
-    return micro

@@ -174,21 +174,6 @@ def test_training_goes_to_the_launcher_and_back(model: ModelFolder, dataset: Pat
     assert (path / "unet" / "unet.safetensors").exists()
 
 
-def test_two_processes_see_what_one_would_see(model: ModelFolder, dataset: Path, tmp_path: Path) -> None:
-    """The same samples, noise and noise levels: validation after a few updates agrees up to rounding."""
-    losses = []
-    for processes in (1, 2):
-        path = fresh_model(model, tmp_path / f"model{processes}", "unet")
-        config = tiny.write_train_config(tmp_path / f"{processes}.json", "unet", path, dataset, total_samples=24)
-        backbone = "module_trainer.denoiser.backbone.dropout=0"  # which is drawn for a whole micro batch
-        launch = [Path(sys.executable).with_name("accelerate"), "launch", "--cpu", "--num_processes", str(processes)]
-        command = [*launch, "train.py", config, "--set", backbone]
-        result = subprocess.run(command, cwd=tiny.ROOT, capture_output=True, text=True, timeout=240)
-        assert result.returncode == 0, result.stderr
-        losses.append([value for _, value in scalars(path / "runs" / "unet")["validation/raw/loss"]])
-    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
-
-
 def test_a_checkpoint_is_saved_on_request(model: ModelFolder, dataset: Path, tmp_path: Path) -> None:
     path = fresh_model(model, tmp_path / "model", "unet")
     changes = {"total_samples": 1_000_000, "checkpoint": {"every_samples": 1_000_000}}

@@ -1,0 +1,67 @@
+"""TensorBoard's event files, written at once and whole.
+
+TensorBoard's own writer hands events to a thread. When the disk is full, that thread prints a traceback and dies, and
+what is written later is lost, also when there is room again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import socket
+import time
+from pathlib import Path
+from typing import IO
+
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+
+def append_whole(file: IO[bytes], data: bytes) -> None:
+    """Appends all of `data` to an unbuffered file, or nothing of it.
+
+    Raises:
+        OSError: such as a full disk; the file is as it was.
+    """
+    end = file.seek(0, os.SEEK_END)
+    rest = memoryview(data)
+    try:
+        while rest:
+            rest = rest[file.write(rest) :]
+    except OSError:
+        with contextlib.suppress(OSError):
+            file.truncate(end)
+        raise
+
+
+class EventFile:
+    """A new event file in `folder`.
+
+    Args:
+        first_step: TensorBoard forgets events of this and later steps in older files of the folder.
+
+    Raises:
+        OSError: such as a full disk; also of `add`, which leaves out that event only.
+    """
+
+    def __init__(self, folder: Path, first_step: int) -> None:
+        name = f"events.out.tfevents.{time.time_ns() // 10**9:010d}.{socket.gethostname()}.{os.getpid()}"
+        taken = len(list(folder.glob(f"{name}.*")))  # a rollback may come within a second of the start
+        self._file = open(folder / f"{name}.{taken}", "ab", buffering=0)  # noqa: SIM115 (closed by close)
+        self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        self._write(Event(wall_time=time.time(), step=first_step, session_log=SessionLog(status=SessionLog.START)))
+
+    def add(self, summary: Summary, step: int) -> None:
+        """Writes one summary."""
+        self._write(Event(wall_time=time.time(), step=step, summary=summary))
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+    def _write(self, event: Event) -> None:
+        record = io.BytesIO()
+        RecordWriter(record).write(event.SerializeToString())
+        append_whole(self._file, record.getvalue())
