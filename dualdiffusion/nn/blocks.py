@@ -93,7 +93,7 @@ class CosineAttention(nn.Module):
 
     def forward(self, x: Tensor, emb: Tensor | None) -> Tensor:
         batch, channels, *space = x.shape
-        qkv = self.qkv(x if self.modulate is None else x * self.modulate(emb))
+        qkv = self.qkv(x, modulation=None if self.modulate is None else self.modulate(emb))
         # Each (B, heads, positions, channels per head).
         qkv = qkv.reshape(batch, 3, self.heads, channels // self.heads, -1).transpose(-1, -2)
         q, k, v = unit_magnitude(qkv, -1).unbind(1)
@@ -113,10 +113,12 @@ class ResidualBranch(nn.Module):
         self.narrow = MPConv(hidden, out_channels, (3, 3), settings.mlp_groups, settings.steady)
 
     def forward(self, x: Tensor, emb: Tensor | None) -> Tensor:
-        x = self.widen(mp_silu(x))
-        if self.modulate is not None:
-            x = x * self.modulate(emb)
-        return self.narrow(mp_dropout(mp_silu(x), self.dropout, self.training))
+        x = self.widen(x, silu=True)
+        modulation = None if self.modulate is None else self.modulate(emb)
+        if self.dropout == 0 or not self.training:
+            return self.narrow(x, modulation=modulation, silu=True)
+        x = mp_silu(x if modulation is None else x * modulation)
+        return self.narrow(mp_dropout(x, self.dropout, training=True))
 
 
 class Block(nn.Module):

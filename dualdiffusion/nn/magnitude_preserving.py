@@ -13,30 +13,29 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Keeps a vector of zeros, such as the features of silence, from being divided by zero.
-EPSILON = 1e-4
+from dualdiffusion.nn.lean import LeanConv, UnitMagnitude
+
+# Root mean square of the SiLU of unit normal input.
+SILU_MAGNITUDE = 0.596
 
 
 def unit_magnitude(x: Tensor, axes: int | Sequence[int]) -> Tensor:
     """Scales x to a root mean square of 1 over `axes`. Equations 30 (pixels) and 66 (weights).
 
-    Computed at least in single precision. The norm in one operation needs no copy of x in that precision for the
-    backward pass: a fifth of the activations of the base UNet in bf16. Its gradient is finite where x is zero.
+    Computed at least in single precision. Its gradient is finite where x is zero.
     """
-    axes = (axes,) if isinstance(axes, int) else tuple(axes)
-    norm = torch.linalg.vector_norm(x, dim=axes, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
-    rms = norm * math.sqrt(norm.numel() / max(x.numel(), 1))
-    return x / (rms + EPSILON).to(x.dtype)
+    return UnitMagnitude.apply(x, (axes,) if isinstance(axes, int) else tuple(axes))[0]
 
 
 def mp_silu(x: Tensor) -> Tensor:
     """SiLU divided by its root mean square for unit normal input. Equation 81."""
-    return F.silu(x) / 0.596
+    return F.silu(x) / SILU_MAGNITUDE
 
 
 def mp_sum(a: Tensor, b: Tensor, t: float) -> Tensor:
     """Blend of two uncorrelated unit-variance inputs, t the share of b. Equation 88."""
-    return torch.lerp(a, b, t) / math.hypot(1 - t, t)
+    length = math.hypot(1 - t, t)
+    return torch.add(a * ((1 - t) / length), b, alpha=t / length)
 
 
 def mp_cat(a: Tensor, b: Tensor, t: float) -> Tensor:
@@ -126,13 +125,28 @@ class MPConv(nn.Module):
         weight = torch.randn(out_channels, in_channels // groups, *kernel)
         self.weight = nn.Parameter(unit_magnitude(weight, tuple(range(1, weight.ndim))))
 
-    def forward(self, x: Tensor, gain: Tensor | float = 1.0) -> Tensor:
-        fan_in = self.weight[0].numel()
-        weight = (self.weight * (gain / math.sqrt(fan_in))).to(x.dtype)
-        if weight.ndim == 2:
-            return F.linear(x, weight)
-        y = F.conv2d(x, weight, padding=weight.shape[-1] // 2, groups=self.groups)
-        return y * edge_gain(y, weight.shape[-1]) if self.even_edges else y
+    def forward(
+        self, x: Tensor, gain: Tensor | float = 1.0, *, modulation: Tensor | None = None, silu: bool = False
+    ) -> Tensor:
+        """The layer's output times `gain`.
+
+        Args:
+            x: (B, C_in) for a linear layer, else (B, C_in, F, T).
+            modulation: (B, C_in, 1, 1) that a convolution's x is multiplied with first; None is 1.
+            silu: of a convolution: `mp_silu` is applied to its modulated input. As one operation with the
+                convolution, neither needs memory for the backward pass (nn/lean.py).
+        """
+        scale = 1 / math.sqrt(self.weight[0].numel())
+        if self.weight.ndim == 2:
+            return F.linear(x, self.weight.to(x.dtype)) * (gain * scale)
+        device = x.device.type
+        if torch.is_autocast_enabled(device):
+            x = x.to(torch.get_autocast_dtype(device))
+        scale = scale / SILU_MAGNITUDE if silu else scale
+        edges = edge_gain(x, self.weight.shape[-1]) if self.even_edges else None
+        modulation = None if modulation is None else modulation.to(x.dtype)
+        y = LeanConv.apply(x, modulation, self.weight, edges, scale, self.groups, silu)
+        return y * gain if isinstance(gain, Tensor) or gain != 1 else y
 
 
 @torch.no_grad()
@@ -149,5 +163,5 @@ def project_gradients(module: nn.Module) -> None:
     for layer in module.modules():
         if isinstance(layer, MPConv) and layer.weight.grad is not None:
             weight, grad = layer.weight.flatten(1), layer.weight.grad.flatten(1)
-            radial = (weight * grad).sum(dim=1, keepdim=True) / (weight * weight).sum(dim=1, keepdim=True)
-            layer.weight.grad.sub_((weight * radial).view_as(layer.weight))
+            radial = torch.linalg.vecdot(weight, grad) / torch.linalg.vecdot(weight, weight)
+            layer.weight.grad.addcmul_(layer.weight, radial.view(-1, *[1] * (layer.weight.ndim - 1)), value=-1)
