@@ -1,8 +1,8 @@
 """Two operations whose backward pass keeps little and computes the rest again: what they give is plain arithmetic.
 
 PyTorch keeps the inputs of each elementary operation. Of a convolution of silu(modulation * x) these are x, the product,
-its SiLU and a scaled copy of the weights; here x alone is kept, and the elementwise parts, which cost next to nothing
-beside the convolution, are computed again. First derivatives only. Shapes: B batch, C channels, F frequency, T time.
+its SiLU and a scaled copy of the weights; here x alone is kept, and the elementwise parts are computed again. So is a
+concatenation with a skip connection, both parts of which are kept elsewhere. First derivatives only. Shapes: B batch, C channels, F frequency, T time.
 """
 
 from __future__ import annotations
@@ -49,11 +49,12 @@ class UnitMagnitude(Function):
 
 
 class LeanConv(Function):
-    """y = edges * conv(a(modulation * x), scale * weight), a the SiLU or nothing. Keeps x, modulation and weight.
+    """y = edges * conv(a(modulation * [x, skip]), scale * weight), a the SiLU or nothing. Keeps its arguments alone.
 
     Args of apply:
-        x: (B, C_in, F, T).
-        modulation: (B, C_in, 1, 1), of x's type, or None for 1.
+        x: (B, C_x, F, T).
+        skip: (B, C_in - C_x, F, T), further channels, or None.
+        modulation: (B or 1, C_in, 1, 1), of x's type, or None for 1.
         weight: (C_out, C_in / groups, k, k); its gradient is of its own type, whatever x's.
         edges: (1, 1, F, T), or None for 1. Has no gradient.
         scale: a number.
@@ -64,6 +65,7 @@ class LeanConv(Function):
     @staticmethod
     def forward(
         x: Tensor,
+        skip: Tensor | None,
         modulation: Tensor | None,
         weight: Tensor,
         edges: Tensor | None,
@@ -71,7 +73,7 @@ class LeanConv(Function):
         groups: int,
         silu: bool,
     ) -> Tensor:
-        a = x if modulation is None else x * modulation
+        a = modulated(x, skip, modulation)
         a = F.silu(a) if silu else a
         y = F.conv2d(a, (weight * scale).to(x.dtype), padding=weight.shape[-1] // 2, groups=groups)
         return y if edges is None else y.mul_(edges)
@@ -83,12 +85,11 @@ class LeanConv(Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, modulation, weight, edges = ctx.saved_tensors
-        gradient = gradient if edges is None else gradient * edges
-        modulated = x if modulation is None else x * modulation
+        x, skip, modulation, weight, edges = ctx.saved_tensors
+        a = modulated(x, skip, modulation)
         d_a, d_weight, _ = torch.ops.aten.convolution_backward(
-            gradient,
-            F.silu(modulated) if ctx.silu else modulated,
+            gradient if edges is None else gradient * edges,
+            F.silu(a) if ctx.silu else a,
             (weight * ctx.scale).to(x.dtype),
             None,
             [1, 1],
@@ -97,14 +98,22 @@ class LeanConv(Function):
             False,
             [0, 0],
             ctx.groups,
-            [ctx.needs_input_grad[0] or ctx.needs_input_grad[1], ctx.needs_input_grad[2], False],
+            [any(ctx.needs_input_grad[:3]), ctx.needs_input_grad[3], False],
         )
+        d_x, d_skip, d_modulation = None, None, None
+        if d_a is not None:
+            d_a = torch.ops.aten.silu_backward(d_a, a) if ctx.silu else d_a
+            if ctx.needs_input_grad[2]:
+                d_modulation = (d_a * modulated(x, skip, None)).sum((2, 3), keepdim=True)
+            d_x = d_a if modulation is None else d_a * modulation
+        if skip is not None and d_x is not None:
+            d_x, d_skip = d_x.split([x.shape[1], skip.shape[1]], dim=1)
         if d_weight is not None:
-            d_weight = d_weight.to(weight.dtype).mul_(ctx.scale)
-        if d_a is None:
-            return None, None, d_weight, None, None, None, None
-        d_modulated = torch.ops.aten.silu_backward(d_a, modulated) if ctx.silu else d_a
-        if modulation is None:
-            return d_modulated, None, d_weight, None, None, None, None
-        d_modulation = (d_modulated * x).sum((2, 3), keepdim=True)
-        return d_modulated * modulation, d_modulation, d_weight, None, None, None, None
+            d_weight = d_weight.to(weight.dtype) * ctx.scale
+        return d_x, d_skip, d_modulation, d_weight, None, None, None, None
+
+
+def modulated(x: Tensor, skip: Tensor | None, modulation: Tensor | None) -> Tensor:
+    """modulation * [x, skip]."""
+    x = x if skip is None else torch.cat([x, skip], dim=1)
+    return x if modulation is None else x * modulation

@@ -40,10 +40,15 @@ def mp_sum(a: Tensor, b: Tensor, t: float) -> Tensor:
 
 def mp_cat(a: Tensor, b: Tensor, t: float) -> Tensor:
     """Concatenation along channels in which b has weight t whatever the channel counts. Equation 103."""
-    width = a.shape[1] + b.shape[1]
-    share_a, share_b = ((1 - t) / math.sqrt(a.shape[1]), t / math.sqrt(b.shape[1]))
-    scale = math.sqrt(width) / math.hypot(1 - t, t)
-    return torch.cat([a * (scale * share_a), b * (scale * share_b)], dim=1)
+    return torch.cat([a, b], dim=1) * mp_cat_factors(a, b, t)
+
+
+def mp_cat_factors(a: Tensor, b: Tensor, t: float) -> Tensor:
+    """What `mp_cat` multiplies each channel of the plain concatenation with: (1, C_a + C_b, 1, 1)."""
+    widths = (a.shape[1], b.shape[1])
+    length = math.hypot(1 - t, t) / math.sqrt(sum(widths))
+    shares = [share / (length * math.sqrt(width)) for share, width in zip((1 - t, t), widths, strict=True)]
+    return torch.cat([a.new_full((1, width, 1, 1), share) for share, width in zip(shares, widths, strict=True)], dim=1)
 
 
 def mp_dropout(x: Tensor, probability: float, training: bool) -> Tensor:
@@ -126,15 +131,21 @@ class MPConv(nn.Module):
         self.weight = nn.Parameter(unit_magnitude(weight, tuple(range(1, weight.ndim))))
 
     def forward(
-        self, x: Tensor, gain: Tensor | float = 1.0, *, modulation: Tensor | None = None, silu: bool = False
+        self,
+        x: Tensor,
+        gain: Tensor | float = 1.0,
+        *,
+        skip: Tensor | None = None,
+        modulation: Tensor | None = None,
+        silu: bool = False,
     ) -> Tensor:
         """The layer's output times `gain`.
 
         Args:
             x: (B, C_in) for a linear layer, else (B, C_in, F, T).
-            modulation: (B, C_in, 1, 1) that a convolution's x is multiplied with first; None is 1.
-            silu: of a convolution: `mp_silu` is applied to its modulated input. As one operation with the
-                convolution, neither needs memory for the backward pass (nn/lean.py).
+            skip, modulation, silu: what a convolution does with its input first. It appends the channels of `skip` to
+                it, multiplies it with `modulation` (B or 1, C_in, 1, 1), and applies `mp_silu`. As one operation with
+                the convolution, these need no memory for the backward pass (nn/lean.py).
         """
         scale = 1 / math.sqrt(self.weight[0].numel())
         if self.weight.ndim == 2:
@@ -142,10 +153,10 @@ class MPConv(nn.Module):
         device = x.device.type
         if torch.is_autocast_enabled(device):
             x = x.to(torch.get_autocast_dtype(device))
+        skip, modulation = (None if other is None else other.to(x.dtype) for other in (skip, modulation))
         scale = scale / SILU_MAGNITUDE if silu else scale
         edges = edge_gain(x, self.weight.shape[-1]) if self.even_edges else None
-        modulation = None if modulation is None else modulation.to(x.dtype)
-        y = LeanConv.apply(x, modulation, self.weight, edges, scale, self.groups, silu)
+        y = LeanConv.apply(x, skip, modulation, self.weight, edges, scale, self.groups, silu)
         return y * gain if isinstance(gain, Tensor) or gain != 1 else y
 
 
