@@ -1,8 +1,10 @@
 """Two operations whose backward pass keeps little and computes the rest again: what they give is plain arithmetic.
 
-PyTorch keeps the inputs of each elementary operation. Of a convolution of silu(modulation * x) these are x, the product,
-its SiLU and a scaled copy of the weights; here x alone is kept, and the elementwise parts are computed again. So is a
-concatenation with a skip connection, both parts of which are kept elsewhere. First derivatives only. Shapes: B batch, C channels, F frequency, T time.
+PyTorch keeps the inputs of each elementary operation. Of a convolution of silu(modulation * x) these are x, the
+product, its SiLU and a scaled copy of the weights; here x alone is kept, and the elementwise parts are computed again.
+So is a concatenation with a skip connection, both parts of which are kept elsewhere. First derivatives only.
+
+Shapes: B batch, C channels, F frequency, T time.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Training speed and memory: our UNet against diffusers' UNet2DModel of equal parameter count, in one run.
 
-    python -m tests.benchmarks.training [--preset base] [--batch 12] [--columns 512] [--steps 5] [--compile] [--json OUT]
+    python -m tests.benchmarks.training [--preset base] [--batch 12] [--columns 512] [--compile] [--json OUT]
 
 Needs diffusers: pip install -r tests/benchmarks/requirements.txt (with pip's --target DIR it can stay out of the
 environment: then --peers DIR). The peer has as many levels, with the same multiples of its first width, as many layers
