@@ -151,7 +151,7 @@ class MPConv(nn.Module):
         if self.weight.ndim == 2:
             return F.linear(x, self.weight.to(x.dtype)) * (gain * scale)
         device = x.device.type
-        if torch.is_autocast_enabled(device):
+        if device != "meta" and torch.is_autocast_enabled(device):
             x = x.to(torch.get_autocast_dtype(device))
         skip, modulation = (None if other is None else other.to(x.dtype) for other in (skip, modulation))
         scale = scale / SILU_MAGNITUDE if silu else scale
