@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,9 @@ from dualdiffusion.errors import UserError
 from dualdiffusion.files import tensor_file, write_tensors
 
 LATENTS_VERSION = 2
+# Bytes between two rows of a crop that are still read along: about what a call to the system costs.
+LARGEST_GAP = 1 << 15
+LARGEST_HEADER = 100_000_000  # the same as safetensors allows
 _REMEDY = "encode again: python -m dataset_processing run <dataset config> --steps encode"
 
 
@@ -94,6 +98,63 @@ def read_header(path: Path) -> LatentsHeader:
     return header
 
 
+class CropReader:
+    """Reads crops out of latents files; its memory is used again for every crop.
+
+    Plain reads, not a memory map: a map of a file that is not in memory is read page by page, four times as slowly, and
+    a disk's error would end the process. Each file is opened anew, so one that was encoded again counts at once.
+    """
+
+    def __init__(self) -> None:
+        self._memory = np.empty(0, np.float16)
+
+    def read(self, path: Path, variation: int, start: int, columns: int) -> Tensor:
+        """The columns from `start` on of one variation: (C, F, columns), float32.
+
+        Raises:
+            UserError: missing, damaged or shorter file.
+        """
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                shape, offset = _find_latents(descriptor)
+                if len(shape) != 4 or variation >= shape[0] or start + columns > shape[3]:
+                    raise ValueError(f"its shape {tuple(shape)} lacks columns of variation {variation}")
+                return self._read(descriptor, offset, shape, variation, start, columns)
+            finally:
+                os.close(descriptor)
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file; {_REMEDY}") from None
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{path}: damaged latents ({error}); {_REMEDY}") from None
+
+    def _read(self, descriptor: int, offset: int, shape: list[int], variation: int, start: int, columns: int) -> Tensor:
+        _, channels, frequencies, length = shape
+        rows = channels * frequencies
+        first = offset + 2 * (variation * rows * length + start)
+        # What lies between the rows of a crop is read with them, unless reading each row alone is faster.
+        whole = 2 * (length - columns) <= LARGEST_GAP
+        stride, size = (length, (rows - 1) * length + columns) if whole else (columns, columns)
+        needed = (rows - 1) * stride + columns
+        if len(self._memory) < needed:
+            self._memory = np.empty(needed, np.float16)
+        for row in range(1 if whole else rows):
+            part = self._memory[row * stride : row * stride + size]
+            if os.preadv(descriptor, [part], first + 2 * row * length) != 2 * size:
+                raise ValueError("it ends too early")
+        data = torch.from_numpy(self._memory).as_strided((rows, columns), (stride, 1))
+        return data.to(torch.float32, copy=True).reshape(channels, frequencies, columns)
+
+
+def _find_latents(descriptor: int) -> tuple[list[int], int]:
+    """Shape of the tensor in a latents file, and where its numbers begin."""
+    size = int.from_bytes(os.pread(descriptor, 8, 0), "little")
+    header = json.loads(os.pread(descriptor, min(size, LARGEST_HEADER), 8))["latents"]
+    if header["dtype"] != "F16":
+        raise ValueError(f"it holds {header['dtype']}, not F16")
+    return header["shape"], 8 + size + header["data_offsets"][0]
+
+
 class LatentCrops(Dataset[Crop]):
     """Crops of `columns` latent columns. Index i is sample number i of the whole training.
 
@@ -114,6 +175,7 @@ class LatentCrops(Dataset[Crop]):
         seed: int | None,
     ) -> None:
         self.columns, self.tracks, self.paths = columns, [], []
+        self._reader = CropReader()
         # For each track the variations that are long enough, with the number of places where a crop can start.
         self.choices: list[list[tuple[int, int]]] = []
         for track in tracks:
@@ -139,19 +201,20 @@ class LatentCrops(Dataset[Crop]):
     def __len__(self) -> int:
         return len(self.tracks)
 
-    def __getitem__(self, index: int) -> Crop:
+    def place(self, index: int) -> tuple[int, int, int]:
+        """Where sample `index` comes from: track, variation and first column."""
         item = self.order.track_of(index) if self.order else index
         choices = self.choices[item]
-        if self.order:
-            random = self.order.crop_random(index)
-            variation, count = choices[int(random.integers(len(choices)))]
-            start = int(random.integers(count))
-        else:
+        if not self.order:
             variation, count = choices[0]
-            start = (count - 1) // 2
-        with safe_open(self.paths[item], framework="pt") as file:
-            latents = file.get_slice("latents")
-            data = latents[variation : variation + 1, :, :, start : start + self.columns][0].float()
+            return item, variation, (count - 1) // 2
+        random = self.order.crop_random(index)
+        variation, count = choices[int(random.integers(len(choices)))]
+        return item, variation, int(random.integers(count))
+
+    def __getitem__(self, index: int) -> Crop:
+        item, variation, start = self.place(index)
+        data = self._reader.read(self.paths[item], variation, start, self.columns)
         return Crop(data, self.tracks[item].game_id, index)
 
 

@@ -27,7 +27,6 @@ from dualdiffusion.nn.magnitude_preserving import (
     MPFourier,
     double,
     halve,
-    mp_cat,
     mp_silu,
     mp_sum,
     normalize_weights,
@@ -94,6 +93,7 @@ class UNet(Module):
             dropout=config.dropout,
             res_balance=config.res_balance,
             attn_balance=config.attn_balance,
+            concat_balance=config.concat_balance,
             mlp_multiplier=config.mlp_multiplier,
             mlp_groups=config.mlp_groups,
             steady=True,
@@ -175,14 +175,13 @@ class UNet(Module):
         for block in self.middle:
             x = self._run(block, x, emb)
         for name, block in self.decoder.items():
-            x = double(x) if name.endswith("doubled") else mp_cat(x, skips.pop(), self.config.concat_balance)
-            x = self._run(block, x, emb)
+            x = self._run(block, double(x), emb) if name.endswith("doubled") else self._run(block, x, emb, skips.pop())
         return self.output(x, gain=self.output_gain)
 
-    def _run(self, block: nn.Module, x: Tensor, emb: Tensor) -> Tensor:
+    def _run(self, block: nn.Module, *inputs: Tensor) -> Tensor:
         if self.config.activation_checkpointing and self.training:
-            return checkpoint(block, x, emb, use_reentrant=False)
-        return block(x, emb)
+            return checkpoint(block, *inputs, use_reentrant=False)
+        return block(*inputs)
 
     def before_update(self) -> None:
         project_gradients(self)

@@ -14,7 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dualdiffusion.conditioning import Conditioning
-from dualdiffusion.nn.magnitude_preserving import MPConv, mp_dropout, mp_silu, mp_sum, unit_magnitude
+from dualdiffusion.nn.magnitude_preserving import (
+    MPConv,
+    mp_cat_factors,
+    mp_dropout,
+    mp_silu,
+    mp_sum,
+    unit_magnitude,
+)
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,7 @@ class BlockSettings:
     dropout: float = 0.0
     res_balance: float = 0.3  # share of the residual branch
     attn_balance: float = 0.3  # share of the attention branch
+    concat_balance: float = 0.5  # share of the skip connection in a decoder block's input
     mlp_multiplier: int = 2  # width of the layers around the non-linearity
     mlp_groups: int = 8  # groups of these layers: wider at the same cost
     clip: float = 256.0  # activations are clipped to +-clip, for half precision
@@ -93,7 +101,7 @@ class CosineAttention(nn.Module):
 
     def forward(self, x: Tensor, emb: Tensor | None) -> Tensor:
         batch, channels, *space = x.shape
-        qkv = self.qkv(x if self.modulate is None else x * self.modulate(emb))
+        qkv = self.qkv(x, modulation=None if self.modulate is None else self.modulate(emb))
         # Each (B, heads, positions, channels per head).
         qkv = qkv.reshape(batch, 3, self.heads, channels // self.heads, -1).transpose(-1, -2)
         q, k, v = unit_magnitude(qkv, -1).unbind(1)
@@ -112,11 +120,14 @@ class ResidualBranch(nn.Module):
         self.modulate = Modulation(settings.emb_channels, hidden) if settings.emb_channels else None
         self.narrow = MPConv(hidden, out_channels, (3, 3), settings.mlp_groups, settings.steady)
 
-    def forward(self, x: Tensor, emb: Tensor | None) -> Tensor:
-        x = self.widen(mp_silu(x))
-        if self.modulate is not None:
-            x = x * self.modulate(emb)
-        return self.narrow(mp_dropout(mp_silu(x), self.dropout, self.training))
+    def forward(self, x: Tensor, emb: Tensor | None, **joined: Tensor) -> Tensor:
+        """`joined`: `skip` and `modulation` of the first layer, see MPConv."""
+        x = self.widen(x, silu=True, **joined)
+        modulation = None if self.modulate is None else self.modulate(emb)
+        if self.dropout == 0 or not self.training:
+            return self.narrow(x, modulation=modulation, silu=True)
+        x = mp_silu(x if modulation is None else x * modulation)
+        return self.narrow(mp_dropout(x, self.dropout, training=True))
 
 
 class Block(nn.Module):
@@ -160,6 +171,10 @@ class DecoderBlock(Block):
         super().__init__(in_channels, out_channels, settings, attention)
         self.residual = ResidualBranch(in_channels, out_channels, settings)
 
-    def forward(self, x: Tensor, emb: Tensor | None = None) -> Tensor:
-        residual = self.residual(x, emb)
-        return self._attend(mp_sum(self.project(x), residual, self.settings.res_balance), emb)
+    def forward(self, x: Tensor, emb: Tensor | None = None, skip: Tensor | None = None) -> Tensor:
+        """With `skip`, the input is mp_cat(x, skip), of which the backward pass needs no copy."""
+        joined = {}
+        if skip is not None:
+            joined = {"skip": skip, "modulation": mp_cat_factors(x, skip, self.settings.concat_balance)}
+        residual = self.residual(x, emb, **joined)
+        return self._attend(mp_sum(self.project(x, **joined), residual, self.settings.res_balance), emb)

@@ -13,38 +13,42 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Keeps a vector of zeros, such as the features of silence, from being divided by zero.
-EPSILON = 1e-4
+from dualdiffusion.nn.lean import LeanConv, UnitMagnitude
+
+# Root mean square of the SiLU of unit normal input.
+SILU_MAGNITUDE = 0.596
 
 
 def unit_magnitude(x: Tensor, axes: int | Sequence[int]) -> Tensor:
     """Scales x to a root mean square of 1 over `axes`. Equations 30 (pixels) and 66 (weights).
 
-    Computed at least in single precision. The norm in one operation needs no copy of x in that precision for the
-    backward pass: a fifth of the activations of the base UNet in bf16. Its gradient is finite where x is zero.
+    Computed at least in single precision. Its gradient is finite where x is zero.
     """
-    axes = (axes,) if isinstance(axes, int) else tuple(axes)
-    norm = torch.linalg.vector_norm(x, dim=axes, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
-    rms = norm * math.sqrt(norm.numel() / max(x.numel(), 1))
-    return x / (rms + EPSILON).to(x.dtype)
+    return UnitMagnitude.apply(x, (axes,) if isinstance(axes, int) else tuple(axes))[0]
 
 
 def mp_silu(x: Tensor) -> Tensor:
     """SiLU divided by its root mean square for unit normal input. Equation 81."""
-    return F.silu(x) / 0.596
+    return F.silu(x) / SILU_MAGNITUDE
 
 
 def mp_sum(a: Tensor, b: Tensor, t: float) -> Tensor:
     """Blend of two uncorrelated unit-variance inputs, t the share of b. Equation 88."""
-    return torch.lerp(a, b, t) / math.hypot(1 - t, t)
+    length = math.hypot(1 - t, t)
+    return torch.add(a * ((1 - t) / length), b, alpha=t / length)
 
 
 def mp_cat(a: Tensor, b: Tensor, t: float) -> Tensor:
     """Concatenation along channels in which b has weight t whatever the channel counts. Equation 103."""
-    width = a.shape[1] + b.shape[1]
-    share_a, share_b = ((1 - t) / math.sqrt(a.shape[1]), t / math.sqrt(b.shape[1]))
-    scale = math.sqrt(width) / math.hypot(1 - t, t)
-    return torch.cat([a * (scale * share_a), b * (scale * share_b)], dim=1)
+    return torch.cat([a, b], dim=1) * mp_cat_factors(a, b, t)
+
+
+def mp_cat_factors(a: Tensor, b: Tensor, t: float) -> Tensor:
+    """What `mp_cat` multiplies each channel of the plain concatenation with: (1, C_a + C_b, 1, 1)."""
+    widths = (a.shape[1], b.shape[1])
+    length = math.hypot(1 - t, t) / math.sqrt(sum(widths))
+    shares = [share / (length * math.sqrt(width)) for share, width in zip((1 - t, t), widths, strict=True)]
+    return torch.cat([a.new_full((1, width, 1, 1), share) for share, width in zip(shares, widths, strict=True)], dim=1)
 
 
 def mp_dropout(x: Tensor, probability: float, training: bool) -> Tensor:
@@ -126,13 +130,34 @@ class MPConv(nn.Module):
         weight = torch.randn(out_channels, in_channels // groups, *kernel)
         self.weight = nn.Parameter(unit_magnitude(weight, tuple(range(1, weight.ndim))))
 
-    def forward(self, x: Tensor, gain: Tensor | float = 1.0) -> Tensor:
-        fan_in = self.weight[0].numel()
-        weight = (self.weight * (gain / math.sqrt(fan_in))).to(x.dtype)
-        if weight.ndim == 2:
-            return F.linear(x, weight)
-        y = F.conv2d(x, weight, padding=weight.shape[-1] // 2, groups=self.groups)
-        return y * edge_gain(y, weight.shape[-1]) if self.even_edges else y
+    def forward(
+        self,
+        x: Tensor,
+        gain: Tensor | float = 1.0,
+        *,
+        skip: Tensor | None = None,
+        modulation: Tensor | None = None,
+        silu: bool = False,
+    ) -> Tensor:
+        """The layer's output times `gain`.
+
+        Args:
+            x: (B, C_in) for a linear layer, else (B, C_in, F, T).
+            skip, modulation, silu: what a convolution does with its input first. It appends the channels of `skip` to
+                it, multiplies it with `modulation` (B or 1, C_in, 1, 1), and applies `mp_silu`. As one operation with
+                the convolution, these need no memory for the backward pass (nn/lean.py).
+        """
+        scale = 1 / math.sqrt(self.weight[0].numel())
+        if self.weight.ndim == 2:
+            return F.linear(x, self.weight.to(x.dtype)) * (gain * scale)
+        device = x.device.type
+        if device != "meta" and torch.is_autocast_enabled(device):
+            x = x.to(torch.get_autocast_dtype(device))
+        skip, modulation = (None if other is None else other.to(x.dtype) for other in (skip, modulation))
+        scale = scale / SILU_MAGNITUDE if silu else scale
+        edges = edge_gain(x, self.weight.shape[-1]) if self.even_edges else None
+        y = LeanConv.apply(x, skip, modulation, self.weight, edges, scale, self.groups, silu)
+        return y * gain if isinstance(gain, Tensor) or gain != 1 else y
 
 
 @torch.no_grad()
@@ -149,5 +174,5 @@ def project_gradients(module: nn.Module) -> None:
     for layer in module.modules():
         if isinstance(layer, MPConv) and layer.weight.grad is not None:
             weight, grad = layer.weight.flatten(1), layer.weight.grad.flatten(1)
-            radial = (weight * grad).sum(dim=1, keepdim=True) / (weight * weight).sum(dim=1, keepdim=True)
-            layer.weight.grad.sub_((weight * radial).view_as(layer.weight))
+            radial = torch.linalg.vecdot(weight, grad) / torch.linalg.vecdot(weight, weight)
+            layer.weight.grad.addcmul_(layer.weight, radial.view(-1, *[1] * (layer.weight.ndim - 1)), value=-1)
