@@ -185,7 +185,8 @@ def _simulate(plan: Plan, config: TrainConfig, device_type: str, *, accumulates:
         if not accumulates:  # else the gradients of the micro batches before are there
             optimizer.zero_grad(set_to_none=True)
         tracker.peak = before = tracker.live
-        loss = plan.forward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.mixed_precision != "no"):  # meta tensors take part
+            loss = plan.forward()
         activations = tracker.live - before
         loss.backward()
         del loss

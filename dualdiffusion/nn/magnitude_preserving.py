@@ -150,8 +150,8 @@ class MPConv(nn.Module):
         scale = 1 / math.sqrt(self.weight[0].numel())
         if self.weight.ndim == 2:
             return F.linear(x, self.weight.to(x.dtype)) * (gain * scale)
-        device = x.device.type
-        if device != "meta" and torch.is_autocast_enabled(device):
+        device = "cpu" if x.device.type == "meta" else x.device.type  # which has no autocast of its own
+        if torch.is_autocast_enabled(device):
             x = x.to(torch.get_autocast_dtype(device))
         skip, modulation = (None if other is None else other.to(x.dtype) for other in (skip, modulation))
         scale = scale / SILU_MAGNITUDE if silu else scale
