@@ -107,9 +107,24 @@ def launcher_id() -> int | None:
     It does not always pass on signals: when it is killed, its child is adopted by another process and trains on. A
     shell that is closed while training goes on with nohup is no reason to stop, so other parents do not count.
     """
-    parent = os.getppid()
+    command = _launcher_command()
+    return os.getppid() if command else None
+
+
+def processes_asked() -> int:
+    """How many processes the launcher that started this one was asked for; 1 where it was not told."""
+    words = _launcher_command()
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, _, value = word.partition("=")
+        if name == "--num_processes" and (value or following).isdigit():
+            return int(value or following)
+    return 1
+
+
+def _launcher_command() -> list[str]:
+    """The words of the command that started this process, if it was a launcher; else nothing."""
     try:
-        command = Path(f"/proc/{parent}/cmdline").read_bytes()
+        command = Path(f"/proc/{os.getppid()}/cmdline").read_bytes()
     except OSError:  # gone already, or no such file system
-        return None
-    return parent if any(name in command for name in LAUNCHERS) else None
+        return []
+    return command.decode(errors="replace").split("\0") if any(name in command for name in LAUNCHERS) else []

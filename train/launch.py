@@ -19,7 +19,7 @@ from train.auto_batch import (
     warn_if_too_large,
     with_micro_batch,
 )
-from train.interruption import launcher_id
+from train.interruption import launcher_id, processes_asked
 from train.trainer import TrainConfig, Trainer
 
 
@@ -37,6 +37,11 @@ def launch(config: TrainConfig, *, wait: bool, auto_batch: bool = False, memory_
     # Without a GPU, accelerate joins several processes only where it is told that the CPU is meant.
     cpu = not (torch.cuda.is_available() or torch.backends.mps.is_available())
     accelerator = Accelerator(cpu=cpu, mixed_precision=config.mixed_precision)
+    if accelerator.num_processes == 1 < processes_asked():
+        print(
+            f"one process trains, not {processes_asked()}: on a CPU accelerate starts several only with MPI; "
+            f"torchrun --standalone --nproc-per-node {processes_asked()} train.py ... needs none"
+        )
     if not accelerator.is_main_process:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (for good: one process tells, of all of them)
     if accelerator.device.type == "cpu":
