@@ -1,6 +1,6 @@
 """Reading of training crops: as slices against whole files, and against what the training step consumes.
 
-    python -m tests.benchmarks.data_loading [--tracks 60] [--preset tiny] [--need SAMPLES_PER_SECOND] [--json OUT]
+    python -m tests.benchmarks.data_loading [--tracks 24] [--preset tiny] [--need SAMPLES_PER_SECOND] [--json OUT]
 
 Latents of invented 3-minute tracks (8 variations of 4 x 32 x 2812, as the base model's) are written to a temporary
 folder, and the same random crops of 512 columns (33 s) are read from them as slices (what training does), from whole
@@ -184,7 +184,7 @@ def print_results(console: Console, result: dict[str, Any]) -> None:
 def main() -> int:
     """Prints figures and, where asked, writes them as JSON."""
     parser = CommandParser(prog="python -m tests.benchmarks.data_loading", description=__doc__.splitlines()[0])
-    parser.add_argument("--tracks", type=int, default=60, help="3-minute tracks, 6 MB each (default 60)")
+    parser.add_argument("--tracks", type=int, default=24, help="3-minute tracks, 6 MB each (default 24)")
     parser.add_argument("--preset", choices=PRESETS, default="tiny", help="whose training is timed (default tiny)")
     parser.add_argument("--need", type=float, help="samples per second that training needs, instead of timing it")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
