@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ import torch
 from dualdiffusion.model_folder import ModelFolder
 from tests import tiny
 
+# Started in the background, a run of the tests ignores Ctrl-C and a closed terminal, and so would what it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 torch.set_num_threads(1)  # the test processes already share the cores
 
 

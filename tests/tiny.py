@@ -18,6 +18,7 @@ from dualdiffusion.files import write_json, write_jsonl
 from dualdiffusion.labels import Game, Labels
 from dualdiffusion.model_folder import ModelFolder
 from dualdiffusion.module import save_module
+from tests import commands
 
 ROOT = Path(__file__).resolve().parent.parent
 GAMES = ("Castle", "Cave", "Circuit")
@@ -148,7 +149,12 @@ def write_train_config(path: Path, module: str, model: Path, dataset: Path, **ch
 
 
 def run(*arguments: object, timeout: float = 240) -> subprocess.CompletedProcess[str]:
-    """Runs a command of the project, such as run("train.py", config) or run("-m", "sampling", ...)."""
+    """Runs a command of the project, such as run("train.py", config) or run("-m", "sampling", ...).
+
+    `-c CODE` has an interpreter of its own, which has imported nothing.
+    """
+    if arguments[0] != "-c":
+        return commands.run(arguments, timeout=timeout)
     command = [sys.executable, *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout)
 

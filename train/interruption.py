@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import time
@@ -114,7 +115,7 @@ def launcher_id() -> int | None:
 def processes_asked() -> int:
     """How many processes the launcher that started this one was asked for; 1 where it was not told."""
     words = _launcher_command()
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in itertools.pairwise([*words, ""]):
         name, _, value = word.partition("=")
         if name == "--num_processes" and (value or following).isdigit():
             return int(value or following)

@@ -77,7 +77,7 @@ class LeanConv(Function):
     ) -> Tensor:
         a = modulated(x, skip, modulation)
         a = F.silu(a) if silu else a
-        y = F.conv2d(a, (weight * scale).to(x.dtype), padding=weight.shape[-1] // 2, groups=groups)
+        y = F.conv2d(a, scaled(weight, scale, x.dtype), padding=weight.shape[-1] // 2, groups=groups)
         return y if edges is None else y.mul_(edges)
 
     @staticmethod
@@ -92,7 +92,7 @@ class LeanConv(Function):
         d_a, d_weight, _ = torch.ops.aten.convolution_backward(
             gradient if edges is None else gradient * edges,
             F.silu(a) if ctx.silu else a,
-            (weight * ctx.scale).to(x.dtype),
+            scaled(weight, ctx.scale, x.dtype),
             None,
             [1, 1],
             [weight.shape[-1] // 2] * 2,
@@ -111,8 +111,13 @@ class LeanConv(Function):
         if skip is not None and d_x is not None:
             d_x, d_skip = d_x.split([x.shape[1], skip.shape[1]], dim=1)
         if d_weight is not None:
-            d_weight = d_weight.to(weight.dtype) * ctx.scale
+            d_weight = scaled(d_weight.to(weight.dtype), ctx.scale, weight.dtype)
         return d_x, d_skip, d_modulation, d_weight, None, None, None, None
+
+
+def scaled(x: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
+    """scale * x; weights are large, and a factor of 1 needs no copy."""
+    return (x if scale == 1 else x * scale).to(dtype)
 
 
 def modulated(x: Tensor, skip: Tensor | None, modulation: Tensor | None) -> Tensor:

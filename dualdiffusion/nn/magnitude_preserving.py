@@ -155,7 +155,9 @@ class MPConv(nn.Module):
             x = x.to(torch.get_autocast_dtype(device))
         skip, modulation = (None if other is None else other.to(x.dtype) for other in (skip, modulation))
         scale = scale / SILU_MAGNITUDE if silu else scale
-        edges = edge_gain(x, self.weight.shape[-1]) if self.even_edges else None
+        edges = None
+        if self.even_edges:  # which take the scale along, so that the weights need no scaled copy
+            edges, scale = edge_gain(x, self.weight.shape[-1]) * scale, 1.0
         y = LeanConv.apply(x, skip, modulation, self.weight, edges, scale, self.groups, silu)
         return y * gain if isinstance(gain, Tensor) or gain != 1 else y
 

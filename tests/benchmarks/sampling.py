@@ -18,6 +18,7 @@ peer       Largest difference of the samples from those of diffusers' schedulers
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -82,7 +83,10 @@ def load_case(model: ModelFolder, seconds: float) -> Case:
     if not generator.labels.games:
         raise UserError(f"{model.path}: knows no games")
     denoiser = generator.unet(None)
-    return Case(generator, denoiser, generator.latent_shape(seconds, denoiser.backbone.size_multiple), seconds)
+    grid = generator.grid(denoiser)
+    columns = grid.rounded_up(math.ceil(grid.samples(seconds) / grid.column_samples))
+    shape = generator.vae.latent_shape(generator.format.sample_shape(columns * generator.vae.downsampling))
+    return Case(generator, denoiser, shape, seconds)
 
 
 class Calls:

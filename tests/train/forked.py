@@ -1,4 +1,4 @@
-"""The real training command in forks of one process that has imported everything: a fraction of a second each.
+"""The real training command with faults (see tests/commands.py).
 
 Faults happen inside the fork, to the command's own calls: a kill at any byte that it writes or between any two of its
 calls that change the disk, a full disk under some files, a loss that is not a number.
@@ -10,9 +10,7 @@ import builtins
 import errno
 import functools
 import io
-import multiprocessing
 import os
-import runpy
 import signal
 import sys
 from collections.abc import Callable
@@ -20,16 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch._dynamo  # and what follows, so that it is imported before forking: optimizers do it in a second or two
-
-import dualdiffusion.formats.mel_spectrogram
-import dualdiffusion.models.unet_edm2
-import dualdiffusion.models.vae_edm2  # noqa: F401
-import train.launch
-import train.module_trainers.unet
 import train.trainer
-from tests import tiny
+from tests import commands
 
 # As many bytes as a moment between two calls counts for, when it is to be hit as well.
 MOMENT = 3000
@@ -50,30 +40,15 @@ class Result:
 
 
 def run(config: Path, log: Path, *overrides: str, fault: Callable[[], object] | None = None) -> Result:
-    """`python train.py CONFIG --set OVERRIDES`, with a fault installed first; `fault` must be picklable."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    arguments = [str(config), *(["--set", *overrides] if overrides else [])]
-    process = context.Process(target=_child, args=(arguments, log, fault))
-    process.start()
-    process.join(LIMIT)
-    if process.is_alive():
-        process.kill()
-        process.join()
-        raise TimeoutError(log.read_text())
-    return Result(process.exitcode, log.read_text())
+    """`python train.py CONFIG --set OVERRIDES`, with a fault installed first; `fault` must be picklable.
 
-
-def _child(arguments: list[str], log: Path, fault: Callable[[], object] | None) -> None:
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    os.chdir(tiny.ROOT)
-    torch.set_num_threads(1)
-    if fault:
-        fault()
-    sys.argv = ["train.py", *arguments]
-    runpy.run_path("train.py", run_name="__main__")
+    Args:
+        log: a file that gets all that was printed.
+    """
+    words = ["train.py", config, *(["--set", *overrides] if overrides else [])]
+    result = commands.run(words, timeout=LIMIT, prepare=fault, merged=True)
+    log.write_text(result.stdout)
+    return Result(result.returncode, result.stdout)
 
 
 # A kill at a position: bytes written so far, plus MOMENT before and after each call that changes the disk.

@@ -283,7 +283,7 @@ def test_a_signal_to_all_processes_spares_those_that_read_data_until_the_checkpo
     wait_for(lambda: (run_model / "runs" / "unet" / "config.json").exists())
     wait_for(lambda: len(members(process.pid)) >= 3)  # with a reading process, which imports torch for seconds
     os.killpg(process.pid, number)
-    assert process.wait(timeout=60) == 128 + number, (tmp_path / "log").read_text()
+    assert process.wait(timeout=150) == 128 + number, (tmp_path / "log").read_text()
     assert len(checkpoints(run_model)) == 1
     output = (tmp_path / "log").read_text()
     assert output.count("saving after this step") == 1
@@ -304,7 +304,7 @@ def test_a_signal_to_a_launcher_of_two_processes_saves_once(
     process = start(command, tmp_path / "log")
     wait_for(lambda: "loss/total" in _text(run_model / "runs" / "unet" / "metrics.csv"), seconds=240)
     (os.killpg if whom == "everyone" else os.kill)(process.pid, number)
-    process.wait(timeout=60)
+    process.wait(timeout=150)
     wait_for(lambda: not members(process.pid))
     output = (tmp_path / "log").read_text()
     assert len(checkpoints(run_model)) == 1, output

@@ -1,0 +1,89 @@
+"""The project's real commands in forks of one process that has imported everything: tenths of a second, not five.
+
+What starts with a `python` of its own, such as a launcher, and what looks at how long an import takes, does not belong
+here.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+# Imported once; torch._dynamo is what optimizers import when they are first made, in a second or two.
+PRELOADED = [
+    "torch._dynamo",
+    "dataset_processing.runner",
+    "dualdiffusion.formats.mel_spectrogram",
+    "dualdiffusion.latent_report",
+    "dualdiffusion.models.unet_edm2",
+    "dualdiffusion.models.vae_edm2",
+    "sampling.contact_sheet",
+    "sampling.generate",
+    "sampling.output",
+    "train.launch",
+    "train.module_trainers.unet",
+    "train.module_trainers.vae",
+    "train.overfit",
+    "train.sweep",
+]
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(
+    words: Sequence[object], *, timeout: float, prepare: Callable[[], object] | None = None, merged: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """`python WORDS` in the project's folder, with one thread and nothing on standard input.
+
+    Args:
+        words: such as ("train.py", config) or ("-m", "sampling", ...).
+        prepare: called in the fork before the command, to install a fault; must be picklable.
+        merged: what is printed to standard error goes to standard output.
+
+    Raises:
+        subprocess.TimeoutExpired: it took longer; it has been killed.
+    """
+    arguments = [str(word) for word in words]
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([*PRELOADED, __name__])
+    with tempfile.TemporaryDirectory() as folder:
+        streams = [Path(folder) / name for name in ("stdout", "stdout" if merged else "stderr")]
+        process = context.Process(target=_child, args=(arguments, streams, prepare))
+        process.start()
+        process.join(timeout)
+        hangs = process.is_alive()
+        if hangs:
+            process.kill()
+            process.join()
+        output, errors = (path.read_text() if path.exists() else "" for path in streams)
+        errors = "" if merged else errors
+    if hangs:
+        raise subprocess.TimeoutExpired(arguments, timeout, output, errors)
+    return subprocess.CompletedProcess(arguments, process.exitcode, output, errors)
+
+
+def _child(arguments: list[str], streams: list[Path], prepare: Callable[[], object] | None) -> None:
+    for descriptor, path in enumerate([Path(os.devnull), *streams]):
+        os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), descriptor)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115 (for as long as the process)
+    os.chdir(ROOT)
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    torch.set_num_threads(1)
+    if prepare:
+        prepare()
+    if arguments[0] == "-m":
+        sys.argv = arguments[1:]
+        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = arguments
+        runpy.run_path(arguments[0], run_name="__main__")
