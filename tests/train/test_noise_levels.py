@@ -222,10 +222,11 @@ def test_all_processes_share_one_adaptive_density(model: ModelFolder, dataset: P
     for processes in (1, 2):
         path = fresh_model(model, tmp_path / f"model{processes}", "unet")
         config = write_config(tmp_path / f"{processes}.json", path, dataset, total_samples=24)
-        launch = [Path(sys.executable).with_name("accelerate"), "launch", "--cpu", "--num_processes", str(processes)]
+        launch = [Path(sys.executable).with_name("torchrun"), "--standalone", "--nproc-per-node", str(processes)]
         command = [*launch, "train.py", config, "--set", "module_trainer.denoiser.backbone.dropout=0"]
         result = subprocess.run(command, cwd=tiny.ROOT, capture_output=True, text=True, timeout=240)
         assert result.returncode == 0, result.stderr
+        assert ("2 processes share each batch" in result.stdout) == (processes == 2)
         newest = max((path / "runs" / "unet" / "checkpoints").glob("samples-*"))
         tables.append(load_file(newest / "module_trainer.safetensors"))
     assert int(tables[1]["updated"]) == 24
