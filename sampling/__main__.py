@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import importlib
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dualdiffusion.command_line import Command, run_command, run_one_of
@@ -62,16 +61,16 @@ def _make(
     axes: list[Axis], cells: list[Cell], output: OutputSettings, folder: ModelFolder, arguments: argparse.Namespace
 ) -> int:
     from sampling.batch import clips_there, identity
-    from sampling.generate import model_fingerprint
+    from sampling.generate import fingerprints, model_fingerprint
 
-    there: dict[str, Path] = {}
-    fingerprint = model_fingerprint(folder)
-    if arguments.grid or arguments.seeds or arguments.each_game:
-        there = clips_there(arguments.out, fingerprint)
-    missing = [cell for cell in cells if identity(cell.request, output) not in there]
-    sheet = _sheet(axes, cells, f"{fingerprint} {output.identity}", arguments)
+    fingerprint_of = fingerprints(folder)
+    identities = [identity(cell.request, output, fingerprint_of(cell.request)) for cell in cells]
+    resumes = arguments.grid or arguments.seeds or arguments.each_game
+    there = clips_there(arguments.out) if resumes else {}
+    missing = [cell for cell, name in zip(cells, identities, strict=True) if name not in there]
+    sheet = _sheet(axes, cells, f"{model_fingerprint(folder)} {output.identity}", arguments)
     if sheet:
-        sheet.begin([there.get(identity(cell.request, output)) for cell in cells])
+        sheet.begin([there.get(name) for name in identities])
     if not missing:
         what = "a clip of every game" if arguments.each_game and len(axes) == 1 else "all of these clips"
         print(f"{arguments.out}: has {what} already")
@@ -91,15 +90,15 @@ def _generate(
     arguments: argparse.Namespace,
     sheet: ContactSheet | None,
 ) -> int:
-    from sampling.batch import ProgressBar, generate, load
+    from sampling.batch import ProgressBar, generate_all, load
     from sampling.output import file_stem, save
 
     done = 0
     try:
         generator = load(folder, arguments.device)
         with ProgressBar([cell.request.steps * cell.request.seconds for cell in cells]) as bar:
-            for cell in cells:
-                result = generate(generator, cell.request, bar.on_step)
+            results = generate_all(generator, [cell.request for cell in cells], bar.on_step)
+            for cell, result in zip(cells, results, strict=True):
                 path = save(
                     result,
                     arguments.out,

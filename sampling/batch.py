@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,23 +35,32 @@ def load(folder: ModelFolder, device: str | None) -> Generator:
 
 
 def generate(generator: Generator, request: Request, on_step: Callable[[StepReport], None] | None = None) -> Result:
-    """A clip, with the errors that only show now.
+    """A clip; see `generate_all`."""
+    return next(generate_all(generator, [request], on_step))
+
+
+def generate_all(
+    generator: Generator, requests: Sequence[Request], on_step: Callable[[StepReport], None] | None = None
+) -> Iterator[Result]:
+    """Clips in order, with the errors that only show now.
 
     Raises:
         UserError: shorter than a sample, or too little memory.
     """
-    if round(request.seconds * generator.sample_rate) < 1:
-        raise UserError(f"seconds: {request.seconds:g} s is less than one sample at {generator.sample_rate} Hz")
+    for request in requests:
+        if round(request.seconds * generator.sample_rate) < 1:
+            raise UserError(f"seconds: {request.seconds:g} s is less than one sample at {generator.sample_rate} Hz")
     try:
-        return generator.generate(request, on_step=on_step)
+        yield from generator.generate_many(requests, on_step=on_step)
     except (MemoryError, RuntimeError) as error:
         text = one_line(error).split(". ")[0]
         # The CPU's allocator has no type of error of its own.
         short = isinstance(error, MemoryError) or "can't allocate memory" in text
         if not short and type(error).__name__ != "OutOfMemoryError":
             raise
+        seconds = max(request.seconds for request in requests)
         raise UserError(
-            f"out of memory at {request.seconds:g} s ({text}); ask for a shorter clip, or add --device cpu (slower)"
+            f"out of memory at {seconds:g} s ({text}); ask for a shorter clip, or add --device cpu (slower)"
         ) from None
 
 
@@ -83,9 +92,11 @@ class ProgressBar:
         self._progress.stop()
 
     def on_step(self, report: StepReport) -> None:
-        """Shows where the clip that is being made stands."""
-        which = f"clip {self._done + 1} of {len(self._work)}: " if len(self._work) > 1 else ""
-        completed = sum(self._work[: self._done]) + self._work[self._done] * report.fraction
+        """Shows where the clips that are being made stand."""
+        count = len(self._work)
+        which = f"clip {self._done + 1} of {count}: " if count > 1 else ""
+        whole = min(int(report.fraction * count), count - 1)
+        completed = sum(self._work[:whole]) + self._work[whole] * (report.fraction * count - whole)
         self._progress.update(self._task, completed=completed, description=which + report.text)
 
     def finish(self, text: str) -> None:
@@ -99,27 +110,31 @@ class ProgressBar:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def identity(request: Request, output: OutputSettings) -> str:
-    """Equal for clips that are made and written in the same way; a source is what its file holds."""
+def identity(request: Request, output: OutputSettings, fingerprint: str) -> str:
+    """Equal for clips that are made by the same weights, and written in the same way; a source is what its file holds.
+
+    Args:
+        fingerprint: of the weights, see `sampling.generate.model_fingerprint`.
+    """
     if request.source is not None:
         path, digest = Path(request.source.path), request.source.sha256
         source = request.source.model_copy(update={"sha256": digest or (digest_of(path) if path.is_file() else None)})
         # The length is filled in when the clip is made.
         request = request.model_copy(update={"source": source, "seconds": 0.0})
-    return json.dumps([request.to_json(), output.identity], sort_keys=True)
+    return json.dumps([request.to_json(), output.identity, fingerprint], sort_keys=True)
 
 
-def clips_there(out: Path, fingerprint: str) -> dict[str, Path]:
-    """The clips of one model in a folder, by `identity`."""
+def clips_there(out: Path) -> dict[str, Path]:
+    """The clips in a folder, by `identity`."""
     there: dict[str, Path] = {}
-    for path, request, settings in _readable(out):
-        if settings.get("fingerprint") == fingerprint:
-            there.setdefault(identity(request, output_of(settings, path)), path)
+    for path, request, settings, output in _readable(out):
+        there.setdefault(identity(request, output, str(settings.get("fingerprint"))), path)
     return there
 
 
-def _readable(out: Path) -> Iterator[tuple[Path, Request, dict[str, Any]]]:
+def _readable(out: Path) -> Iterator[tuple[Path, Request, dict[str, Any], OutputSettings]]:
     paths = (path for format in SUBTYPES for path in out.glob(f"*.{format}") if not path.name.startswith("."))
     for path in sorted(paths):
-        with contextlib.suppress(UserError):  # other files may lie here too
-            yield path, *read_settings(path)
+        with contextlib.suppress(UserError):  # other files may lie here too, also clips of a newer version
+            request, settings = read_settings(path)
+            yield path, request, settings, output_of(settings, path)

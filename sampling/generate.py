@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -32,7 +33,7 @@ from sampling.source import PreparedSource, load_source, prepare_source, with_fi
 from sampling.variations import VariedNoise, between, mix_weights
 from sampling.windows import windowed
 
-__all__ = ["Cancelled", "Generator", "OnStep", "Result", "StepReport", "model_fingerprint", "noise_of"]
+__all__ = ["Cancelled", "Generator", "OnStep", "Result", "StepReport", "fingerprints", "model_fingerprint", "noise_of"]
 
 # Louder clips are scaled down to this peak rather than clipped.
 PEAK_LIMIT = 0.99
@@ -70,6 +71,7 @@ class Generator:
         unets: denoisers by the name of their EMA; None is the default.
         load_unet: loads those that are not among `unets`.
         load_weak: loads the weaker network that a request's guidance names, or gives None.
+        fingerprint_of: identifies the weights that a request names; None: those of `fingerprint` are all there are.
         window_columns: latent columns of the UNet's training crops; None, where that is not known, takes clips of any
             length whole.
     """
@@ -85,12 +87,14 @@ class Generator:
         model: str = "",
         load_unet: Callable[[str | None], Denoiser] | None = None,
         load_weak: Callable[[Guidance], Denoiser | None] | None = None,
+        fingerprint_of: Callable[[Request], str] | None = None,
         window_columns: int | None = None,
     ) -> None:
         self.format, self.vae, self.labels = format, vae, labels
         self.fingerprint, self.model, self.window_columns = fingerprint, model, window_columns
         self._unets, self._load_unet, self._load_weak = dict(unets), load_unet, load_weak
-        self._weak: tuple[Guidance | None, Denoiser | None] = (None, None)
+        self._weak: dict[Any, Denoiser | None] = {}
+        self.fingerprint_of = fingerprint_of or (lambda request: fingerprint)
         self.position = vae.latent_position(format.position()).to(vae.device)
 
     @classmethod
@@ -115,6 +119,7 @@ class Generator:
             model=str(folder.path),
             load_unet=load_unet,
             load_weak=lambda guidance: load_weak(guidance, folder, device),
+            fingerprint_of=fingerprints(folder),
         )
         generator.window_columns = _trained_columns(folder, generator.grid(generator.unet(None)))
         return generator
@@ -125,18 +130,30 @@ class Generator:
         return self.format.config.sample_rate
 
     def unet(self, ema: str | None) -> Denoiser:
-        """The denoiser with the weights of an EMA; kept for the next request."""
+        """The denoiser with the weights of an EMA. The default and the one that was asked for last are kept."""
         if ema not in self._unets:
+            self._forget_unets()
             self._unets[ema] = self._load_unet(ema)
         return self._unets[ema]
+
+    def _forget_unets(self) -> None:
+        for other in [name for name in self._unets if name is not None]:
+            del self._unets[other]
+
+    def free_memory(self) -> None:
+        """Forgets all networks that the next request may do without."""
+        self._forget_unets()
+        self._weak.clear()
 
     def weak_unet(self, guidance: Guidance) -> Denoiser | None:
         """The weaker network that guidance names, or None; the last one is kept for the next request."""
         if self._load_weak is None or not (guidance.weak_ema or guidance.weak_model):
             return None
-        if self._weak[0] != guidance:
-            self._weak = (guidance, self._load_weak(guidance))
-        return self._weak[1]
+        key = (guidance.weak_model, guidance.weak_ema)
+        if key not in self._weak:
+            self._weak.clear()  # before the next one is loaded
+            self._weak[key] = self._load_weak(guidance)
+        return self._weak[key]
 
     def grid(self, denoiser: Denoiser) -> Grid:
         """What latents are in time."""
@@ -159,11 +176,24 @@ class Generator:
 
     def generate_many(self, requests: Sequence[Request], *, on_step: OnStep | None = None) -> Iterator[Result]:
         """Generates clips, in order. Each is what `generate` makes of its request alone: on a CPU bit for bit, as they
-        are sampled one after the other there; on a GPU, requests that differ in seed and games alone make batches."""
-        done = 0
-        for batch in self._batches(requests):
-            yield from _Batch(self, batch, Progress(on_step, done, len(batch), len(requests))).results()
-            done += len(batch)
+        are sampled one after the other there; on a GPU, requests that differ in seed and games alone make batches,
+        which are halved where the memory is too small for them."""
+        done, waiting = 0, deque(self._batches(requests))
+        while waiting:
+            batch, begun = waiting.popleft(), done
+            try:
+                for result in _Batch(self, batch, Progress(on_step, done, len(batch), len(requests))).results():
+                    yield result
+                    done += 1
+                continue
+            except torch.OutOfMemoryError:
+                if len(batch) == 1:
+                    raise
+            # Outside of the except block, which would keep the batch's tensors alive.
+            torch.cuda.empty_cache()
+            left = batch[done - begun :]
+            half = (len(left) + 1) // 2
+            waiting.extendleft(part for part in (left[half:], left[:half]) if part)
 
     def _batches(self, requests: Sequence[Request]) -> Iterator[list[Request]]:
         """Requests that are sampled together."""
@@ -301,7 +331,7 @@ class _Batch:
             x.cpu(),
             latents.cpu(),
             generator.model,
-            generator.fingerprint,
+            generator.fingerprint_of(request),
             self.passes,
         )
 
@@ -327,8 +357,16 @@ def noise_of(requests: Sequence[Request]) -> ItemRandom | VariedNoise:
 
 
 def _limited(audio: Tensor, held: Held | None) -> Tensor:
-    """Audio (C, N) with what was made scaled down to the peak limit; what is held stays as it is."""
-    audio = torch.nan_to_num(audio)
+    """Audio (C, N) with what was made scaled down to the peak limit; what is held stays as it is.
+
+    Raises:
+        UserError: NaN or infinity.
+    """
+    if not bool(audio.isfinite().all()):
+        raise UserError(
+            "the model gave values that are not finite; ask for less extreme settings (cfg_scale, sampler_options, "
+            "guidance), or look whether its training went well"
+        )
     made = audio if held is None else audio[:, held[1] < 1]
     peak = float(made.abs().max()) if made.numel() else 0.0
     audio = audio * min(1.0, PEAK_LIMIT / max(peak, 1e-9))
@@ -346,6 +384,28 @@ def _trained_columns(folder: ModelFolder, grid: Grid) -> int | None:
     return max(1, round(columns / grid.size_multiple)) * grid.size_multiple
 
 
-def model_fingerprint(folder: ModelFolder) -> str:
-    """Identifies what clips depend on: the VAE, its format, and the UNet's default weights."""
-    return f"{folder.fingerprint('vae')}-{folder.fingerprint('unet')}"
+def model_fingerprint(folder: ModelFolder, request: Request | None = None) -> str:
+    """Identifies what a clip depends on: the VAE, its format, and the UNet's weights, also weaker ones.
+
+    Args:
+        request: names the weights; None is the default ones.
+    """
+    parts = [folder.fingerprint("vae"), folder.fingerprint("unet", request.ema if request else None)]
+    guidance = request.guidance if request else Guidance()
+    if guidance.weak_ema or guidance.weak_model:
+        weak = ModelFolder(guidance.weak_model) if guidance.weak_model else folder
+        parts.append(weak.fingerprint("unet", guidance.weak_ema))
+    return "-".join(parts)
+
+
+def fingerprints(folder: ModelFolder) -> Callable[[Request], str]:
+    """`model_fingerprint` of requests, which reads each file once."""
+    known: dict[Any, str] = {}
+
+    def fingerprint_of(request: Request) -> str:
+        key = (request.ema, request.guidance.weak_model, request.guidance.weak_ema)
+        if key not in known:
+            known[key] = model_fingerprint(folder, request)
+        return known[key]
+
+    return fingerprint_of

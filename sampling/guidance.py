@@ -188,7 +188,7 @@ def load_weak(guidance: Guidance, folder: ModelFolder, device: torch.device | st
         folder: the model that generates.
 
     Raises:
-        UserError: no such model or EMA, or a model whose latents are another VAE's.
+        UserError: no such model or EMA, or a model whose latents are another VAE's, or whose games are others.
     """
     from dualdiffusion.module import load_module
 
@@ -200,6 +200,12 @@ def load_weak(guidance: Guidance, folder: ModelFolder, device: torch.device | st
             f"weak_model: {weak.path}: has another VAE than {folder.path}, and so other latents; name a model with "
             f"the same VAE, or an earlier EMA with weak_ema"
         )
+    for game, other in zip(folder.labels().games, weak.labels().games, strict=False):
+        if (game.id, game.name) != (other.id, other.name):
+            raise UserError(
+                f"weak_model: {weak.path}: its game {other.id} is {other.name!r}, but {folder.path} has {game.name!r} "
+                f"there; name a model of the same games"
+            )
     return load_module(weak, "unet", ema=guidance.weak_ema, device=device)
 
 

@@ -39,8 +39,7 @@ def plot_schedule(arguments: argparse.Namespace, data: dict[str, Any], folder: M
         if names[0] in NEED_ERROR:
             raise UserError(f"--plot-schedule: the schedule {names[0]} depends on a model; give one with --model")
         names = [name for name in names if name not in NEED_ERROR]
-    limits = {"sigma_min": request.sigma_min, "sigma_max": request.sigma_max, "rho": request.rho}
-    schedules = {name: SCHEDULES[name](request.steps, **limits, error=error) for name in names}
+    schedules = {name: request.model_copy(update={"schedule": name}).noise_levels(error) for name in names}
     with atomic_path(path) as temporary:
         schedule_picture(schedules, error).save(temporary, "PNG")
     print(path)

@@ -29,7 +29,7 @@ def repeat(arguments: argparse.Namespace) -> int:
     folder.chosen_ema("unet", request.ema)
     arguments.out.mkdir(parents=True, exist_ok=True)
     generator = load(folder, arguments.device)
-    for note in differences(settings, generator.fingerprint, generator.vae.device):
+    for note in differences(settings, generator.fingerprint_of(request), generator.vae.device):
         print(f"note: {note}")
     with ProgressBar([1.0]) as bar:
         result = generate(generator, request, bar.on_step)

@@ -47,7 +47,7 @@ class Source(Config):
     """WAV, FLAC, Ogg or AIFF; resampled, and brought to the model's channels."""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     """Of the file; filled in when a clip is made. A file that has changed since then is refused."""
-    start: Seconds = 0.0
+    start: Annotated[float, Field(ge=0)] = 0.0
     """Where the part that is used begins, in seconds."""
     seconds: Annotated[float, Field(gt=0, le=MAX_SECONDS)] | None = None
     """Length of the part that is used; null: to the end of the file."""

@@ -27,6 +27,7 @@ from sampling.solver_maths import (
     Eta,
     InnerShare,
     Leg,
+    NoiseFactor,
     NotNegative,
     Order,
     Reinjection,
@@ -97,7 +98,7 @@ def sample_euler_ancestral(
     callback: Callback | None = None,
     reinjection: Reinjection = 0.0,
     eta: Eta = 1.0,
-    s_noise: NotNegative = 1.0,
+    s_noise: NoiseFactor = 1.0,
 ) -> Tensor:
     """Euler's method with ancestral steps: one evaluation a step. At eta = 1 the same as DDPM."""
     for leg in legs(sigmas, generator, callback, reinjection):
@@ -121,7 +122,7 @@ def sample_heun(
     s_churn: NotNegative = 0.0,
     s_min: NotNegative = 0.0,
     s_max: NotNegative = float("inf"),
-    s_noise: NotNegative = 1.0,
+    s_noise: NoiseFactor = 1.0,
 ) -> Tensor:
     """Heun's method with optional churn (Karras et al. 2022, Algorithm 2): two evaluations a step, second order.
 
@@ -171,7 +172,7 @@ def sample_dpm_2_ancestral(
     callback: Callback | None = None,
     reinjection: Reinjection = 0.0,
     eta: Eta = 1.0,
-    s_noise: NotNegative = 1.0,
+    s_noise: NoiseFactor = 1.0,
 ) -> Tensor:
     """DPM-Solver-2 (see `sample_dpm_2`) with ancestral steps: two evaluations a step."""
     for leg in legs(sigmas, generator, callback, reinjection):
@@ -228,7 +229,7 @@ def sample_dpmpp_2s_ancestral(
     callback: Callback | None = None,
     reinjection: Reinjection = 0.0,
     eta: Eta = 1.0,
-    s_noise: NotNegative = 1.0,
+    s_noise: NoiseFactor = 1.0,
 ) -> Tensor:
     """DPM-Solver++(2S) (Lu et al. 2022b, Algorithm 1, r = 1/2) with ancestral steps: two evaluations a step."""
     for leg in legs(sigmas, generator, callback, reinjection):
@@ -253,7 +254,7 @@ def sample_dpmpp_sde(
     callback: Callback | None = None,
     reinjection: Reinjection = 0.0,
     eta: Eta = 1.0,
-    s_noise: NotNegative = 1.0,
+    s_noise: NoiseFactor = 1.0,
     r: InnerShare = 0.5,
 ) -> Tensor:
     """DPM-Solver++ for the SDE, one step at a time, with an evaluation at the share r of it: two evaluations a step.
@@ -301,7 +302,7 @@ def sample_dpmpp_2m_sde(
     callback: Callback | None = None,
     reinjection: Reinjection = 0.0,
     eta: Eta = 1.0,
-    s_noise: NotNegative = 1.0,
+    s_noise: NoiseFactor = 1.0,
     solver_type: Literal["midpoint", "heun"] = "midpoint",
 ) -> Tensor:
     """SDE-DPM-Solver++(2M) (Lu et al. 2022b, equation 18): one evaluation a step.
@@ -337,7 +338,7 @@ def sample_dpmpp_3m_sde(
     callback: Callback | None = None,
     reinjection: Reinjection = 0.0,
     eta: Eta = 1.0,
-    s_noise: NotNegative = 1.0,
+    s_noise: NoiseFactor = 1.0,
     curvature: NotNegative = 1.0,
 ) -> Tensor:
     """SDE-DPM-Solver++ with the parabola through the last three estimates: one evaluation a step.

@@ -42,7 +42,8 @@ class SamplerStep:
 # What the options of samplers may be.
 NotNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
-Reinjection = Annotated[float, Field(ge=0, lt=1)]
+Reinjection = Annotated[float, Field(ge=0, le=0.95)]
+NoiseFactor = Annotated[float, Field(ge=0, le=10)]
 Eta = Annotated[float, Field(ge=0, le=4)]
 InnerShare = Annotated[float, Field(gt=0, lt=1)]
 Order = Annotated[int, Field(ge=1, le=8)]

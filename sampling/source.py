@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import av
 import soundfile
 import torch
 from torch import Tensor
@@ -19,6 +20,9 @@ from sampling.canvas import Canvas
 from sampling.codec import CONTEXT_COLUMNS, Codec
 from sampling.known_regions import FADE_SECONDS, known_frames, known_weight
 from sampling.request import MAX_SECONDS, Request, Source
+
+# Seconds by which decoders of coded audio may differ, at its ends.
+TOLERANCE = 0.1
 
 
 def load_source(source: Source, *, sample_rate: int, channels: int) -> tuple[Tensor, str]:
@@ -35,7 +39,28 @@ def load_source(source: Source, *, sample_rate: int, channels: int) -> tuple[Ten
         raise UserError(f"source.path: {path}: has changed since the clip was made from it; put the old file there")
     start, frames, rate = _part(source, path)
     samples, rate = audio.read(path, start=start, frames=frames)
+    if samples.shape[-1] < frames or not bool(samples.isfinite().all()):
+        raise UserError(f"source.path: {path}: is damaged: it ends too early, or holds samples that are no numbers")
     return audio.resample(audio.mix_channels(samples, channels), rate, sample_rate), digest
+
+
+def _is_read_short(path: Path, info: Any) -> bool:
+    """Whether libsndfile, which tells nobody, reads less than the file holds or should hold.
+
+    So it is with Ogg streams and MP3 files that follow one another in a file, and with WAV files that were cut off.
+    """
+    if info.format in ("OGG", "MP3"):
+        try:
+            with av.open(os.fspath(path)) as file:
+                whole = sum(frame.samples * info.samplerate / frame.sample_rate for frame in file.decode(audio=0))
+        except (av.FFmpegError, UnicodeError):
+            return False  # what libsndfile has read is all that anyone can tell
+        return whole > info.frames + TOLERANCE * info.samplerate
+    with open(path, "rb") as file:
+        header = file.read(8)
+    size = int.from_bytes(header[4:8], "little")
+    streamed = size in (0, 0xFFFFFFFF)
+    return header[:4] == b"RIFF" and not streamed and size + 8 > path.stat().st_size + 1
 
 
 def digest_of(path: Path) -> str:
@@ -50,6 +75,11 @@ def _part(source: Source, path: Path) -> tuple[int, int, int]:
         info = soundfile.info(os.fsencode(path))
     except soundfile.LibsndfileError as error:
         raise UserError(f"source.path: {path}: cannot be read as audio: {error.error_string}") from None
+    if _is_read_short(path, info):
+        raise UserError(
+            f"source.path: {path}: only {info.frames / info.samplerate:.6g} s of it can be read: it is cut off, or "
+            "several files in one; convert it to FLAC with another program"
+        )
     start, has = round(source.start * info.samplerate), info.frames / info.samplerate
     if start >= info.frames:
         raise UserError(f"source.start: {source.start:g} s lies behind the end of {path}, which has {has:.6g} s")

@@ -136,7 +136,9 @@ class Trainer:
                     self._validate()
                 if config.demo_every_samples and self._due(config.demo_every_samples):
                     self._log_demos()
-                if self._due(config.checkpoint.every_samples) or self._agreed(interruption.save_requested()):
+                # The main process alone asks: asking takes the request away.
+                asked = self.accelerator.is_main_process and interruption.save_requested()
+                if self._agreed(asked) or self._due(config.checkpoint.every_samples):
                     self._save_checkpoint()
                 bar.update(self.samples)
         return 0

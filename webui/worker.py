@@ -93,6 +93,7 @@ class SamplingModel:
     def recover(self) -> None:
         import torch
 
+        self.generator.free_memory()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

@@ -58,7 +58,7 @@ class LeanConv(Function):
         skip: (B, C_in - C_x, F, T), further channels, or None.
         modulation: (B or 1, C_in, 1, 1), of x's type, or None for 1.
         weight: (C_out, C_in / groups, k, k); its gradient is of its own type, whatever x's.
-        edges: (1, 1, F, T), or None for 1. Has no gradient.
+        edges: (1, 1, F, T), at least in single precision, or None for 1. Has no gradient.
         scale: a number.
         groups: of the convolution.
         silu: whether a is the SiLU.
@@ -90,7 +90,7 @@ class LeanConv(Function):
         x, skip, modulation, weight, edges = ctx.saved_tensors
         a = modulated(x, skip, modulation)
         d_a, d_weight, _ = torch.ops.aten.convolution_backward(
-            gradient if edges is None else gradient * edges,
+            gradient if edges is None else (gradient * edges).to(x.dtype),
             F.silu(a) if ctx.silu else a,
             scaled(weight, ctx.scale, x.dtype),
             None,

@@ -80,7 +80,8 @@ def edge_gain(x: Tensor, kernel: int) -> Tensor:
         before, after = place.clamp(max=kernel // 2), (size - 1 - place).clamp(max=kernel // 2)
         return (kernel / (before + after + 1)).sqrt()
 
-    return (along(x.shape[-2])[:, None] * along(x.shape[-1])).to(x.dtype)[None, None]
+    gain = (along(x.shape[-2])[:, None] * along(x.shape[-1]))[None, None]
+    return gain.to(torch.promote_types(x.dtype, torch.float32))
 
 
 class MPFourier(nn.Module):

@@ -238,7 +238,7 @@ def test_too_little_memory_is_one_line_with_the_remedy(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("sampling.generate.Generator.generate", fail)
+    monkeypatch.setattr("sampling.generate.Generator.generate_many", fail)
     result = command("--model", model.path, "--game", "Castle", "--out", tmp_path)
     assert_one_line_error(result, "out of memory at", "shorter clip")
 

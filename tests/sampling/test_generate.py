@@ -12,8 +12,12 @@ import soundfile
 import torch
 
 from dualdiffusion.errors import UserError
+from dualdiffusion.labels import Game, Labels
 from dualdiffusion.model_folder import ModelFolder
-from sampling.generate import Cancelled, Generator, StepReport
+from dualdiffusion.module import save_weights
+from sampling import generate as generate_module
+from sampling.generate import Cancelled, Generator, StepReport, model_fingerprint
+from sampling.guidance import Guidance, load_weak
 from sampling.output import read_settings, same_audio, save, spectrogram_image
 from sampling.request import Request
 from tests import tiny
@@ -189,3 +193,69 @@ def test_what_is_not_a_model_folder_is_told_so(tmp_path: Path) -> None:
     assert_one_line_error(result, "is not a model folder", "make demo-model")
     with pytest.raises(UserError):
         Generator.load(ModelFolder(tmp_path))
+
+
+def test_a_batch_that_does_not_fit_the_memory_is_halved_and_nothing_is_made_twice(
+    generator: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = [REQUEST.model_copy(update={"seed": seed}) for seed in range(5)]
+    sizes: list[int] = []
+
+    class Small(generate_module._Batch):
+        def _sample(self) -> torch.Tensor:
+            sizes.append(len(self.requests))
+            if len(self.requests) > 2:
+                raise torch.OutOfMemoryError("too many")
+            return super()._sample()
+
+    monkeypatch.setattr(generate_module, "_Batch", Small)
+    monkeypatch.setattr(Generator, "_batches", lambda self, requests: iter([list(requests)]))
+    made = list(generator.generate_many(requests))
+    assert [result.request.seed for result in made] == [0, 1, 2, 3, 4]
+    assert sizes == [5, 3, 2, 1, 2]
+    monkeypatch.setattr(Small, "_sample", lambda self: (_ for _ in ()).throw(torch.OutOfMemoryError("none at all")))
+    with pytest.raises(torch.OutOfMemoryError):
+        next(generator.generate_many(requests[:1]))
+
+
+def test_a_fingerprint_is_that_of_the_weights_a_request_names_weaker_ones_too(
+    model: ModelFolder, tmp_path: Path
+) -> None:
+    shutil.copytree(model.path, tmp_path / "model")
+    folder = ModelFolder(tmp_path / "model")
+    shutil.copy(folder.weights_path("unet"), folder.weights_path("unet", "ema_0.100"))
+    named = REQUEST.model_copy(update={"ema": "ema_0.100"})
+    weak = REQUEST.model_copy(update={"guidance": Guidance(weak_ema="ema_0.100", weak_scale=2.0)})
+    before = [model_fingerprint(folder, request) for request in (REQUEST, named, weak)]
+    assert before[0] == model_fingerprint(folder) != before[2]
+    save_weights(folder.weights_path("unet", "ema_0.100"), tiny.make_denoiser(seed=5).state_dict())
+    after = [model_fingerprint(folder, request) for request in (REQUEST, named, weak)]
+    assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, False]
+
+
+def test_the_default_network_and_the_last_other_ones_are_kept(model: ModelFolder, tmp_path: Path) -> None:
+    shutil.copytree(model.path, tmp_path / "model")
+    folder = ModelFolder(tmp_path / "model")
+    for name in ("ema_0.050", "ema_0.100"):
+        shutil.copy(folder.weights_path("unet"), folder.weights_path("unet", name))
+    generator = Generator.load(folder)
+    default, first = generator.unet(None), generator.unet("ema_0.050")
+    assert generator.unet("ema_0.050") is first
+    generator.unet("ema_0.100")
+    assert generator.unet("ema_0.050") is not first
+    weak = [generator.weak_unet(Guidance(weak_ema="ema_0.050", weak_scale=scale)) for scale in (1.5, 3.0)]
+    assert weak[0] is weak[1]
+    generator.free_memory()
+    assert generator.unet(None) is default
+    assert generator.weak_unet(Guidance(weak_ema="ema_0.050", weak_scale=2.0)) is not weak[0]
+
+
+def test_a_weaker_model_of_other_games_is_refused(model: ModelFolder, tmp_path: Path) -> None:
+    shutil.copytree(model.path, tmp_path / "other")
+    other = ModelFolder(tmp_path / "other")
+    guidance = Guidance(weak_model=other.path, weak_scale=2.0)
+    assert load_weak(guidance, model) is not None
+    games = [Game(game.id, name, 1) for game, name in zip(model.labels().games, ("Castle", "Sea", "Cave"), strict=True)]
+    Labels(tuple(games)).save(other.labels_path)
+    with pytest.raises(UserError, match=r"its game 1 is 'Sea', but .* has 'Cave' there"):
+        load_weak(guidance, model)

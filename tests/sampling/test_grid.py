@@ -227,6 +227,6 @@ def test_a_clip_made_from_a_source_is_known_again_until_the_file_changes(tmp_pat
     path.write_bytes(b"one")
     asked = Request(games={"Castle": 1.0}, source=Source(path=str(path)))
     made = with_file(asked, digest_of(path), 3.25)
-    assert identity(made, output) == identity(asked, output)
+    assert identity(made, output, "model") == identity(asked, output, "model")
     path.write_bytes(b"two")
-    assert identity(made, output) != identity(asked, output)
+    assert identity(made, output, "model") != identity(asked, output, "model")

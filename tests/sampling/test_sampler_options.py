@@ -39,7 +39,11 @@ def test_every_option_of_every_sampler_can_be_asked_for_and_arrives(sampler: str
     ("sampler", "options", "words"),
     [
         ("heun", {"s_chrn": 1.0}, "sampler_options.s_chrn: unknown key; did you mean sampler_options.s_churn?"),
-        ("heun", {"reinjection": 1.0}, "sampler_options.reinjection: input should be less than 1, not 1.0"),
+        (
+            "heun",
+            {"reinjection": 1.0},
+            "sampler_options.reinjection: input should be less than or equal to 0.95, not 1.0",
+        ),
         ("euler", {"eta": 1.0}, "sampler_options.eta: unknown key; known: reinjection"),
         ("lms", {"order": 2.5}, "sampler_options.order: input should be a valid integer"),
         ("dpmpp_sde", {"r": 0.0}, "sampler_options.r: input should be greater than 0"),

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
+import numpy
 import pytest
+import soundfile
 import torch
 from torch import Tensor
 
@@ -17,12 +20,13 @@ from dualdiffusion.errors import UserError
 from dualdiffusion.model_folder import ModelFolder
 from sampling import generate as generate_module
 from sampling.canvas import Grid, plan_canvas
-from sampling.generate import Generator
+from sampling.generate import Generator, _limited
 from sampling.known_regions import FADE_SECONDS, keep_known, known_frames, known_weight
 from sampling.output import read_settings, same_audio, save
-from sampling.request import Request
+from sampling.request import Request, Source
 from sampling.samplers import SAMPLERS
 from sampling.schedules import SCHEDULES
+from sampling.source import load_source
 from tests import tiny
 from tests.benchmarks.sampling_tasks import border_steps
 from tests.tiny import assert_one_line_error, run
@@ -307,3 +311,35 @@ def test_a_canvas_has_columns_for_all_and_the_source_on_a_column() -> None:
     for column in range(canvas.columns):
         touched = any(start < (column + 1) * COLUMN and column * COLUMN < end for start, end in canvas.made)
         assert known[column] != touched
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [
+        ("twice.ogg", lambda data: data * 2),
+        ("twice.mp3", lambda data: data * 2),
+        ("half.wav", lambda data: data[: len(data) // 2]),
+        ("half.flac", lambda data: data[: len(data) // 2]),
+        ("nan.wav", None),
+    ],
+)
+def test_a_source_that_would_be_read_short_or_is_no_music_is_refused(
+    name: str, spoil: Callable[[bytes], bytes] | None, tmp_path: Path
+) -> None:
+    path, samples = tmp_path / name, numpy.zeros((32000, 2), numpy.float32)
+    samples[:, 0] = 0.2 * numpy.sin(numpy.arange(32000) / 5)
+    samples[7] = 0.0 if spoil else math.nan
+    soundfile.write(path, samples, 16000, subtype=None if spoil else "FLOAT")
+    if spoil:
+        assert load_source(Source(path=str(path)), sample_rate=16000, channels=2)[0].shape == (2, 32000)
+        path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(UserError, match=r"can be read|damaged|cannot be read"):
+        load_source(Source(path=str(path)), sample_rate=16000, channels=2)
+
+
+def test_what_is_not_finite_is_told_and_not_passed_off_as_silence() -> None:
+    audio = torch.full((2, 100), 0.5)
+    assert torch.equal(_limited(audio, None), audio)
+    audio[0, 3] = math.nan
+    with pytest.raises(UserError, match="not finite"):
+        _limited(audio, None)

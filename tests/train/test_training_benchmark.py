@@ -47,7 +47,7 @@ def plain_layer(
     if weight.ndim == 2:
         return F.linear(x, weight)
     y = F.conv2d(x, weight, padding=weight.shape[-1] // 2, groups=self.groups)
-    return y * edge_gain(y, weight.shape[-1]) if self.even_edges else y
+    return (y * edge_gain(y, weight.shape[-1])).to(y.dtype) if self.even_edges else y
 
 
 def run(net: UNet, dtype: torch.dtype) -> list[Tensor]:
