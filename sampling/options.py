@@ -150,7 +150,8 @@ def plan_clips(
     source = str(arguments.request or "request")
     if arguments.seeds is not None:
         axes.append(parse_seeds(arguments.seeds))
-    elif arguments.count is not None and arguments.count > 1:
+    _check_said_once(arguments, axes)
+    if arguments.count is not None and arguments.count > 1:
         check_count(arguments.count, "--count")
         # A seed that is no number is told by the request, where it stands.
         first = data.get("seed", 0)
@@ -163,6 +164,23 @@ def plan_clips(
     cells = combinations(data, axes, source)
     _check_known(cells, labels, folder)
     return axes, cells
+
+
+def _check_said_once(arguments: argparse.Namespace, axes: list[Axis]) -> None:
+    """Refuses a key of which one option says the value, and another all values, which would win unseen."""
+    single = {name: f"--{name.replace('_', '-')}" for name in FIELDS if getattr(arguments, name) is not None}
+    single |= {"games": "--game"} if arguments.game else {}
+    keys = [text.partition("=")[0].strip() for text in arguments.overrides]
+    single |= {key: f"--set {key}" for key in keys}
+    for number, axis in enumerate(axes):
+        whole = "games" if axis.key == GAME else axis.key
+        if arguments.each_game and number == 0:
+            many = "--each-game"
+        else:
+            many = "--seeds" if arguments.seeds is not None and number == len(axes) - 1 else f"--grid {axis.key}"
+        for key, option in single.items():
+            if f"{key}.".startswith(f"{whole}."):
+                raise UserError(f"{many}: says all values, so {option} would not count; leave out one of the two")
 
 
 def _check_known(cells: list[Cell], labels: Labels, folder: ModelFolder) -> None:

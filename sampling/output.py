@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import platform
@@ -31,6 +32,8 @@ SETTINGS_TAG = "dualdiffusion"
 SETTINGS_VERSION = 1
 NAME_BYTES = 60  # of each game in a file name; three of them, seed and number fit into the usual limit of 255
 STEM_BYTES = 225
+# What os.link says on file systems without links, such as exFAT, and shares of other machines.
+NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 # A clip and what is written beside it. A name is taken if any of these is there.
 SUFFIXES = (".png", ".safetensors", ".json", *(f".{format}" for format in SUBTYPES))
 
@@ -101,20 +104,41 @@ def _publish(temporaries: dict[str, Path], folder: Path, stem: str) -> Path:
         number += 1
         if any((folder / f"{name}{suffix}").exists() for suffix in SUFFIXES):
             continue
-        linked: list[Path] = []
+        named: list[tuple[Path, Path]] = []
         try:
             for suffix, temporary in temporaries.items():
                 path = folder / f"{name}{suffix}"
-                os.link(temporary, path)  # unlike a rename, fails where another process has just taken the name
-                linked.append(path)
+                _give_name(temporary, path)
+                named.append((temporary, path))
         except BaseException as error:
-            for path in linked:
-                path.unlink()
+            for temporary, path in named:
+                path.unlink() if temporary.exists() else os.replace(path, temporary)
             if isinstance(error, FileExistsError):
                 continue
             raise
         sync_folder(folder)
         return path
+
+
+def _give_name(temporary: Path, path: Path) -> None:
+    """Makes a file known by a name that, unlike with a rename, no other process can have taken just now.
+
+    Where there are no links, the temporary is gone afterwards.
+
+    Raises:
+        FileExistsError: the name is taken.
+    """
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        try:
+            os.replace(temporary, path)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
 
 def file_stem(request: Request, differences: str = "") -> str:
@@ -217,7 +241,7 @@ def same_audio(result: Result, path: Path, output: OutputSettings | None = None)
 
 
 def spectrogram_image(samples: Tensor, sample_rate: int) -> Image.Image:
-    """A picture of audio (C, N): 100 columns a second, 128 mel bands, low frequencies below."""
+    """A picture of audio (C, N): 100 columns a second, at least one, 128 mel bands, low frequencies below."""
     format = MelSpectrogram(
         MelSpectrogram.Config(
             sample_rate=sample_rate,
@@ -228,4 +252,6 @@ def spectrogram_image(samples: Tensor, sample_rate: int) -> Image.Image:
             f_max=sample_rate / 2,
         )
     )
-    return Image.fromarray(spectrogram_pixels(format.encode(samples[None])[0]))
+    # Clips of less than a column are followed by silence.
+    padded = torch.nn.functional.pad(samples, (0, max(0, format.num_samples(1) - samples.shape[-1])))
+    return Image.fromarray(spectrogram_pixels(format.encode(padded[None])[0]))

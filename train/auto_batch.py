@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,18 +87,31 @@ def device_memory(device_type: str, memory_gib: float | None = None) -> int:
 
 
 def available_memory(system: Path = Path("/")) -> int:
-    """Bytes of main memory that a process can have: the machine's, or less where a control group says so."""
+    """Bytes of main memory that a process can have: the machine's, or less where one of its control groups says so."""
     known = [line.split() for line in (system / "proc/meminfo").read_text().splitlines()]
     available = next(int(words[1]) * 1024 for words in known if words[0] == "MemAvailable:")
-    group = system / "sys/fs/cgroup"
+    return min([available, *(room for group in _control_groups(system) if (room := _room(group)) is not None)])
+
+
+def _control_groups(system: Path) -> list[Path]:
+    """The process's control group and all above it, of version 2; in a container, what it is shown as the root."""
+    root, inner = system / "sys/fs/cgroup", Path()
+    with contextlib.suppress(OSError):
+        lines = (system / "proc/self/cgroup").read_text().splitlines()
+        path = next((line.removeprefix("0::") for line in lines if line.startswith("0::")), "/")
+        # A group outside of what a container is shown stands as /../..: only its root can be read.
+        inner = Path() if ".." in Path(path).parts else Path(path.lstrip("/"))
+    return [root / part for part in (inner, *inner.parents)]
+
+
+def _room(group: Path) -> int | None:
+    """Bytes that a control group still allows; None where it sets no limit, or is not there."""
     try:
         limit, used = ((group / name).read_text().strip() for name in ("memory.max", "memory.current"))
         counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-    except OSError:  # no such control group
-        return available
-    if limit == "max":
-        return available
-    return min(available, int(limit) - int(used) + int(counts.get("inactive_file", 0)))
+    except OSError:
+        return None
+    return None if limit == "max" else max(0, int(limit) - int(used) + int(counts.get("inactive_file", 0)))
 
 
 def remedies(config: TrainConfig, *, device_type: str, processes: int = 1) -> str:

@@ -43,15 +43,21 @@ class EventFile:
         first_step: TensorBoard forgets events of this and later steps in older files of the folder.
 
     Raises:
-        OSError: such as a full disk; also of `add`, which leaves out that event only.
+        OSError: such as a full disk, and no file is left; also of `add`, which leaves out that event only.
     """
 
     def __init__(self, folder: Path, first_step: int) -> None:
         name = f"events.out.tfevents.{time.time_ns() // 10**9:010d}.{socket.gethostname()}.{os.getpid()}"
         taken = len(list(folder.glob(f"{name}.*")))  # a rollback may come within a second of the start
-        self._file = open(folder / f"{name}.{taken}", "ab", buffering=0)  # noqa: SIM115 (closed by close)
-        self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
-        self._write(Event(wall_time=time.time(), step=first_step, session_log=SessionLog(status=SessionLog.START)))
+        path = folder / f"{name}.{taken}"
+        self._file = open(path, "ab", buffering=0)  # noqa: SIM115 (closed by close)
+        try:
+            self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
+            self._write(Event(wall_time=time.time(), step=first_step, session_log=SessionLog(status=SessionLog.START)))
+        except BaseException:
+            self._file.close()
+            path.unlink(missing_ok=True)
+            raise
 
     def add(self, summary: Summary, step: int) -> None:
         """Writes one summary."""

@@ -118,11 +118,14 @@ class MetricLog:
     """
 
     def __init__(self, folder: Path, samples: int) -> None:
+        self._folder, self._samples = folder, samples
         self._csv_path = folder / "metrics.csv"
         self._reported: set[str] = set()
+        # Neither may be possible yet, on a full disk; each is then tried again before what is written next.
+        self._csv_ready = False
         self._events: EventFile | None = None
-        self._guard("metrics.csv", lambda: self._drop_lines_after(samples))
-        self._guard("TensorBoard", lambda: self._open(folder, samples))
+        self._guard("metrics.csv", self._prepare_csv)
+        self._guard("TensorBoard", self._event_file)
 
     def scalars(self, values: dict[str, float], *, step: int, samples: int) -> None:
         """Writes named numbers; a name is a path such as "loss/total"."""
@@ -167,29 +170,37 @@ class MetricLog:
         )
         return Summary(value=[Summary.Value(tag=f"audio/{demo.name}", audio=audio)])
 
-    def _open(self, folder: Path, samples: int) -> None:
-        self._events = EventFile(folder, first_step=samples + 1)
+    def _event_file(self) -> EventFile:
+        if self._events is None:
+            self._events = EventFile(self._folder, first_step=self._samples + 1)
+        return self._events
 
-    def _drop_lines_after(self, samples: int) -> None:
+    def _prepare_csv(self) -> None:
+        """The header, and the lines up to where training goes on from."""
+        if self._csv_ready:
+            return
         rows: list[list[str]] = []
         if self._csv_path.exists():
             with open(self._csv_path, newline="", encoding="utf-8") as file:
                 rows = [
-                    row for row in csv.reader(file) if len(row) == 4 and row[1].isdigit() and int(row[1]) <= samples
+                    row
+                    for row in csv.reader(file)
+                    if len(row) == 4 and row[1].isdigit() and int(row[1]) <= self._samples
                 ]
         buffer = io.StringIO()
         csv.writer(buffer, lineterminator="\n").writerows([CSV_HEADER, *rows])
         write_text(self._csv_path, buffer.getvalue())
+        self._csv_ready = True
 
     def _append(self, rows: list[list[Any]]) -> None:
+        self._prepare_csv()
         buffer = io.StringIO()
         csv.writer(buffer, lineterminator="\n").writerows(rows)
         with open(self._csv_path, "ab", buffering=0) as file:
             append_whole(file, buffer.getvalue().encode())
 
     def _tensorboard(self, make: Callable[[], Summary], samples: int) -> None:
-        if self._events is not None:
-            self._guard("TensorBoard", lambda: self._events.add(make(), samples))
+        self._guard("TensorBoard", lambda: self._event_file().add(make(), samples))
 
     def _guard(self, what: str, write: Callable[[], Any]) -> None:
         try:

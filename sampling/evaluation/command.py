@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = "Measure generated clips against the music that the model was not trained on."
 CHOSEN_HERE = {"games": "--games", "seed": "--seed", "seconds": "--seconds"}
+FROM_A_SOURCE = ("source", "inpaint", "extend_before", "extend_after")
 MIN_SECONDS = 1.0
 WIDTH = 130
 MAX_SEED = 2**53 - 1
@@ -101,6 +102,9 @@ def _check(arguments: argparse.Namespace) -> tuple[ModelFolder, DatasetFolder, d
     for name, option in CHOSEN_HERE.items():
         if name in request:
             raise UserError(f"--set {name}: is set by {option}")
+    for name in FROM_A_SOURCE:
+        if name in request:
+            raise UserError(f"--set {name}: only clips that are made from nothing can be measured; leave it out")
     whole = {**request, "games": {labels.names[0]: 1.0}, "seconds": arguments.seconds}
     last = arguments.seed + arguments.clips * len(labels.names)
     if last > MAX_SEED:

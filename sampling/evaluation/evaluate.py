@@ -14,6 +14,7 @@ from dualdiffusion.config import nearest
 from dualdiffusion.data.manifest import DatasetFolder
 from dualdiffusion.errors import UserError
 from dualdiffusion.model_folder import ModelFolder
+from sampling.batch import generate
 from sampling.evaluation.clips import Excerpt, excerpts, spread, through_the_vae, tracks_of
 from sampling.evaluation.copies import CopySearch
 from sampling.evaluation.embeddings import Embedding, build_embedding
@@ -140,7 +141,7 @@ def evaluate(
     """All figures, as JSON data.
 
     Raises:
-        UserError: see `choose`; or the model does not know the EMA.
+        UserError: see `choose`; or the model does not know the EMA, or memory is too small for a clip.
     """
     chosen = choose(model, dataset, generator.sample_rate, settings)
     listener = Listener(generator, settings)
@@ -148,7 +149,7 @@ def evaluate(
     with stages.stage("generating clips", settings.clips * len(chosen.games)) as stage:
         generated = []
         for request, game in _requests(chosen.games, settings):
-            result = generator.generate(request, on_step=lambda report: stage.within(report.fraction))
+            result = generate(generator, request, on_step=lambda report: stage.within(report.fraction))
             if clips_dir:
                 save(result, clips_dir, device=generator.vae.device)
             generated.append(listener.hear(result.audio, f"{game}, seed {request.seed}", game))

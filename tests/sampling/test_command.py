@@ -177,8 +177,13 @@ def test_a_schedule_is_drawn_with_and_without_a_model(model: ModelFolder, comman
     [
         (["--grid", "cfg_scal=1,2"], ["--grid cfg_scal: unknown key", "did you mean cfg_scale?"]),
         (["--grid", "games.Castel=1,2"], ["unknown game 'Castel'", "nearest: Castle"]),
-        (["--grid", "game=Castle,Cav"], ["unknown game 'Cav'", "nearest: Cave"]),
-        (["--grid", "steps=1,0"], ["steps=0", "greater than or equal to 1"]),
+        (["--grid", 'games={"Castle":1},{"Cav":1}'], ["--grid games: says all values, so --game would not count"]),
+        (["--grid", "game=Castle,Cave"], ["--grid game: ", "so --game would not count", "leave out one of the two"]),
+        (["--grid", "steps=1,2"], ["--grid steps: ", "so --steps would not count", "leave out one of the two"]),
+        (["--seed", "5", "--grid", "seed=1,2"], ["--grid seed: ", "so --seed would not count"]),
+        (["--set", "seed=5", "--seeds", "1-2"], ["--seeds: ", "so --set seed would not count"]),
+        (["--set", "cfg_scale=5", "--grid", "cfg_scale=1,2"], ["--grid cfg_scale: ", "so --set cfg_scale would not"]),
+        (["--set", "guidance.interval=[1,2]", "--grid", "guidance=null"], ["so --set guidance.interval would not"]),
         (["--grid", "cfg_scale=1,nan"], ["cfg_scale=nan", "cfg_scale"]),
         (["--grid", "seconds=1,1e9"], ["seconds", "600"]),
         (["--grid", "games.Castle=1,0"], ["at least one game needs a weight"]),
@@ -213,6 +218,27 @@ def test_what_cannot_be_done_is_one_line_with_exit_code_2(
     out = [] if "--out" in options else ["--out", tmp_path / "out"]
     assert_one_line_error(command("--model", model.path, *game, *options, *out), *words)
     assert not list((tmp_path / "out").glob("*.*"))  # nothing was generated before the error
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--grid", "game=Castle,Cav"], ["unknown game 'Cav'", "nearest: Cave"]),
+        (["--game", "Castle", "--grid", "steps=1,0"], ["steps=0", "greater than or equal to 1"]),
+        (["--each-game", "--set", "games.Cave=1"], ["--each-game: ", "so --set games.Cave would not count"]),
+    ],
+)
+def test_what_is_wrong_with_what_only_a_grid_says_is_told(
+    model: ModelFolder, command: Command, tmp_path: Path, options: list[str], words: list[str]
+) -> None:
+    assert_one_line_error(command("--model", model.path, "--out", tmp_path, *options), *words)
+
+
+def test_a_value_may_stand_beside_a_grid_of_a_part_of_it(model: ModelFolder, command: Command, tmp_path: Path) -> None:
+    mix = ["--game", "Castle=0.5", "--game", "Cave=0.5", "--grid", "games.Cave=0.1,0.2", "--seed", 3]
+    assert command("--model", model.path, *mix, *SHORT, "--out", tmp_path).returncode == 0
+    weights = {tuple(read_settings(path)[0].games.values()) for path in tmp_path.glob("*.flac")}
+    assert weights == {(0.5, 0.1), (0.5, 0.2)}
 
 
 def test_the_same_errors_come_from_a_process_of_its_own(model: ModelFolder, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from dualdiffusion.data.manifest import Track
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_jsonl
 from dualdiffusion.model_folder import ModelFolder
-from sampling.evaluation import command
+from sampling.evaluation import command, evaluate
 from sampling.evaluation.classifier import NearestCentroid
 from sampling.evaluation.clips import excerpts, spread, through_the_vae
 from sampling.evaluation.copies import CopySearch, Match
@@ -470,7 +470,7 @@ def test_the_command_measures_prints_and_writes(model: ModelFolder, dataset: Pat
 def test_a_model_that_gives_back_its_training_music_is_caught(
     model: ModelFolder, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def memorised(self: Generator, request: object, **settings: object) -> object:
+    def memorised(generator: Generator, request: object, **settings: object) -> object:
         game = next(iter(request.games))  # type: ignore[attr-defined]
         samples, _ = audio.read(dataset / "audio" / game / "0.flac", start=6500, frames=tiny.SAMPLE_RATE)
         return argparse.Namespace(audio=0.5 * samples)
@@ -486,7 +486,7 @@ def test_a_model_that_gives_back_its_training_music_is_caught(
     for name in ("train.jsonl", "validation.jsonl", "dataset_info.json"):
         (tmp_path / "dataset" / name).write_text((dataset / name).read_text())
     dataset = tmp_path / "dataset"
-    monkeypatch.setattr(Generator, "generate", memorised)
+    monkeypatch.setattr(evaluate, "generate", memorised)
     given = arguments("--model", model.path, "--dataset", dataset, *FAST, "--embedding", "mel_statistics")
     given.json = tmp_path / "out.json"
     assert command.run(given) == 0
@@ -495,6 +495,19 @@ def test_a_model_that_gives_back_its_training_music_is_caught(
     for clip in copies["clips"]:
         assert clip["track"] == f"audio/{clip['clip'].split(',')[0]}/0.flac"
         assert clip["track_seconds"] == pytest.approx(6500 / tiny.SAMPLE_RATE, abs=0.05)
+
+
+def test_too_little_memory_for_a_clip_is_told_with_the_remedy(
+    model: ModelFolder, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB.")
+
+    for name in ("generate", "generate_many"):
+        monkeypatch.setattr(Generator, name, full, raising=False)
+    given = ["--model", model.path, "--dataset", dataset, *FAST, "--embedding", "mel_statistics"]
+    with pytest.raises(UserError, match=r"out of memory at 1 s .*; ask for a shorter clip"):
+        command.run(arguments(*given))
 
 
 def test_one_game_and_two_clips_are_enough_to_run_and_too_few_to_conclude(
@@ -524,6 +537,9 @@ def test_one_game_and_two_clips_are_enough_to_run_and_too_few_to_conclude(
         (["--ema", "ema_9"], ["no EMA 'ema_9'"]),
         (["--set", "stps=3"], ["stps", "did you mean steps?"]),
         (["--set", "seed=3"], ["--set seed", "--seed"]),
+        (["--set", "source.path=a.flac"], ["--set source", "made from nothing", "leave it out"]),
+        (["--set", "inpaint=[[0,1]]"], ["--set inpaint", "leave it out"]),
+        (["--set", "extend_after=1"], ["--set extend_after", "leave it out"]),
         (["--steps", "0"], ["steps", "greater than or equal to 1"]),
         (["--json", "tests"], ["tests", "is a folder"]),
         (["--clips-dir", "README.md"], ["README.md", "is a file"]),

@@ -11,6 +11,7 @@ from pathlib import Path
 import mutagen
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 from torch import Tensor
 
@@ -20,7 +21,7 @@ from sampling import output as output_module
 from sampling.clip_file import decode, encode
 from sampling.generate import Result
 from sampling.loudness import levelled
-from sampling.output import SUFFIXES, output_of, read_settings, same_audio, save
+from sampling.output import SUFFIXES, output_of, read_settings, same_audio, save, spectrogram_image
 from sampling.output_settings import SUBTYPES, OutputSettings
 from sampling.request import Request
 from tests.tiny import SAMPLE_RATE
@@ -142,6 +143,44 @@ def test_a_name_that_another_process_takes_meanwhile_is_left_alone(
     assert path.name == "a (2).flac"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a (2).flac", "a (2).png", "a.flac"]
     assert (tmp_path / "a.flac").read_text() == "precious"
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP])
+def test_without_links_clips_are_written_all_the_same_and_over_no_other(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(source: Path, target: Path) -> None:
+        if target.name == "a.flac":
+            target.write_text("precious")  # taken after this process has looked, with the picture named already
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", refuse)
+    result = clip(music(0.1))
+    paths = [save(result, tmp_path, name="a", spectrogram=True) for _ in range(2)]
+    assert [path.name for path in paths] == ["a (2).flac", "a (3).flac"]
+    names = ["a (2).flac", "a (2).png", "a (3).flac", "a (3).png", "a.flac"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == names
+    assert (tmp_path / "a.flac").read_text() == "precious"
+    for path in paths:
+        assert same_audio(result, path)
+        assert Image.open(path.with_suffix(".png")).height == 128
+
+
+def test_a_link_that_fails_for_another_reason_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(source: Path, target: Path) -> None:
+        raise OSError(errno.EPERM if target.suffix == ".png" else errno.EIO, "refused")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(OSError, match="refused"):
+        save(clip(music(0.1)), tmp_path, spectrogram=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("samples", [1, 100, SAMPLE_RATE // 100])
+def test_the_shortest_clips_have_a_picture_of_one_column(samples: int) -> None:
+    assert spectrogram_image(0.1 * torch.ones(2, samples), SAMPLE_RATE).size == (1, 128)
 
 
 def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from torch import nn
 
 from dualdiffusion.conditioning import Conditioning
@@ -19,6 +20,7 @@ from dualdiffusion.diffusion.sigma_sampling import SigmaDensity
 from dualdiffusion.model_folder import ModelFolder
 from dualdiffusion.randomness import StepRandom
 from tests import tiny
+from train import events, metrics
 from train.checkpoint import OLD_MARK, Checkpoints, CheckpointState
 from train.ema import PowerEMA, exponent_of
 from train.loader import build_loader
@@ -165,6 +167,37 @@ def test_a_logger_that_cannot_write_warns_once_and_training_goes_on(
         log.scalars({"loss": 1.0}, step=step, samples=step)
     log.close()
     assert capsys.readouterr().err.count("metrics.csv cannot be written") == 1
+
+
+def test_a_disk_that_is_full_at_the_start_costs_only_what_comes_before_there_is_room(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = MetricLog(tmp_path, samples=0)
+    for step in (1, 2, 3):
+        before.scalars({"loss": float(step)}, step=step, samples=step)
+    before.close()
+    (old_events,) = tmp_path.glob("events*")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        for module, name in ((metrics, "write_text"), (metrics, "append_whole"), (events, "append_whole")):
+            patch.setattr(module, name, full)
+        log = MetricLog(tmp_path, samples=2)
+        for step in (3, 4):
+            log.scalars({"loss": 10.0}, step=step, samples=step)
+        assert list(tmp_path.glob("events*")) == [old_events]
+    for step in (5, 6):
+        log.scalars({"loss": 20.0}, step=step, samples=step)
+    log.close()
+    lines = (tmp_path / "metrics.csv").read_text().split()
+    assert [line.split(",")[0] for line in lines] == ["step", "1", "2", "5", "6"]
+    (new_events,) = set(tmp_path.glob("events*")) - {old_events}
+    found = [event for event in EventFileLoader(str(new_events)).Load() if event.HasField("summary")]
+    assert [event.step for event in found] == [5, 6]
+    told = capsys.readouterr().err
+    assert [told.count(f"{what} cannot be written") for what in ("metrics.csv", "TensorBoard")] == [1, 1]
 
 
 def test_lines_of_an_interrupted_run_are_dropped_when_it_goes_on(tmp_path: Path) -> None:

@@ -213,6 +213,27 @@ def test_available_memory_is_the_machines_or_the_control_groups(tmp_path: Path) 
     assert available_memory(tmp_path) == 2048 * 1024
 
 
+def test_the_control_group_of_the_process_and_all_above_it_count(tmp_path: Path) -> None:
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/meminfo").write_text("MemAvailable: 2048 kB\n")
+    (tmp_path / "proc/self/cgroup").write_text("4:memory:/elsewhere\n0::/user.slice/job: 1/step\n")
+    root = tmp_path / "sys/fs/cgroup"  # of a machine: sets no limit, and has no such files
+    above, own, other = root / "user.slice", root / "user.slice/job: 1/step", root / "elsewhere"
+    for group, limit in ((above, "900000"), (own, "max"), (other, "1")):
+        group.mkdir(parents=True)
+        for name, text in (("max", limit), ("current", "200000"), ("stat", "inactive_file 50000")):
+            (group / f"memory.{name}").write_text(f"{text}\n")
+    assert available_memory(tmp_path) == 750_000
+    (own / "memory.max").write_text("400000\n")
+    assert available_memory(tmp_path) == 250_000
+    (own / "memory.max").write_text("1000000\n")
+    assert available_memory(tmp_path) == 750_000
+    (own / "memory.max").write_text("1\n")
+    assert available_memory(tmp_path) == 0
+    (tmp_path / "proc/self/cgroup").write_text("0::/../../elsewhere\n")
+    assert available_memory(tmp_path) == 2048 * 1024
+
+
 @pytest.mark.parametrize("module", ["unet", "vae"])
 def test_without_a_working_compiler_training_goes_on_and_one_line_says_why(
     module: str,
