@@ -99,7 +99,7 @@ def log_ticks(low: float, high: float) -> list[float]:
         for factor in factors
         if low <= exponent + math.log10(factor) <= high
     ]
-    return values if len(values) > 1 else ticks(low, high, 4)
+    return values if len(values) > 2 else [math.log10(value) for value in ticks(10**low, 10**high, 5) if value > 0]
 
 
 def _points(line: Line, log_y: bool) -> list[tuple[float, float]]:
