@@ -22,7 +22,6 @@ import multiprocessing
 import resource
 import sys
 import time
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +33,6 @@ import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from dualdiffusion.command_line import CommandParser, run_command
@@ -45,6 +43,7 @@ from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_json
 from dualdiffusion.models.unet_edm2 import UNet
 from tests.benchmarks.vae import device_name, peak_flops
+from train.preflight import MemoryTracker
 
 ROOT = Path(__file__).resolve().parents[2]
 PRESETS = ("tiny", "small", "base")
@@ -188,31 +187,6 @@ def step_flops(name: str, case: Case) -> int:
     return 3 * counter.get_total_flops()
 
 
-class LiveBytes(TorchDispatchMode):
-    """Follows the bytes of all tensors made while it is active."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now, self.peak = 0, 0
-        self._known: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        output = func(*args, **(kwargs or {}))
-        torch.utils._pytree.tree_map_only(Tensor, self._add, output)
-        return output
-
-    def _add(self, tensor: Tensor) -> None:
-        storage = tensor.untyped_storage()
-        if storage not in self._known:
-            self._known.add(storage)
-            self.now += storage.nbytes()
-            self.peak = max(self.peak, self.now)
-            weakref.finalize(storage, self._remove, storage.nbytes())
-
-    def _remove(self, size: int) -> None:
-        self.now -= size
-
-
 def peak_memory(name: str, case: Case) -> dict[str, int]:
     """Bytes that two steps need at most; in a process of its own."""
     find_diffusers(case.peers)
@@ -222,7 +196,7 @@ def peak_memory(name: str, case: Case) -> dict[str, int]:
             step()
         return {"bytes": torch.cuda.max_memory_allocated()}
     before = 4096 * int(Path("/proc/self/statm").read_text().split()[1])
-    with LiveBytes() as live:
+    with MemoryTracker() as live:
         step = make_step(name, case)
         for _ in range(2):
             step()

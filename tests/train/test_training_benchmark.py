@@ -17,7 +17,7 @@ from dualdiffusion.nn.lean import EPSILON, LeanConv, UnitMagnitude
 from dualdiffusion.nn.magnitude_preserving import MPConv, edge_gain, project_gradients
 from tests import tiny
 from tests.benchmarks import training
-from tests.benchmarks.training import Case, LiveBytes
+from tests.benchmarks.training import Case
 
 CONFIG = UNet.Config(
     model_channels=16, channel_mult=(1, 2, 2), attn_levels=(2,), channels_per_head=16, mlp_groups=4, label_dim=3
@@ -150,18 +150,6 @@ def test_a_decoder_block_keeps_less_for_its_backward_pass_than_elementary_operat
     monkeypatch.setattr(MPConv, "forward", plain_layer)
     monkeypatch.setattr(blocks, "unit_magnitude", plain_unit_magnitude)
     assert lean < 0.5 * kept_bytes()
-
-
-def test_bytes_alive_are_followed_to_the_peak_and_back() -> None:
-    with LiveBytes() as live:
-        a = torch.zeros(1000)
-        b = a.view(10, 100) + 1
-        assert live.now == 8000
-        del a
-        c = b * 2
-        assert live.now == 8000
-        del b, c
-    assert (live.now, live.peak) == (0, 8000)
 
 
 def test_flops_and_parameters_are_counted_without_computing_anything() -> None:
