@@ -233,7 +233,8 @@ def _denoiser(config: UNetTrainer.Config, labels: Labels) -> Component:
 def _latent_size(model: ModelFolder, config: UNetTrainer.Config) -> tuple[int, float]:
     """Rows and columns of a training sample; of the reference format (32 kHz) where the model does not exist yet."""
     if {"format", "vae"} <= set(model.module_names()):
-        format, vae = module_component(model, "format").config, module_component(model, "vae").config
-        factor = 2 ** (len(vae.channel_mult) - 1)
+        format = module_component(model, "format").config
+        with torch.device("meta"):
+            factor = module_component(model, "vae").build().downsampling
         return format.n_mels // factor, config.crop_seconds * format.sample_rate / format.hop_length / factor
     return 32, config.crop_seconds * 1000 / 8 / 8
