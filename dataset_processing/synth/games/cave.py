@@ -75,7 +75,7 @@ CAVE = Game(
         "harmony": PartMix(0.3, -0.3, 0.0, 0.75, 0.3),
         "bass": PartMix(0.6, 0.0, 0.0, 0.0, 0.05),
         "pad": PartMix(0.15, 0.0, 6.0, 0.0, 0.4),
-        "drums": PartMix(0.62, 0.1, 0.0, 0.4, 0.25),
+        "drums": PartMix(0.5, 0.1, 0.0, 0.4, 0.25),
     },
     tone=((60, 2), (400, 3), (1000, -2), (2500, -8), (7000, -14)),
     title_nouns=("Grotto", "Echo", "Lantern", "Stalactite", "Drip", "Tunnel", "Hollow", "Moss", "Chasm", "Geode"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataset_processing.synth.chips import strings_bells
-from dataset_processing.synth.drums import BELL, BLOCK, KICK, SHAKER, TOM
+from dataset_processing.synth.drums import BELL, BLOCK, KICK, TOM
 from dataset_processing.synth.records import Game, Grooves, Harmony, Lines, PartMix, Space
 
 TEMPLE = Game(
@@ -46,8 +46,8 @@ TEMPLE = Game(
     ),
     grooves=Grooves(
         main=(
-            {KICK: "X.......x.....o.", BLOCK: "X...X...X...X...", SHAKER: "o.......o......."},
-            {KICK: "X.........x.....", BLOCK: "X.o.X.o.X.o.X.o.", SHAKER: "o.......o......."},
+            {KICK: "X.......x.....o.", BLOCK: "X...X...X...X..."},
+            {KICK: "X.........x.....", BLOCK: "X.o.X.o.X.o.X.o."},
         ),
         contrast=(
             {KICK: "X...x...X...x...", TOM: "..o...o...o...oo", BLOCK: "X...X...X...X..."},
@@ -55,7 +55,7 @@ TEMPLE = Game(
         ),
         light=(
             {BLOCK: "X...X...X...X...", KICK: "x.......x......."},
-            {BLOCK: "X...X...X...X...", SHAKER: "o.......o......."},
+            {KICK: "X...............", BLOCK: "X...X...X...X..."},
         ),
         full=(
             {KICK: "X...x...X...x.x.", TOM: "....x.oo....x.oo", BLOCK: "X.x.X.x.X.x.X.x."},
@@ -75,7 +75,7 @@ TEMPLE = Game(
         "harmony": PartMix(0.3, -0.35, 0.0, 0.0, 0.25),
         "bass": PartMix(0.13, 0.1, 0.0, 0.0, 0.1),
         "pad": PartMix(0.09, 0.0, 8.0, 0.0, 0.25),
-        "drums": PartMix(0.5, -0.1, 0.0, 0.0, 0.3),
+        "drums": PartMix(0.34, -0.1, 0.0, 0.0, 0.3),
     },
     tone=((60, -14), (250, -8), (700, 0), (2000, 5), (3500, 6), (5500, 0), (7500, -5)),
     title_nouns=("Incense", "Lotus", "Shrine", "Vow", "Pagoda", "Dawn", "Prayer", "Cedar", "Stillness", "Mirror"),
