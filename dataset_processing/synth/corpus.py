@@ -29,7 +29,7 @@ from dataset_processing.synth.titles import track_title
 from dualdiffusion.files import atomic_path, sweep, write_text
 
 # Raise when the sound of any track changes: files of another version are written again.
-SYNTH_VERSION = 1
+SYNTH_VERSION = 2
 SAMPLE_RATE = 44100
 ARTIST = "Dual Diffusion synth"
 # A fixed date: the bytes must not depend on the day the corpus is written.
@@ -186,7 +186,7 @@ def _remove_strays(folders: list[Path], wanted: set[Path]) -> int:
 def write_corpus(
     out: Path,
     *,
-    games: int = 6,
+    games: int = len(GAMES),
     tracks: int = 8,
     seconds: float = 60.0,
     seed: int = 0,
