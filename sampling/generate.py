@@ -28,6 +28,7 @@ from sampling.known_regions import keep_known
 from sampling.noise import BrownianNoise
 from sampling.progress import Cancelled, OnStep, Progress, StepReport
 from sampling.request import Request
+from sampling.sampler_options import keywords
 from sampling.samplers import ONE_ITEM_AT_A_TIME, SAMPLERS, Denoise
 from sampling.source import PreparedSource, load_source, prepare_source, with_file
 from sampling.variations import VariedNoise, between, mix_weights
@@ -263,7 +264,7 @@ class _Batch:
             denoise = keep_known(denoise, latents, known)
         self.progress.begin(Preview(self.codecs[0]), x / sigmas[0])
         return SAMPLERS[request.sampler](
-            denoise, x, sigmas, generator=noise, callback=self.progress.after_step, **request.sampler_options
+            denoise, x, sigmas, generator=noise, callback=self.progress.after_step, **keywords(request.sampler_options)
         )
 
     def _errors(self, sigmas: list[float]) -> list[float]:

@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 
 from dualdiffusion.files import folder_lock
+from dualdiffusion.threads import usable_cores
 from train.auto_batch import (
     choose_micro_batch,
     device_memory,
@@ -19,7 +20,7 @@ from train.auto_batch import (
     warn_if_too_large,
     with_micro_batch,
 )
-from train.interruption import launcher_id, processes_asked
+from train.interruption import launcher_id, processes_asked, threads_asked
 from train.trainer import TrainConfig, Trainer
 
 
@@ -45,9 +46,8 @@ def launch(config: TrainConfig, *, wait: bool, auto_batch: bool = False, memory_
     if not accelerator.is_main_process:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (for good: one process tells, of all of them)
     if accelerator.device.type == "cpu":
-        # The launcher sets one thread per process where it is not told otherwise.
-        share = max(1, len(os.sched_getaffinity(0)) // accelerator.num_processes)
-        torch.set_num_threads(config.cpu_threads or share)
+        share = max(1, usable_cores() // accelerator.num_processes)
+        torch.set_num_threads(config.cpu_threads or threads_asked() or share)
     lock = folder_lock(config.model, wait=wait) if accelerator.is_main_process else contextlib.nullcontext()
     with lock:
         if auto_batch:

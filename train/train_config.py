@@ -50,7 +50,8 @@ class TrainConfig(Config):
     num_workers: Annotated[int, Field(ge=0)] = 1
     """Processes that read data."""
     cpu_threads: Positive | None = None
-    """Threads where there is no GPU; null: all cores, shared by the processes. Changes results in the last bit."""
+    """Threads where there is no GPU; null: OMP_NUM_THREADS where the user has set it, else all cores that the process
+    may use, shared by the processes. Changes results in the last bit."""
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     ema_stds: tuple[Annotated[float, Field(gt=0, lt=MAX_STD)], ...] = (0.1,)

@@ -27,9 +27,10 @@ from dataset_processing.synth.records import Game
 from dataset_processing.synth.render import render
 from dataset_processing.synth.titles import track_title
 from dualdiffusion.files import atomic_path, sweep, write_text
+from dualdiffusion.threads import usable_cpus
 
 # Raise when the sound of any track changes: files of another version are written again.
-SYNTH_VERSION = 1
+SYNTH_VERSION = 2
 SAMPLE_RATE = 44100
 ARTIST = "Dual Diffusion synth"
 # A fixed date: the bytes must not depend on the day the corpus is written.
@@ -186,7 +187,7 @@ def _remove_strays(folders: list[Path], wanted: set[Path]) -> int:
 def write_corpus(
     out: Path,
     *,
-    games: int = 6,
+    games: int = len(GAMES),
     tracks: int = 8,
     seconds: float = 60.0,
     seed: int = 0,
@@ -230,7 +231,7 @@ def write_corpus(
 
     if progress is not None:
         progress(finished, len(jobs))
-    _run_jobs(pending, processes or os.cpu_count() or 1, done)
+    _run_jobs(pending, processes or usable_cpus(), done)
     _write_text(out / "LICENSE.txt", LICENCE_TEXT)
     settings = {"version": SYNTH_VERSION, "seed": seed, "seconds": seconds, "games": list(names), "tracks": tracks}
     _write_text(out / "corpus.json", json.dumps({**settings, "licence": LICENCE}, indent=2) + "\n")

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dualdiffusion.command_line import add_set_option
-from dualdiffusion.config import apply_overrides, validate
+from dualdiffusion.config import validate
 from dualdiffusion.data.manifest import DatasetFolder
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import read_json, write_json
 from dualdiffusion.model_folder import ModelFolder
 from sampling.evaluation.embeddings import check_name, embedding_names
+from sampling.recommended import Asked, read_recommended
 from sampling.request import Request
 
 if TYPE_CHECKING:
@@ -97,8 +98,8 @@ def _check(arguments: argparse.Namespace) -> tuple[ModelFolder, DatasetFolder, d
     if not labels.names:
         raise UserError(f"{model.path}: knows no games")
     request = {name: getattr(arguments, name) for name in ("steps", "cfg_scale", "ema")}
-    request = {name: value for name, value in request.items() if value is not None}
-    request = apply_overrides(request, arguments.overrides)
+    asked = Asked({name: value for name, value in request.items() if value is not None}, tuple(arguments.overrides))
+    request = asked.over(read_recommended(model))
     for name, option in CHOSEN_HERE.items():
         if name in request:
             raise UserError(f"--set {name}: is set by {option}")

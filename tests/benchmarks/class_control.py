@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dualdiffusion import audio
 from dualdiffusion.command_line import CommandParser, run_command
+from dualdiffusion.config import validate
 from dualdiffusion.data.manifest import DatasetFolder, Track
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_json
@@ -25,6 +26,7 @@ from dualdiffusion.model_folder import ModelFolder
 from sampling.evaluation.classifier import NearestCentroid
 from sampling.evaluation.embeddings.mel_statistics import MelStatistics
 from sampling.generate import Generator
+from sampling.recommended import Asked, read_recommended
 from sampling.request import Request
 
 CLIP_SECONDS = 8.0
@@ -47,17 +49,14 @@ def corpus_clips(tracks: list[Track]) -> list[tuple[Tensor, str]]:
 def generated_clips(generator: Generator, names: list[str], options: Any, console: Console) -> list[tuple[Tensor, str]]:
     """`options.clips` clips of every game."""
     clips = []
+    said = {"steps": options.steps, "cfg_scale": options.cfg_scale}
+    said = {key: value for key, value in said.items() if value is not None}
+    recommended = read_recommended(ModelFolder(options.model))
     for name in names:
         for seed in range(options.clips):
             console.print(f"generating {name}, seed {seed}", markup=False)
-            request = Request(
-                games={name: 1.0},
-                seed=seed,
-                seconds=CLIP_SECONDS,
-                steps=options.steps,
-                cfg_scale=options.cfg_scale,
-                phase_iterations=10,
-            )
+            fixed = {"games": {name: 1.0}, "seed": seed, "seconds": CLIP_SECONDS, "phase_iterations": 10}
+            request = validate(Request, Asked({**said, **fixed}).over(recommended), "options")
             clips.append((generator.generate(request).audio, name))
     return clips
 
@@ -104,8 +103,8 @@ def main() -> int:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--dataset", type=Path, default=None, help="default: the dataset the UNet was trained on")
     parser.add_argument("--clips", type=_positive, default=8, help="generated clips per game (default 8)")
-    parser.add_argument("--steps", type=_positive, default=20)
-    parser.add_argument("--cfg-scale", type=float, default=2.0)
+    parser.add_argument("--steps", type=_positive, help="default: what the model recommends")
+    parser.add_argument("--cfg-scale", type=float, help="default: what the model recommends")
     parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args()
     model, console = ModelFolder(options.model), Console()

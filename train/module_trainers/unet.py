@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dualdiffusion.component import Component
 from dualdiffusion.conditioning import Conditioning, one_hot
-from dualdiffusion.config import Config
+from dualdiffusion.config import Config, validate
 from dualdiffusion.data.audio_crops import Batch
 from dualdiffusion.data.latent_crops import LatentCrops, latents_image
 from dualdiffusion.data.manifest import DatasetFolder
@@ -26,6 +26,7 @@ from dualdiffusion.model_folder import ModelFolder
 from dualdiffusion.module import load_module, module_component
 from dualdiffusion.randomness import StepRandom
 from sampling.generate import Generator
+from sampling.recommended import Asked, read_recommended
 from sampling.request import Request
 from train.setup import build_module, check_labels, copy_modules, new_games, save_labels, with_label_dim
 from train.step import Demo, Plan, StepOutput
@@ -56,9 +57,10 @@ class UNetTrainer:
         demo_games: Annotated[int, Field(ge=0)] = 3
         """Demos are made of the first so many games."""
         demo_seconds: Annotated[float, Field(gt=0)] = 8.0
-        demo_steps: Annotated[int, Field(ge=1)] = 30
-        demo_cfg_scales: tuple[Annotated[float, Field(ge=0)], ...] = (2.0,)
-        """Each demo game is generated at each of these guidance scales."""
+        demo_steps: Annotated[int, Field(ge=1)] | None = None
+        """null: as many as the model's request.json recommends, or else a request's default."""
+        demo_cfg_scales: tuple[Annotated[float, Field(ge=0)], ...] | None = None
+        """Each demo game is generated at each of these guidance scales; null: at the one that is recommended."""
 
     module_name = "unet"
     finish_measures = False  # what `finish` does needs no data: an EMA can be made without the dataset
@@ -87,6 +89,7 @@ class UNetTrainer:
                 f"levels, which need a multiple of {multiple} latent rows, but the VAE gives {rows}; use fewer levels"
             )
         self.columns = max(1, round(columns / multiple)) * multiple
+        self.recommended = read_recommended(model)
         self.seconds_per_sample = self.columns * self.vae.downsampling / self.format.frames_per_second
         self.position = self.vae.latent_position(self.format.position())
         if not new_games(model, self.labels):
@@ -183,19 +186,20 @@ class UNetTrainer:
             fingerprint="in training",
             window_columns=self.columns,
         )
-        return [
-            self._demo(generator, name, scale)
-            for name in self.labels.names[: self.config.demo_games]
-            for scale in self.config.demo_cfg_scales
-        ]
+        scales = (None,) if self.config.demo_cfg_scales is None else self.config.demo_cfg_scales
+        names = self.labels.names[: self.config.demo_games]
+        return [self._demo(generator, name, scale) for name in names for scale in scales]
 
-    def _demo(self, generator: Generator, game: str, cfg_scale: float) -> Demo:
-        request = Request(
-            games={game: 1.0}, seconds=self.config.demo_seconds, steps=self.config.demo_steps, cfg_scale=cfg_scale
-        )
+    def _demo(self, generator: Generator, game: str, cfg_scale: float | None) -> Demo:
+        said = {"steps": self.config.demo_steps, "cfg_scale": cfg_scale}
+        said = {key: value for key, value in said.items() if value is not None}
+        # The weights of a weaker network may not exist yet.
+        without = ("guidance.weak_ema=null", "guidance.weak_scale=1")
+        asked = Asked({"games": {game: 1.0}, "seconds": self.config.demo_seconds, **said}, without)
+        request = validate(Request, asked.over(self.recommended), "demos")
         result = generator.generate(request)
         images = {"spectrogram": spectrogram_pixels(result.spectrogram), "latents": latents_image(result.latents)}
-        return Demo(f"{game}/cfg{cfg_scale:g}", result.audio, result.sample_rate, images)
+        return Demo(f"{game}/cfg{request.cfg_scale:g}", result.audio, result.sample_rate, images)
 
     def finish(self) -> None:
         """Nothing is measured after training; but new games are told only now that the weights have room for them."""
@@ -233,7 +237,8 @@ def _denoiser(config: UNetTrainer.Config, labels: Labels) -> Component:
 def _latent_size(model: ModelFolder, config: UNetTrainer.Config) -> tuple[int, float]:
     """Rows and columns of a training sample; of the reference format (32 kHz) where the model does not exist yet."""
     if {"format", "vae"} <= set(model.module_names()):
-        format, vae = module_component(model, "format").config, module_component(model, "vae").config
-        factor = 2 ** (len(vae.channel_mult) - 1)
+        format = module_component(model, "format").config
+        with torch.device("meta"):
+            factor = module_component(model, "vae").build().downsampling
         return format.n_mels // factor, config.crop_seconds * format.sample_rate / format.hop_length / factor
     return 32, config.crop_seconds * 1000 / 8 / 8
