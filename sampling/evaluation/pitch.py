@@ -23,7 +23,7 @@ MEDIAN_HZ = 320.0
 
 PITCH_FRAME_SECONDS, PITCH_HOP_SECONDS = 0.256, 0.128
 LOWEST_HZ, HIGHEST_HZ = 60.0, 4000.0
-"""Peaks outside are not counted: closer than a frame can tell, or overtones of high order, which are no pitch classes."""
+"""Peaks outside are not counted: too close for a frame to tell, or overtones of high order, which are out of tune."""
 CLASSES = 12
 CONSTANT = 1e-9
 """Histograms that vary by less than this share have no shape that could agree with another."""
