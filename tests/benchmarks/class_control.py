@@ -22,6 +22,7 @@ from dualdiffusion.data.manifest import DatasetFolder, Track
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_json
 from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.shipped import find_model
 from sampling.evaluation.classifier import NearestCentroid
 from sampling.evaluation.embeddings.mel_statistics import MelStatistics
 from sampling.generate import Generator
@@ -108,7 +109,7 @@ def main() -> int:
     parser.add_argument("--cfg-scale", type=float, default=2.0)
     parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args()
-    model, console = ModelFolder(options.model), Console()
+    model, console = find_model(options.model), Console()
     if not len(model.labels().games):
         raise UserError(f"{model.path}: knows no games")
     config = model.run_path("unet") / "config.json"
