@@ -10,6 +10,7 @@ from dualdiffusion.command_line import Command, add_set_option, run_one_of
 from dualdiffusion.config import apply_overrides, validate
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import atomic_path, read_text, write_json
+from dualdiffusion.model_folder import ModelFolder
 from dualdiffusion.shipped import find_model, is_shipped
 
 if TYPE_CHECKING:
@@ -30,11 +31,16 @@ def add_latent_report(parser: argparse.ArgumentParser) -> None:
     add_set_option(parser)
 
 
+def report_folder(model: ModelFolder, out: Path | None) -> Path:
+    """Where the report goes: `out`, or into the model folder, unless that is a shipped one, which stays as it is."""
+    own = Path("outputs", model.path.name) if is_shipped(model.path) else model.path
+    return out or own / "reports"
+
+
 def run_latent_report(arguments: argparse.Namespace) -> int:
     """Prints and writes the report: 0 where it says pass, else 1."""
     model = find_model(arguments.model)
-    own = Path("outputs", model.path.name) if is_shipped(model.path) else model.path  # a shipped folder stays as it is
-    out = arguments.out or own / "reports"
+    out = report_folder(model, arguments.out)
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out}: is a file, not a folder")
     from dualdiffusion.data.manifest import DatasetFolder
