@@ -87,8 +87,8 @@ def _what_it_is(model: LoadedModel, weights: dict[str, str]) -> Iterator[str]:
     audio = model.format.config
     channels = {1: "mono", 2: "stereo"}.get(audio.num_channels, f"{audio.num_channels} channels")
     counts = {"VAE": describe(model.vae)["total"], "UNet": describe(model.denoiser)["total"]}
-    yield "Made with Dual Diffusion. `python -m webui --model FOLDER` plays it; FOLDER is this folder, or its name if it"
-    yield "comes with the program."
+    yield "Made with Dual Diffusion. `python -m webui --model FOLDER` plays it; FOLDER is this folder, or its"
+    yield "name if it comes with the program."
     yield ""
     yield f"- games: {', '.join(model.labels.names)}"
     yield f"- audio: {audio.sample_rate:,} Hz, {channels}"
