@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import dualdiffusion
+import webui.__main__ as webui_command
 from dualdiffusion import shipped
 from dualdiffusion.__main__ import report_folder
 from dualdiffusion.errors import UserError
@@ -24,6 +25,8 @@ from sampling.generate import Generator
 from sampling.request import Request
 from tests import commands, tiny
 from tests.tiny import assert_one_line_error, run
+from webui.service import Service
+from webui.settings import Settings
 
 CHIPTUNE = shipped.SHIPPED / "chiptune"
 REQUEST = Request(games={"Castle": 1.0}, seconds=0.5, steps=2, seed=3)
@@ -177,6 +180,23 @@ def test_the_latent_report_of_a_shipped_model_goes_into_outputs(own_shipped: Pat
     assert report_folder(find_model("tinytune"), None) == Path("outputs/tinytune/reports")
     assert report_folder(ModelFolder(Path("models/x")), None) == Path("models/x/reports")
     assert report_folder(find_model("tinytune"), Path("own")) == Path("own")
+
+
+def test_the_page_plays_it_by_name_and_knows_that_it_has_no_runs(
+    own_shipped: Path, model: ModelFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[Settings] = []
+    monkeypatch.setattr("webui.__main__.serve", lambda settings, listener: served.append(settings))
+    words = ["webui", "--port", "0", "--outputs", str(tmp_path), "--model"]
+    for name in ("tinytune", str(model.path)):
+        monkeypatch.setattr("sys.argv", [*words, name])
+        webui_command.main()
+    assert [settings.model for settings in served] == [own_shipped / "tinytune", model.path]
+    services = [Service(settings) for settings in served]
+    assert [service.health()["shipped"] for service in services] == [True, False]
+    assert services[0].health()["model"] == "tinytune"
+    for service in services:
+        service.store.close()
 
 
 @pytest.mark.skipif(not CHIPTUNE.exists(), reason="dualdiffusion/pretrained/chiptune is not in this checkout")
