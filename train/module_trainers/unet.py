@@ -25,6 +25,7 @@ from dualdiffusion.labels import Labels
 from dualdiffusion.model_folder import ModelFolder
 from dualdiffusion.module import load_module, module_component
 from dualdiffusion.randomness import StepRandom
+from dualdiffusion.shipped import find_model
 from sampling.generate import Generator
 from sampling.recommended import Asked, read_recommended
 from sampling.request import Request
@@ -39,7 +40,8 @@ class UNetTrainer:
         denoiser: Denoiser.Config
         """The network and its preconditioning."""
         autoencoder: Path | None = None
-        """Model folder to copy format and VAE from where the model has none: several UNets on one VAE's latents."""
+        """Model folder, or name of a shipped one, to copy format and VAE from where the model has none: several UNets
+        on one VAE's latents."""
         crop_seconds: Annotated[float, Field(gt=0)] = 8.0
         """Length of a training sample; rounded to what the network can take."""
         sigma: SigmaDensity = SigmaDensity()
@@ -69,7 +71,7 @@ class UNetTrainer:
         self.config, self.model, self.dataset = config, model, dataset
         self.adaptive = AdaptiveDensity(config.sigma) if config.sigma.distribution == "adaptive" else None
         if config.autoencoder and "vae" not in model.module_names():
-            copy_modules(ModelFolder(config.autoencoder), model, ("format", "vae"))
+            copy_modules(find_model(config.autoencoder), model, ("format", "vae"))
         self.labels = check_labels(model, dataset)
         self.fingerprint = model.fingerprint("vae")
         self.vae = load_module(model, "vae")
@@ -207,7 +209,7 @@ class UNetTrainer:
 
     @classmethod
     def plan(cls, config: Config, *, model: ModelFolder, labels: Labels, batch_size: int) -> Plan:
-        source = model if "vae" in model.module_names() else ModelFolder(config.autoencoder or model.path)
+        source = model if "vae" in model.module_names() or not config.autoencoder else find_model(config.autoencoder)
         rows, columns = _latent_size(source, config)
         beside = {"format", "vae"} & set(source.module_names())
         with torch.device("meta"):
