@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,6 +26,8 @@ MODULE_KINDS = {
     "diffusion": "dualdiffusion.diffusion",
 }
 HALVES = (torch.float16, torch.bfloat16)
+# Without a GPU, Triton is not installed, and torch would say so whenever it counts operations or compiles.
+logging.getLogger("torch.utils.flop_counter").setLevel(logging.ERROR)
 
 
 class Module(nn.Module):
