@@ -4,34 +4,65 @@ PORT ?= 7860
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-MODEL := models/demo
+SETUP := $(PYTHON) .ci/setup_venv.py
+# What `make demo` plays: the model that comes with the program, or a folder; models/demo is trained first.
+MODEL ?= chiptune
+DEMO := models/demo
 CONFIGS := $(shell find config -name '*.json')
 
-.PHONY: setup demo demo-model test lint clean-demo
+.PHONY: setup demo demo-model chiptune test lint clean-demo
 
-setup: $(VENV)/.ready
+# Without an NVIDIA driver, GPU=1 installs what torch needs on a GPU all the same.
+setup:
+	$(SETUP) $(if $(GPU),--whole) $(VENV) requirements.txt
 
 # Behind a lock and a stamp: killed at any moment, it starts over; two at a time take turns.
-$(VENV)/.ready: requirements.txt tests/requirements.txt .ci/setup_venv.py
-	$(PYTHON) .ci/setup_venv.py $(VENV) requirements.txt tests/requirements.txt
+$(VENV)/.ready: requirements.txt .ci/setup_venv.py
+	$(SETUP) $(if $(GPU),--whole) $(VENV) requirements.txt
 
-demo: demo-model
+$(VENV)/.ready-more: requirements.txt tests/requirements.txt .ci/setup_venv.py
+	$(SETUP) $(if $(GPU),--whole) $(VENV) requirements.txt tests/requirements.txt
+
+demo: $(VENV)/.ready $(if $(filter $(DEMO),$(MODEL)),demo-model)
 	$(BIN)/python -m webui --model $(MODEL) --port $(PORT)
 
-demo-model: $(MODEL)/.ready
+# The whole way from audio to a tiny model, in a quarter of an hour.
+demo-model: $(DEMO)/.ready
 
 # Each command finds what it did before and goes on from there; --wait lets a command that outlived a killed `make`
 # finish first.
-$(MODEL)/.ready: $(VENV)/.ready $(CONFIGS)
+$(DEMO)/.ready: $(VENV)/.ready $(CONFIGS)
 	$(BIN)/python -m dataset_processing synth datasets/synth --wait
 	$(BIN)/python -m dataset_processing run config/dataset/demo.json --steps scan,convert,filter,split --wait
 	$(BIN)/accelerate launch train.py config/train/vae_tiny.json --wait
 	$(BIN)/python -m dataset_processing run config/dataset/demo.json --wait
 	$(BIN)/accelerate launch train.py config/train/unet_tiny.json --wait
-	$(BIN)/python -m sampling --model $(MODEL) --each-game --seconds 10 --out outputs
+	$(BIN)/python -m sampling --model $(DEMO) --each-game --seconds 10 --out outputs
 	touch $@
 
-lint: setup
+# Makes the model again that comes with the program: hours on two cores, the longest part of it training. It may be
+# interrupted anywhere, too.
+CHIPTUNE := models/chiptune
+CHIPTUNE_CORPUS ?= --games 8 --tracks 24 --seconds 60
+CHIPTUNE_OUT ?= dualdiffusion/pretrained/chiptune
+HARDWARE ?= $(shell nproc) CPU cores
+
+chiptune: $(CHIPTUNE)/.ready
+
+$(CHIPTUNE)/.ready: $(VENV)/.ready $(CONFIGS)
+	$(BIN)/python -m dataset_processing synth datasets/chiptune-synth $(CHIPTUNE_CORPUS) --wait
+	$(BIN)/python -m dataset_processing run config/dataset/chiptune.json --steps scan,convert,filter,split --wait
+	$(BIN)/accelerate launch train.py config/train/vae_chiptune.json --wait
+	$(BIN)/accelerate launch train.py config/train/vae_chiptune_decoder.json --wait
+	$(BIN)/python -m dataset_processing run config/dataset/chiptune.json --wait
+	$(BIN)/accelerate launch train.py config/train/unet_chiptune.json --wait
+	$(BIN)/python -m tests.benchmarks.music --model $(CHIPTUNE) --json $(CHIPTUNE)/measures.json
+	$(BIN)/python -m dualdiffusion export $(CHIPTUNE) $(CHIPTUNE_OUT) --command "make chiptune" --hardware "$(HARDWARE)" \
+	    --data "the built-in corpus: python -m dataset_processing synth datasets/chiptune-synth $(CHIPTUNE_CORPUS)" \
+	    --licence "CC0 1.0, dedicated to the public domain" --measures $(CHIPTUNE)/measures.json
+	touch $@
+
+lint: $(VENV)/.ready-more
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
@@ -39,4 +70,4 @@ test: lint
 	$(BIN)/python -m pytest -n 2
 
 clean-demo:
-	rm -rf datasets/synth datasets/demo $(MODEL)
+	rm -rf datasets/synth datasets/demo $(DEMO)

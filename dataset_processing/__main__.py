@@ -27,6 +27,9 @@ def make_parser() -> CommandParser:
     synth.add_argument("--tracks", type=int, default=8, help="tracks per game (default 8)")
     synth.add_argument("--seconds", type=float, default=60, help="length of a track in seconds (default 60)")
     synth.add_argument("--seed", type=int, default=0, help="another seed composes other music (default 0)")
+    synth.add_argument(
+        "--score", action="store_true", help="write also what was composed, as MIDI (.mid) and as text (.txt)"
+    )
     synth.add_argument("--wait", action="store_true", help="wait for another process that writes the folder")
     synth.set_defaults(command=synth_command)
     run = commands.add_parser("run", help="make a dataset from folders of audio, as a config file says")
@@ -72,6 +75,7 @@ def synth_command(options: argparse.Namespace) -> int:
                 tracks=options.tracks,
                 seconds=options.seconds,
                 seed=options.seed,
+                score=options.score,
                 progress=lambda done, total: progress.update(task, completed=done, total=total),
             )
         except ValueError as error:

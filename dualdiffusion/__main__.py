@@ -1,4 +1,4 @@
-"""Commands about models: `python -m dualdiffusion latent-report MODEL DATASET`."""
+"""Commands about models: `python -m dualdiffusion latent-report MODEL DATASET`, `... export MODEL OUT`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from dualdiffusion.command_line import Command, add_set_option, run_one_of
 from dualdiffusion.config import apply_overrides, validate
 from dualdiffusion.errors import UserError
-from dualdiffusion.files import atomic_path, write_json
+from dualdiffusion.files import atomic_path, read_text, write_json
+from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.shipped import find_model, is_shipped
 
 if TYPE_CHECKING:
     from dualdiffusion.latent_report import LatentReport
@@ -21,22 +23,32 @@ def add_latent_report(parser: argparse.ArgumentParser) -> None:
     """The options of `latent-report`."""
     parser.add_argument("model", type=Path, help="model folder with a trained VAE, such as models/demo")
     parser.add_argument("dataset", type=Path, help="dataset folder; its validation split is listened to")
-    parser.add_argument("--out", type=Path, help=f"folder for {REPORT} and {PICTURE} (default MODEL/reports)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help=f"folder for {REPORT} and {PICTURE} (default MODEL/reports; of a shipped model in outputs)",
+    )
     add_set_option(parser)
+
+
+def report_folder(model: ModelFolder, out: Path | None) -> Path:
+    """Where the report goes: `out`, or into the model folder, unless that is a shipped one, which stays as it is."""
+    own = Path("outputs", model.path.name) if is_shipped(model.path) else model.path
+    return out or own / "reports"
 
 
 def run_latent_report(arguments: argparse.Namespace) -> int:
     """Prints and writes the report: 0 where it says pass, else 1."""
-    out = arguments.out or arguments.model / "reports"
+    model = find_model(arguments.model)
+    out = report_folder(model, arguments.out)
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out}: is a file, not a folder")
     from dualdiffusion.data.manifest import DatasetFolder
     from dualdiffusion.latent_picture import draw_report
     from dualdiffusion.latent_report import LatentReportConfig, make_report
-    from dualdiffusion.model_folder import ModelFolder
 
     config = validate(LatentReportConfig, apply_overrides({}, arguments.overrides), "--set")
-    report = make_report(ModelFolder(arguments.model), DatasetFolder(arguments.dataset), config)
+    report = make_report(model, DatasetFolder(arguments.dataset), config)
     show(report)
     write_json(out / REPORT, {**report.to_json(), "settings": config.to_json()})
     with atomic_path(out / PICTURE) as temporary:
@@ -46,6 +58,40 @@ def run_latent_report(arguments: argparse.Namespace) -> int:
         print(f"wrong: {problem}")
     print("pass: diffusion training may start" if report.passed else "not yet: see what is wrong above")
     return 0 if report.passed else 1
+
+
+def add_export(parser: argparse.ArgumentParser) -> None:
+    """The options of `export`."""
+    parser.add_argument("model", type=Path, help="trained model folder, such as models/demo")
+    parser.add_argument("out", type=Path, help="folder to write; only an earlier export is replaced")
+    parser.add_argument("--ema", help="the UNet's weights: a width such as 0.1, a name, or raw (default: the best)")
+    card = parser.add_argument_group("model card", "README.md in OUT also tells what no file of the model knows.")
+    card.add_argument("--card", type=Path, metavar="FILE", help="Markdown in own words, such as what one hears")
+    card.add_argument("--data", metavar="TEXT", help="what the music is, and where it comes from")
+    card.add_argument("--licence", metavar="TEXT", help="of data and weights")
+    card.add_argument("--hardware", metavar="TEXT", help="what the model was trained on")
+    card.add_argument("--command", metavar="TEXT", help="the command that makes the model again")
+    card.add_argument("--measures", type=Path, metavar="FILE", help="JSON object of figures")
+
+
+def run_export(arguments: argparse.Namespace) -> int:
+    """Writes the folder and prints what it holds."""
+    model = find_model(arguments.model)
+    texts = {name: getattr(arguments, name) for name in ("data", "licence", "hardware", "command")}
+    texts = {name: text for name, text in texts.items() if text is not None}
+    from dualdiffusion.export import MAX_MEGABYTES, MEGABYTE, export
+    from dualdiffusion.model_card import CardNotes, read_measures
+
+    if arguments.card:
+        texts["text"] = read_text(arguments.card)
+    measures = read_measures(arguments.measures) if arguments.measures else {}
+    result = export(model, arguments.out, ema=arguments.ema, notes=CardNotes(**texts, measures=measures))
+    for name, size in result.sizes.items():
+        print(f"{size / MEGABYTE:8.3f} MB  {name}")
+    print(f"{result.megabytes:8.3f} MB  written to {result.path}")
+    if result.megabytes > MAX_MEGABYTES:
+        print(f"larger than the {MAX_MEGABYTES:g} MB that a shipped model may have; train a smaller network")
+    return 0
 
 
 def show(report: LatentReport) -> None:
@@ -77,6 +123,7 @@ def show(report: LatentReport) -> None:
 
 COMMANDS = {
     "latent-report": Command("is the VAE good enough for diffusion training?", add_latent_report, run_latent_report),
+    "export": Command("write a small folder that holds what playing a model needs", add_export, run_export),
 }
 
 if __name__ == "__main__":

@@ -66,6 +66,22 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1) + "\n")
 
 
+def read_text(path: Path) -> str:
+    """Reads UTF-8.
+
+    Raises:
+        UserError: the file is missing or cannot be read, or is not text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not text in UTF-8: {error}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+
+
 def read_json(path: Path) -> Any:
     """Reads JSON.
 
@@ -73,13 +89,9 @@ def read_json(path: Path) -> Any:
         UserError: the file is missing or is not JSON; the message names the file and the line.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
         raise UserError(f"{path}: not valid JSON: {error}") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def write_jsonl(path: Path, records: list[dict[str, Any]]) -> None:

@@ -1,6 +1,7 @@
 """The model folder: what modules a model has, which games it knows, and where its runs lie. Imports no torch.
 
-<model>/model_index.json        modules and their types, format version, chosen EMA per module
+<model>/model_index.json        modules and their types, format version, chosen EMA per module; of an exported model,
+                                which has no runs, also what else playing needs
 <model>/labels.json             the games
 <model>/request.json            what to ask of the model where nothing is said (sampling/recommended.py); may be missing
 <model>/<module>/<module>.json, <module>.safetensors, ema_<std>.safetensors
@@ -83,7 +84,7 @@ class ModelFolder:
         return list(self.read_index()["modules"])
 
     def module_entry(self, name: str) -> dict[str, Any]:
-        """The index entry of a module: {"type", "ema"}.
+        """The index entry of a module: {"type", "ema"}, and of an exported denoiser also "window_columns".
 
         Raises:
             UserError: the model has no such module; the message says how to make it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,6 +25,9 @@ MODULE_KINDS = {
     "models": "dualdiffusion.models",
     "diffusion": "dualdiffusion.diffusion",
 }
+HALVES = (torch.float16, torch.bfloat16)
+# Without a GPU, Triton is not installed, and torch would say so whenever it counts operations or compiles.
+logging.getLogger("torch.utils.flop_counter").setLevel(logging.ERROR)
 
 
 class Module(nn.Module):
@@ -105,17 +109,18 @@ def save_weights(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def load_weights(path: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:
-    """Reads safetensors.
+    """Reads safetensors; halves, as exported models store them, become float32.
 
     Raises:
         UserError: missing or damaged file.
     """
     try:
-        return load_file(path, device=str(device))
+        tensors = load_file(path, device=str(device))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (safetensors.SafetensorError, OSError) as error:
         raise UserError(f"{path}: damaged weights: {error}") from None
+    return {name: tensor.float() if tensor.dtype in HALVES else tensor for name, tensor in tensors.items()}
 
 
 def save_module(folder: ModelFolder, name: str, module: Module, *, ema: str = RAW) -> None:

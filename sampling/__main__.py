@@ -12,6 +12,7 @@ from dualdiffusion.command_line import Command, run_command, run_one_of
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import folder_lock
 from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.shipped import is_shipped
 from sampling.grid import GAME, SEED, Axis, Cell
 from sampling.options import build_parser, check, model_and_request, output_settings, plan_clips
 from sampling.output_settings import OutputSettings
@@ -54,9 +55,11 @@ def main() -> int:
     axes, cells = plan_clips(arguments, asked, folder)
     arguments.out.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as locks:
-        # Two commands that fill the same gaps take turns, and a model is not retrained meanwhile.
+        # Two commands that fill the same gaps take turns, and a model is not retrained meanwhile, as shipped ones never
+        # are.
         if arguments.each_game:
-            locks.enter_context(folder_lock(folder.path, wait=True))
+            own = arguments.out / ".each-game" if is_shipped(folder.path) else folder.path
+            locks.enter_context(folder_lock(own, wait=True))
         if arguments.grid or arguments.seeds:
             locks.enter_context(folder_lock(arguments.out / ".grid"))
         return _make(axes, cells, output, folder, arguments)

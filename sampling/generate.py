@@ -16,11 +16,12 @@ from dualdiffusion.diffusion.preconditioning import Denoiser
 from dualdiffusion.dsp.circular import resample_circular
 from dualdiffusion.dsp.tiles import Held
 from dualdiffusion.errors import UserError
-from dualdiffusion.files import read_json
 from dualdiffusion.labels import Labels
+from dualdiffusion.loaded_model import LoadedModel, load_model
 from dualdiffusion.model_folder import ModelFolder
 from dualdiffusion.module import load_module
 from dualdiffusion.randomness import ItemRandom
+from dualdiffusion.shipped import find_model, reference
 from sampling.canvas import Grid, most_columns, plan_canvas
 from sampling.codec import Codec, Preview
 from sampling.guidance import Guidance, PassCounter, guided, load_weak
@@ -69,7 +70,8 @@ class Generator:
     """A model that is ready to generate.
 
     Args:
-        unets: denoisers by the name of their EMA; None is the default.
+        unets: denoisers by the name of their EMA.
+        ema: of requests that name none; None is the model's default.
         load_unet: loads those that are not among `unets`.
         load_weak: loads the weaker network that a request's guidance names, or gives None.
         fingerprint_of: identifies the weights that a request names; None: those of `fingerprint` are all there are.
@@ -90,10 +92,11 @@ class Generator:
         load_weak: Callable[[Guidance], Denoiser | None] | None = None,
         fingerprint_of: Callable[[Request], str] | None = None,
         window_columns: int | None = None,
+        ema: str | None = None,
     ) -> None:
         self.format, self.vae, self.labels = format, vae, labels
         self.fingerprint, self.model, self.window_columns = fingerprint, model, window_columns
-        self._unets, self._load_unet, self._load_weak = dict(unets), load_unet, load_weak
+        self._unets, self._load_unet, self._load_weak, self._ema = dict(unets), load_unet, load_weak, ema
         self._weak: dict[Any, Denoiser | None] = {}
         self.fingerprint_of = fingerprint_of or (lambda request: fingerprint)
         self.position = vae.latent_position(format.position()).to(vae.device)
@@ -105,25 +108,25 @@ class Generator:
         Raises:
             UserError: the folder is not a whole model.
         """
-        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        labels = folder.labels()
+        return cls.of(load_model(folder, device=device))
 
-        def load_unet(ema: str | None) -> Denoiser:
-            return load_module(folder, "unet", ema=ema, device=device)
-
-        generator = cls(
-            format=load_module(folder, "format", device=device),
-            vae=load_module(folder, "vae", device=device),
-            unets={None: load_unet(None)},
-            labels=labels,
-            fingerprint=model_fingerprint(folder),
-            model=str(folder.path),
-            load_unet=load_unet,
+    @classmethod
+    def of(cls, model: LoadedModel) -> Self:
+        """Generates with a loaded model. A request that names no EMA gets the one that the model was loaded with."""
+        folder, device = model.folder, model.device
+        return cls(
+            format=model.format,
+            vae=model.vae,
+            unets={model.ema: model.denoiser},
+            labels=model.labels,
+            fingerprint=model.fingerprint,
+            model=reference(folder),
+            load_unet=lambda ema: load_module(folder, "unet", ema=ema, device=device),
             load_weak=lambda guidance: load_weak(guidance, folder, device),
             fingerprint_of=fingerprints(folder),
+            window_columns=model.window_columns,
+            ema=model.ema,
         )
-        generator.window_columns = _trained_columns(folder, generator.grid(generator.unet(None)))
-        return generator
 
     @property
     def sample_rate(self) -> int:
@@ -132,13 +135,14 @@ class Generator:
 
     def unet(self, ema: str | None) -> Denoiser:
         """The denoiser with the weights of an EMA. The default and the one that was asked for last are kept."""
+        ema = ema or self._ema
         if ema not in self._unets:
             self._forget_unets()
             self._unets[ema] = self._load_unet(ema)
         return self._unets[ema]
 
     def _forget_unets(self) -> None:
-        for other in [name for name in self._unets if name is not None]:
+        for other in [name for name in self._unets if name != self._ema]:
             del self._unets[other]
 
     def free_memory(self) -> None:
@@ -179,6 +183,8 @@ class Generator:
         """Generates clips, in order. Each is what `generate` makes of its request alone: on a CPU bit for bit, as they
         are sampled one after the other there; on a GPU, requests that differ in seed and games alone make batches,
         which are halved where the memory is too small for them."""
+        if self._ema:  # which a clip is to tell
+            requests = [r.model_copy(update={"ema": r.ema or self._ema}) for r in requests]
         done, waiting = 0, deque(self._batches(requests))
         while waiting:
             batch, begun = waiting.popleft(), done
@@ -374,17 +380,6 @@ def _limited(audio: Tensor, held: Held | None) -> Tensor:
     return audio if held is None else torch.lerp(audio, *held)
 
 
-def _trained_columns(folder: ModelFolder, grid: Grid) -> int | None:
-    """Latent columns of the crops that the UNet was trained on, as its run says; None for a model without its run."""
-    path = folder.run_path("unet") / "config.json"
-    try:
-        seconds = float(read_json(path)["module_trainer"]["crop_seconds"])
-    except (UserError, KeyError, TypeError, ValueError):
-        return None
-    columns = seconds * grid.sample_rate / grid.column_samples
-    return max(1, round(columns / grid.size_multiple)) * grid.size_multiple
-
-
 def model_fingerprint(folder: ModelFolder, request: Request | None = None) -> str:
     """Identifies what a clip depends on: the VAE, its format, and the UNet's weights, also weaker ones.
 
@@ -394,7 +389,7 @@ def model_fingerprint(folder: ModelFolder, request: Request | None = None) -> st
     parts = [folder.fingerprint("vae"), folder.fingerprint("unet", request.ema if request else None)]
     guidance = request.guidance if request else Guidance()
     if guidance.weak_ema or guidance.weak_model:
-        weak = ModelFolder(guidance.weak_model) if guidance.weak_model else folder
+        weak = find_model(guidance.weak_model) if guidance.weak_model else folder
         parts.append(weak.fingerprint("unet", guidance.weak_ema))
     return "-".join(parts)
 

@@ -27,6 +27,7 @@ from pydantic import Field, model_validator
 from dualdiffusion.config import Config
 from dualdiffusion.errors import UserError
 from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.shipped import find_model
 from sampling.samplers import Denoise
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def load_weak(guidance: Guidance, folder: ModelFolder, device: torch.device | st
 
     if not (guidance.weak_ema or guidance.weak_model):
         return None
-    weak = ModelFolder(guidance.weak_model) if guidance.weak_model else folder
+    weak = find_model(guidance.weak_model) if guidance.weak_model else folder
     if weak.fingerprint("vae") != folder.fingerprint("vae"):
         raise UserError(
             f"weak_model: {weak.path}: has another VAE than {folder.path}, and so other latents; name a model with "

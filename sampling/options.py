@@ -10,6 +10,7 @@ from dualdiffusion.config import read_config, validate
 from dualdiffusion.errors import UserError
 from dualdiffusion.labels import Labels
 from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.shipped import find_model
 from sampling.grid import GAME, SEED, Axis, Cell, check_count, combinations, parse_grid, parse_seeds
 from sampling.output_settings import SUBTYPES, OutputSettings
 from sampling.recommended import Asked, read_recommended
@@ -22,7 +23,7 @@ OUTPUT_FIELDS = ("format", "bits", "loudness", "true_peak")
 def build_parser(description: str | None, epilog: str) -> argparse.ArgumentParser:
     """The options of `python -m sampling`."""
     parser = CommandParser(prog="python -m sampling", description=description, epilog=epilog)
-    parser.add_argument("--model", type=Path, help="model folder, such as models/demo")
+    parser.add_argument("--model", type=Path, help="model folder, such as models/demo, or the name of a shipped one")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--request", type=Path, help="JSON file with a request, such as config/sampling/demo.json")
     source.add_argument("--from", type=Path, dest="source", help="make a clip again from the settings stored in it")
@@ -133,7 +134,7 @@ def model_and_request(arguments: argparse.Namespace) -> tuple[ModelFolder | None
     for name in FIELDS:
         if getattr(arguments, name) is not None:
             data[name] = getattr(arguments, name)
-    return ModelFolder(path) if path else None, Asked(data, tuple(arguments.overrides))
+    return find_model(path) if path else None, Asked(data, tuple(arguments.overrides))
 
 
 def plan_clips(arguments: argparse.Namespace, asked: Asked, folder: ModelFolder) -> tuple[list[Axis], list[Cell]]:

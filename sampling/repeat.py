@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from dualdiffusion import __version__
-from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.shipped import find_model
 from sampling.batch import ProgressBar, generate, load
 from sampling.output import machine, output_of, read_settings, same_audio, save
 from sampling.output_settings import SUBTYPES
@@ -24,7 +24,7 @@ def repeat(arguments: argparse.Namespace) -> int:
     source: Path = arguments.source
     request, settings = read_settings(source)
     output = output_of(settings, source)
-    folder = ModelFolder(arguments.model or Path(settings.get("model") or "."))
+    folder = find_model(arguments.model or Path(settings.get("model") or "."))
     request.label_vector(folder.labels())
     folder.chosen_ema("unet", request.ema)
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -35,10 +35,10 @@ def add_ema(parser: argparse.ArgumentParser) -> None:
 
 def run_ema(arguments: argparse.Namespace) -> int:
     """Writes an EMA of another length."""
-    from dualdiffusion.model_folder import ModelFolder
+    from dualdiffusion.shipped import find_model
     from train.ema_command import write_ema
 
-    path = write_ema(ModelFolder(arguments.model), arguments.module, arguments.std, arguments.name)
+    path = write_ema(find_model(arguments.model), arguments.module, arguments.std, arguments.name)
     print(f"{path}: written; choose it by the name {path.stem}")
     return 0
 

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from dualdiffusion.component import part_of
 from dualdiffusion.config import Config
+from dualdiffusion.shipped import is_shipped
 from train.ema import MAX_STD, ema_name
 from train.optimizer import OptimizerConfig, ScheduleConfig
 from train.post_hoc_ema import SnapshotConfig
@@ -69,6 +70,16 @@ class TrainConfig(Config):
     """Steps in a row with a loss or gradient that is not finite before going back to the last checkpoint."""
     max_rollbacks: Annotated[int, Field(ge=0)] = 3
     """Times to go back before giving up."""
+
+    @field_validator("model")
+    @classmethod
+    def _not_shipped(cls, model: Path) -> Path:
+        if is_shipped(model):
+            raise ValueError(
+                f"{model} is a model that comes with the program, and stays as it is; choose another folder, such as "
+                f"models/{model.name}"
+            )
+        return model
 
     @field_validator("ema_stds")
     @classmethod

@@ -11,12 +11,15 @@ from pathlib import Path
 from dualdiffusion.command_line import CommandParser, run_command
 from dualdiffusion.errors import UserError
 from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.shipped import find_model, reference
 from webui.settings import Settings
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(prog="python -m webui", description="Play with a trained model in the browser.")
-    parser.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="model folder, e.g. models/demo")
+    parser.add_argument(
+        "--model", type=Path, required=True, help="model folder, e.g. models/demo, or the name of a shipped one"
+    )
     parser.add_argument("--outputs", type=Path, default=Path("outputs"), metavar="FOLDER", help="default: %(default)s")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; default: %(default)s")
     parser.add_argument("--port", type=int, default=7860, help="default: %(default)s; 0 for any free one")
@@ -48,7 +51,7 @@ def bind(host: str, port: int) -> socket.socket:
 def main() -> None:
     """Serves until Ctrl-C."""
     options = _parser().parse_args()
-    settings = Settings(options.model, options.outputs, options.host, options.port, options.token)
+    settings = Settings(find_model(options.model).path, options.outputs, options.host, options.port, options.token)
     settings.check()
     with bind(options.host, options.port) as listener:
         serve(settings, listener)
@@ -67,12 +70,13 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     from webui.server import create_app
 
     settings = replace(settings, port=listener.getsockname()[1])
-    ModelFolder(settings.model).labels()  # refused before anything is written
+    folder = ModelFolder(settings.model)
+    folder.labels()  # refused before anything is written
     with folder_lock(settings.outputs / ".webui"):
         app = create_app(settings)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         query = "?token=..." if settings.token else ""
-        print(f"Dual Diffusion plays {settings.model} at http://{host}:{settings.port}/{query}", flush=True)
+        print(f"Dual Diffusion plays {reference(folder)} at http://{host}:{settings.port}/{query}", flush=True)
         config = uvicorn.Config(
             app, log_level="warning", ws_max_size=65536, timeout_graceful_shutdown=2, server_header=False, lifespan="on"
         )

@@ -19,6 +19,7 @@ from pydantic_core import from_json
 from dualdiffusion.config import explain
 from dualdiffusion.errors import UserError
 from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.shipped import is_shipped
 from sampling.recommended import Asked, read_recommended
 from sampling.request import Request
 from webui.events import Events
@@ -99,6 +100,7 @@ class Service:
             "sample_rate": self.supervisor.info.get("sample_rate"),
             "games": games,
             "model_folder": str(self.folder.path),
+            "shipped": is_shipped(self.folder.path),
             "output_folder": str(self.outputs.path),
             "worker_pid": self.supervisor.pid,
         }

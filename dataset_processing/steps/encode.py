@@ -21,8 +21,8 @@ from dualdiffusion.conditioning import game_conditioning
 from dualdiffusion.data.latent_crops import LatentsHeader, latents_writer
 from dualdiffusion.data.manifest import latents_file_name
 from dualdiffusion.errors import UserError, one_line
-from dualdiffusion.model_folder import ModelFolder
 from dualdiffusion.module import load_module
+from dualdiffusion.shipped import find_model
 from dualdiffusion.threads import usable_cores
 
 
@@ -42,7 +42,7 @@ class Encode(CollectiveStep):
         """Settings of Encode."""
 
         model: Path
-        """Model folder with a trained VAE."""
+        """Model folder with a trained VAE, or the name of a shipped one."""
         offsets: Annotated[int, Field(ge=1, le=64)] = 8
         """Variations that start evenly spread over one latent column, each on a hop of the format: at most as many as a
         column has hops (8 with the VAEs in config/models)."""
@@ -61,7 +61,7 @@ class Encode(CollectiveStep):
     @cached_property
     def fingerprint(self) -> str:
         """Of the VAE and its format; a missing VAE is told here."""
-        return ModelFolder(self.config.model).fingerprint("vae")
+        return find_model(self.config.model).fingerprint("vae")
 
     def identity(self) -> Any:
         # A smaller batch after running out of memory does not make the tracks wrong that are finished.
@@ -80,7 +80,7 @@ class Encode(CollectiveStep):
 
     @cached_property
     def _encoder(self) -> Encoder:
-        config, folder = self.config, ModelFolder(self.config.model)
+        config, folder = self.config, find_model(self.config.model)
         device = torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
         precision = config.precision or ("bfloat16" if device.type == "cuda" else "float32")
         format, vae = (load_module(folder, name, device=device) for name in ("format", "vae"))
@@ -98,7 +98,7 @@ class Encode(CollectiveStep):
 
     @cached_property
     def _game_ids(self) -> dict[str, int]:
-        return {game.name: game.id for game in ModelFolder(self.config.model).labels().games}
+        return {game.name: game.id for game in find_model(self.config.model).labels().games}
 
     def _encode(self, record: Record) -> Record:
         encoder, path = self._encoder, self.paths.dataset / record.fields["file_name"]
@@ -134,7 +134,7 @@ class Encode(CollectiveStep):
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         return LatentsHeader(
             vae_fingerprint=self.fingerprint,
-            format_fingerprint=ModelFolder(self.config.model).fingerprint("format"),
+            format_fingerprint=find_model(self.config.model).fingerprint("format"),
             source_sha256=digest,
             variations=tuple(asdict(variation) for variation in variations),
             valid_lengths=tuple(lengths),

@@ -5,6 +5,7 @@ Shapes: B batch, C spectrogram channels, Z latent channels, F frequency, T time;
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -189,6 +190,12 @@ class VAE(Module):
     def denormalize_latents(self, latents: Tensor) -> Tensor:
         """Undoes `normalize_latents`."""
         return latents * self.latents_std[:, None, None] + self.latents_mean[:, None, None]
+
+    def freeze_encoder(self) -> None:
+        """Leaves everything that latents depend on out of training."""
+        parts = [self.input, self.encoder, self.to_latents, self.label_embedding]
+        for parameter in itertools.chain(*(part.parameters() for part in parts if part), [self.to_latents_gain]):
+            parameter.requires_grad_(False)
 
     def _embed(self, x: Tensor, conditioning: Conditioning) -> Tensor | None:
         return None if self.label_embedding is None else mp_silu(self.label_embedding(conditioning, x))

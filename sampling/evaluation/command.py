@@ -12,6 +12,7 @@ from dualdiffusion.data.manifest import DatasetFolder
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import read_json, write_json
 from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.shipped import find_model
 from sampling.evaluation.embeddings import check_name, embedding_names
 from sampling.recommended import Asked, read_recommended
 from sampling.request import Request
@@ -32,7 +33,7 @@ MAX_SEED = 2**53 - 1
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of `evaluate`."""
     names = ", ".join(embedding_names())
-    parser.add_argument("--model", type=Path, required=True, help="model folder, such as models/demo")
+    parser.add_argument("--model", type=Path, required=True, help="model folder, such as models/demo, or chiptune")
     parser.add_argument("--dataset", type=Path, help="dataset folder (default: the one the UNet was trained on)")
     parser.add_argument("--clips", type=int, default=8, help="clips to generate of each game (default 8)")
     parser.add_argument("--seconds", type=float, default=8.0, help="length of all clips (default 8)")
@@ -119,7 +120,7 @@ def _check(arguments: argparse.Namespace) -> tuple[ModelFolder, DatasetFolder, d
         raise UserError(f"--picture {arguments.picture}: must end in .png")
     if arguments.clips_dir and arguments.clips_dir.exists() and not arguments.clips_dir.is_dir():
         raise UserError(f"--clips-dir {arguments.clips_dir}: is a file, not a folder")
-    model = ModelFolder(arguments.model)
+    model = find_model(arguments.model)
     labels = model.labels()
     if not labels.names:
         raise UserError(f"{model.path}: knows no games")

@@ -23,6 +23,7 @@ from dualdiffusion.data.manifest import DatasetFolder, Track
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_json
 from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.shipped import find_model
 from sampling.evaluation.classifier import NearestCentroid
 from sampling.evaluation.embeddings.mel_statistics import MelStatistics
 from sampling.generate import Generator
@@ -107,7 +108,7 @@ def main() -> int:
     parser.add_argument("--cfg-scale", type=float, help="default: what the model recommends")
     parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args()
-    model, console = ModelFolder(options.model), Console()
+    model, console = find_model(options.model), Console()
     if not len(model.labels().games):
         raise UserError(f"{model.path}: knows no games")
     config = model.run_path("unet") / "config.json"

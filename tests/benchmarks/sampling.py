@@ -38,6 +38,7 @@ from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_json
 from dualdiffusion.model_folder import ModelFolder
 from dualdiffusion.randomness import ItemRandom
+from dualdiffusion.shipped import find_model
 from sampling.generate import Generator, StepReport
 from sampling.guidance import Guidance, PassCounter, conditional, guided
 from sampling.request import Request
@@ -345,7 +346,7 @@ def parser() -> CommandParser:
 def main() -> int:
     """Prints tables and, where asked, writes the figures as JSON."""
     options, console = parser().parse_args(), Console()
-    result = measure(load_case(ModelFolder(options.model), options.seconds), options, console)
+    result = measure(load_case(find_model(options.model), options.seconds), options, console)
     show(result, console)
     if options.json:
         write_json(options.json, result)

@@ -27,7 +27,7 @@ from dualdiffusion import audio
 from dualdiffusion.command_line import CommandParser, run_command
 from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.files import write_json
-from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.shipped import find_model
 from sampling.codec import Codec, Preview
 from sampling.generate import Generator
 from sampling.known_regions import FADE_SECONDS
@@ -128,7 +128,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=15)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    generator = Generator.load(ModelFolder(options.model))
+    generator = Generator.load(find_model(options.model))
     game = options.game or generator.labels.names[0]
     request = Request(games={game: 1.0}, steps=options.steps, sampler="dpmpp_2m", seconds=5.3)
     figures = {"window_columns": float(generator.window_columns or 0)}

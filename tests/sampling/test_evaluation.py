@@ -526,7 +526,7 @@ def test_one_game_and_two_clips_are_enough_to_run_and_too_few_to_conclude(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--model", "nowhere"], ["nowhere", "is not a model folder"]),
+        (["--model", "nowhere"], ["nowhere: no such model folder"]),
         (["--dataset", "nowhere"], ["nowhere", "not a finished dataset"]),
         (["--clips", "1"], ["--clips", "2 or more"]),
         (["--seconds", "0.5"], ["--seconds", "1 or more"]),

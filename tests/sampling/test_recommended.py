@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from dualdiffusion.config import load_config, validate
+from dualdiffusion.data.manifest import DatasetFolder
 from dualdiffusion.errors import UserError
 from dualdiffusion.model_folder import ModelFolder
 from sampling.evaluation import command as evaluation
+from sampling.generate import Generator
 from sampling.grid import combinations, parse_grid
 from sampling.options import build_parser, model_and_request, plan_clips
 from sampling.output import read_settings
@@ -21,6 +23,7 @@ from sampling.request import Request
 from tests import tiny
 from tests.sampling.conftest import Command
 from tests.tiny import assert_one_line_error
+from train.module_trainers.unet import UNetTrainer
 
 EULER = {
     "sampler": "euler",
@@ -157,6 +160,13 @@ def test_each_game_and_evaluate_take_it(advised: ModelFolder, dataset: Path) -> 
     assert request["sampler_options"] == {"reinjection": 0.8}
 
 
+def trainer(model: ModelFolder, dataset: Path, path: Path, **changes: Any) -> UNetTrainer:
+    config = {"denoiser": {"backbone": {**tiny.UNET, "label_dim": None}}, "demo_games": 1, "demo_seconds": 0.5}
+    path.write_text(json.dumps({**config, "crop_seconds": 1.024, **changes}))
+    settings = load_config(UNetTrainer.Config, path)
+    return UNetTrainer(settings, model=model, dataset=DatasetFolder(dataset), seed=0)
+
+
 @pytest.mark.parametrize(("config", "asked"), [({}, ("euler", 3, 3.0)), ({"demo_steps": 2}, ("euler", 2, 3.0))])
 def test_demos_of_training_take_it(
     advised: ModelFolder,
@@ -166,21 +176,26 @@ def test_demos_of_training_take_it(
     config: dict[str, Any],
     asked: tuple[str, int, float],
 ) -> None:
-    from dualdiffusion.data.manifest import DatasetFolder
-    from sampling.generate import Generator
-    from train.module_trainers.unet import UNetTrainer
-
-    trainer = {"denoiser": {"backbone": {**tiny.UNET, "label_dim": None}}, "demo_games": 1, "demo_seconds": 0.5}
-    path = tmp_path / "trainer.json"
-    path.write_text(json.dumps({**trainer, "crop_seconds": 1.024, **config}))
     made: list[Request] = []
     generate = Generator.generate
     monkeypatch.setattr(Generator, "generate", lambda self, request: made.append(request) or generate(self, request))
-    settings = load_config(UNetTrainer.Config, path)
-    (demo,) = UNetTrainer(settings, model=advised, dataset=DatasetFolder(dataset), seed=0).demos()
+    (demo,) = trainer(advised, dataset, tmp_path / "trainer.json", **config).demos()
     assert demo.name.endswith("/cfg3")
     assert [(request.sampler, request.steps, request.cfg_scale) for request in made] == [asked]
     assert made[0].sampler_options == {"reinjection": 0.8}
+
+
+def test_a_training_stores_what_its_config_recommends_where_the_model_has_nothing_yet(
+    model: ModelFolder, dataset: Path, tmp_path: Path
+) -> None:
+    folder = ModelFolder(tmp_path / "model")
+    shutil.copytree(model.path, folder.path)
+    assert trainer(folder, dataset, tmp_path / "a.json", recommended=EULER).recommended.fields == EULER
+    assert read_recommended(folder).fields == EULER
+    trainer(folder, dataset, tmp_path / "b.json", recommended={"steps": 9})
+    assert read_recommended(folder).fields == EULER
+    with pytest.raises(UserError, match=r"c.json: recommended: sampler: must be one of .* did you mean euler\?"):
+        trainer(folder, dataset, tmp_path / "c.json", recommended={"sampler": "eulr"})
 
 
 def test_recommend_shows_stores_and_clears(

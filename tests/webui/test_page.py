@@ -156,6 +156,17 @@ def test_keyboard_alone_generates_plays_and_cancels(visit: Visit) -> None:
     assert page.locator("#help").is_visible()
 
 
+def test_the_help_says_how_to_watch_a_training_or_how_to_begin_one(visit: Visit) -> None:
+    page = visit.page
+    page.click("#help-button")
+    assert page.locator("#tensorboard").is_visible() and not page.locator("#train-own").is_visible()
+    page.route("**/api/health", lambda route: route.fulfill(json={**route.fetch().json(), "shipped": True}))
+    visit.open()
+    page.click("#help-button")
+    assert "make demo MODEL=models/demo" in page.locator("#train-own").inner_text()
+    assert not page.locator("#tensorboard").is_visible()
+
+
 def test_star_rename_reuse_delete_and_undo(visit: Visit) -> None:
     page = visit.page
     visit.quick(seed=42)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from dualdiffusion.component import Component
@@ -20,13 +20,15 @@ from dualdiffusion.diffusion.loss import DenoisingLoss, denoising_loss
 from dualdiffusion.diffusion.preconditioning import Denoiser
 from dualdiffusion.diffusion.sigma_sampling import AdaptiveDensity, SigmaDensity
 from dualdiffusion.errors import UserError
+from dualdiffusion.files import write_json
 from dualdiffusion.image import spectrogram_pixels
 from dualdiffusion.labels import Labels
 from dualdiffusion.model_folder import ModelFolder
 from dualdiffusion.module import load_module, module_component
 from dualdiffusion.randomness import StepRandom
+from dualdiffusion.shipped import find_model
 from sampling.generate import Generator
-from sampling.recommended import Asked, read_recommended
+from sampling.recommended import Asked, check_recommended, read_recommended
 from sampling.request import Request
 from train.setup import build_module, check_labels, copy_modules, new_games, save_labels, with_label_dim
 from train.step import Demo, Plan, StepOutput
@@ -39,7 +41,8 @@ class UNetTrainer:
         denoiser: Denoiser.Config
         """The network and its preconditioning."""
         autoencoder: Path | None = None
-        """Model folder to copy format and VAE from where the model has none: several UNets on one VAE's latents."""
+        """Model folder, or name of a shipped one, to copy format and VAE from where the model has none: several UNets
+        on one VAE's latents."""
         crop_seconds: Annotated[float, Field(gt=0)] = 8.0
         """Length of a training sample; rounded to what the network can take."""
         sigma: SigmaDensity = SigmaDensity()
@@ -62,6 +65,18 @@ class UNetTrainer:
         demo_cfg_scales: tuple[Annotated[float, Field(ge=0)], ...] | None = None
         """Each demo game is generated at each of these guidance scales; null: at the one that is recommended."""
 
+        recommended: dict[str, Any] = Field(default_factory=dict)
+        """Fields of a request, stored with the model as what to ask of it where nothing is said, if it has none yet."""
+
+        @field_validator("recommended")
+        @classmethod
+        def _can_be_recommended(cls, fields: dict[str, Any]) -> dict[str, Any]:
+            try:
+                check_recommended(fields, "")
+            except UserError as error:
+                raise ValueError(str(error).removeprefix(": ")) from None
+            return fields
+
     module_name = "unet"
     finish_measures = False  # what `finish` does needs no data: an EMA can be made without the dataset
 
@@ -69,7 +84,7 @@ class UNetTrainer:
         self.config, self.model, self.dataset = config, model, dataset
         self.adaptive = AdaptiveDensity(config.sigma) if config.sigma.distribution == "adaptive" else None
         if config.autoencoder and "vae" not in model.module_names():
-            copy_modules(ModelFolder(config.autoencoder), model, ("format", "vae"))
+            copy_modules(find_model(config.autoencoder), model, ("format", "vae"))
         self.labels = check_labels(model, dataset)
         self.fingerprint = model.fingerprint("vae")
         self.vae = load_module(model, "vae")
@@ -89,6 +104,8 @@ class UNetTrainer:
                 f"levels, which need a multiple of {multiple} latent rows, but the VAE gives {rows}; use fewer levels"
             )
         self.columns = max(1, round(columns / multiple)) * multiple
+        if config.recommended and not model.request_path.exists():
+            write_json(model.request_path, config.recommended)
         self.recommended = read_recommended(model)
         self.seconds_per_sample = self.columns * self.vae.downsampling / self.format.frames_per_second
         self.position = self.vae.latent_position(self.format.position())
@@ -207,7 +224,7 @@ class UNetTrainer:
 
     @classmethod
     def plan(cls, config: Config, *, model: ModelFolder, labels: Labels, batch_size: int) -> Plan:
-        source = model if "vae" in model.module_names() else ModelFolder(config.autoencoder or model.path)
+        source = model if "vae" in model.module_names() or not config.autoencoder else find_model(config.autoencoder)
         rows, columns = _latent_size(source, config)
         beside = {"format", "vae"} & set(source.module_names())
         with torch.device("meta"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field, ValidationInfo, field_validator
@@ -46,6 +46,8 @@ class VAETrainer:
         of the loss: "point", the mean absolute difference, which helps at the very start; "shift", how far the
         reconstruction of a clip that begins a few frames later is from the same frames of the reconstruction (costs
         another pass; 0 leaves it out); "kl", the divergence of the latents' channel statistics from the unit normal."""
+        trained: Literal["all", "decoder"] = "all"
+        """decoder: the encoder stays as it is, and so do latents; what a UNet has learned remains right."""
         label_dropout: Annotated[float, Field(ge=0, le=1)] = 0.1
         """Share of samples without label, where the VAE is told the game at all."""
         demo_seconds: Annotated[float, Field(gt=0)] = 8.0
@@ -70,6 +72,8 @@ class VAETrainer:
         self.format = stored_part(model, "format", config.format) or config.format.build()
         self.labels = check_labels(model, dataset)
         self.module = build_module(model, "vae", with_label_dim(config.vae, self.labels), self.labels, seed)
+        if config.trained == "decoder":
+            self.module.freeze_encoder()
         self.loss = config.loss.build()
         self._check()
         frames = crop_frames(self.format.frames_per_second * config.crop_seconds, self.module.downsampling)

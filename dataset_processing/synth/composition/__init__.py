@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataset_processing.synth.composition.compose import compose
 from dataset_processing.synth.composition.form import plan_letters
+from dataset_processing.synth.composition.motifs import Motif
 from dataset_processing.synth.composition.score import Note, Score, Section
 
-__all__ = ["Note", "Score", "Section", "compose", "plan_letters"]
+__all__ = ["Motif", "Note", "Score", "Section", "compose", "plan_letters"]

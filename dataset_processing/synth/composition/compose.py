@@ -39,4 +39,14 @@ def compose(game: Game, track: int, *, seconds: float, seed: int) -> Score:
     notes += write_harmony(plan, sections) + write_bass(plan, sections) + write_drums(plan, sections, generator)
     notes.sort(key=lambda note: (note.start, note.part, note.pitch))
     beats = float(bars * game.beats_per_bar)
-    return Score(tuple(notes), plan.tempo, beats, plan.tonic, plan.mode, sections, game.metre, game.beats_per_bar)
+    return Score(
+        tuple(notes),
+        plan.tempo,
+        beats,
+        plan.tonic,
+        plan.mode,
+        sections,
+        game.metre,
+        game.beats_per_bar,
+        plan.motifs,
+    )

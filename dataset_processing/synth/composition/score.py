@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from dataset_processing.synth.composition.motifs import Motif
 from dataset_processing.synth.theory import Chord
 
 PARTS = ("lead", "counter", "harmony", "pad", "bass", "drums")
@@ -81,7 +83,8 @@ class Section:
 class Score:
     """Notes sorted by start, with tempo (beats per minute), length in beats, tonic (pitch class 0..11) and form.
 
-    metre is the time signature as written; in a compound one (12/8) a beat is a dotted quarter.
+    metre is the time signature as written; in a compound one (12/8) a beat is a dotted quarter. motifs: by the names
+    under which `Section.motifs` use them.
     """
 
     notes: tuple[Note, ...]
@@ -92,6 +95,7 @@ class Score:
     sections: tuple[Section, ...]
     metre: tuple[int, int] = (4, 4)
     beats_per_bar: int = 4
+    motifs: Mapping[str, Motif] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:

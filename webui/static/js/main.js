@@ -142,6 +142,8 @@ function showHealth(health) {
   byId('model-line').dataset.status = health.status;
   setText(byId('model-text'), texts[health.status] ?? health.status);
   byId('model-line').title = texts[health.status] ?? '';
+  byId('training-curves').hidden = health.shipped; // which has no runs
+  byId('train-own').hidden = !health.shipped;
   setText(byId('tensorboard'), `tensorboard --logdir ${health.model_folder}`);
   const details = { Folder: health.model_folder, Games: games, Fingerprint: health.fingerprint ?? '…', Clips: health.output_folder };
   byId('model-details').replaceChildren(...Object.entries(details).flatMap(([term, text]) => [el('dt', {}, term), el('dd', {}, text)]));
