@@ -15,8 +15,9 @@ from dataset_processing.synth.theory import SEMITONES
 KEY_STRIDE, TEMPO_STRATA, TEMPO_STRIDE = 5, 8, 3
 # Semitones by which the lead of the B phrases lies above or below that of the A phrases.
 REGISTER_SHIFTS = (5, -5)
-INTROS = (frozenset({"lead"}), frozenset({"lead", "harmony"}), frozenset({"lead", "bass"}))
-BREAKS = (frozenset({"harmony", "pad"}), frozenset({"bass", "lead"}), frozenset({"harmony", "lead"}))
+# An intro and a break keep the accompaniment, by whose sound a game is known.
+INTROS = (frozenset({"lead"}), frozenset({"lead", "bass"}))
+BREAKS = (frozenset({"lead"}), frozenset({"bass", "lead"}), frozenset({"bass", "pad"}))
 
 
 @dataclass(frozen=True)
