@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dualdiffusion.command_line import add_set_option
+from dualdiffusion.command_line import CommandParser, add_set_option
 from dualdiffusion.config import validate
 from dualdiffusion.data.manifest import DatasetFolder
 from dualdiffusion.errors import UserError
@@ -53,18 +54,29 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_set_option(parser)
 
 
+def parse(words: Sequence[object]) -> argparse.Namespace:
+    """The options of `evaluate` as code says them, such as ["--model", path]; for benchmarks."""
+    parser = CommandParser(prog="python -m sampling evaluate", description=DESCRIPTION)
+    add_options(parser)
+    return parser.parse_args(list(map(str, words)))
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Measures, prints tables and, where asked, writes the figures as JSON."""
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH)  # a file needs no line breaks inside tables
+    console = make_console()
     result, _ = measure(arguments, console)
     if arguments.json:
         write_json(arguments.json, result)
         console.print(f"written: {arguments.json}", markup=False)
     return 0
+
+
+def make_console() -> Console:
+    """Standard output; where it is a file, wide enough that no line of a table is broken."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDTH)
 
 
 def measure(arguments: argparse.Namespace, console: Console) -> tuple[dict[str, Any], Generator]:
@@ -76,7 +88,7 @@ def measure(arguments: argparse.Namespace, console: Console) -> tuple[dict[str, 
     Raises:
         UserError: anything that is wrong with options, model or dataset.
     """
-    model, dataset, request = _check(arguments)
+    model, dataset, request = check(arguments)
     names = tuple(dict.fromkeys(map(check_name, arguments.embedding or embedding_names())))
 
     # Slow imports and loading come after everything that can be wrong with the options.
@@ -107,8 +119,18 @@ def measure(arguments: argparse.Namespace, console: Console) -> tuple[dict[str, 
     return result, generator
 
 
-def _check(arguments: argparse.Namespace) -> tuple[ModelFolder, DatasetFolder, dict[str, Any]]:
-    """The folders, and the fields of the requests besides games, seed and seconds."""
+def check(arguments: argparse.Namespace) -> tuple[ModelFolder, DatasetFolder, dict[str, Any]]:
+    """The folders, and the fields of the requests besides games, seed and seconds.
+
+    Raises:
+        UserError: an option that is wrong, no such model, or no finished dataset.
+    """
+    model, request = check_request(arguments)
+    return model, _dataset(model, arguments.dataset), request
+
+
+def check_request(arguments: argparse.Namespace) -> tuple[ModelFolder, dict[str, Any]]:
+    """The same without the dataset, which may not be there yet."""
     for name, least in (("clips", 2), ("resamples", 20), ("seconds", MIN_SECONDS), ("seed", 0)):
         if not getattr(arguments, name) >= least:
             raise UserError(f"--{name}: must be {least:g} or more, not {getattr(arguments, name):g}")
@@ -139,7 +161,7 @@ def _check(arguments: argparse.Namespace) -> tuple[ModelFolder, DatasetFolder, d
         raise UserError(f"--seed: must leave room for {arguments.clips} clips of each game below 2^53")
     request = validate(Request, whole, "--set").to_json()
     model.chosen_ema("unet", request["ema"])
-    return model, _dataset(model, arguments.dataset), {k: v for k, v in request.items() if k not in CHOSEN_HERE}
+    return model, {k: v for k, v in request.items() if k not in CHOSEN_HERE}
 
 
 def _dataset(model: ModelFolder, path: Path | None) -> DatasetFolder:

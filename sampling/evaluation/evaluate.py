@@ -57,7 +57,7 @@ def evaluate(
     heard = hear_splits(generator, listener, chosen, settings, stages, examples)
     with stages.stage("generating clips", settings.clips * len(chosen.games)) as stage:
         generated = []
-        for request, game in _requests(chosen.games, settings):
+        for request, game in requests(chosen.games, settings):
             result = generate(generator, request, on_step=lambda report: stage.within(report.fraction))
             if clips_dir:
                 save(result, clips_dir, device=generator.vae.device)
@@ -67,7 +67,8 @@ def evaluate(
     return _measure(model, dataset, chosen, settings, {**heard, GENERATED: generated}, listener, stages)
 
 
-def _requests(games: list[str], settings: Settings) -> Iterator[tuple[Request, str]]:
+def requests(games: list[str], settings: Settings) -> Iterator[tuple[Request, str]]:
+    """What is generated, one game after the other and again, each with its game."""
     for index in range(settings.clips * len(games)):
         game = games[index % len(games)]
         changes = {"games": {game: 1.0}, "seed": settings.seed + index, "seconds": settings.seconds}
