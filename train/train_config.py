@@ -37,6 +37,10 @@ class TrainConfig(Config):
     """Folder written by dataset_processing."""
     module_trainer: part_of("train.module_trainers")
     """What is trained, and its loss."""
+    init: Path | None = None
+    """Model folder, or name of a shipped model, from whose weights a module starts that the model does not have yet;
+    once it has, this counts no more. What the config says of networks must be what that model has; null there takes
+    it from that model. null: from nothing."""
     seed: Annotated[int, Field(ge=0)] = 0
     total_samples: Positive
     """Training ends after so many samples."""
