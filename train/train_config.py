@@ -48,8 +48,10 @@ class TrainConfig(Config):
     """Samples per update, over all processes."""
     micro_batch_size: Positive | None = None
     """Samples at once on a device; null: the batch divided by the processes. Smaller values save memory."""
-    mixed_precision: Literal["no", "bf16"] = "no"
-    """bf16 needs a GPU that has it, and then halves the memory of activations; weights stay float32."""
+    mixed_precision: Literal["no", "bf16", "auto"] = "no"
+    """bf16 halves the memory of activations; weights and optimizer stay float32. It is faster on a GPU that has it, and
+    on a CPU with AVX512-BF16 or AMX; on others it is far slower. auto: bf16 where it is faster, which is found out when
+    a run begins and holds for all of it."""
     compile: bool = False
     """torch.compile the module; falls back to eager with a message where that does not work."""
     num_workers: Annotated[int, Field(ge=0)] = 1
