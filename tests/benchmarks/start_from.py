@@ -48,7 +48,7 @@ def make_dataset(model: ModelFolder, options: Any) -> Path:
     steps = [
         {"type": "scan.Scan"},
         {"type": "convert.Convert", "sample_rate": format.sample_rate, "channels": format.num_channels},
-        {"type": "filter.Filter"},
+        {"type": "filter.Filter", "min_seconds": options.min_seconds},
         {"type": "split.Split", "validation_tracks": 1},
         {"type": "encode.Encode", "model": str(model.path), "offsets": 2},
     ]
@@ -172,6 +172,7 @@ def main() -> int:
     parser.add_argument("--samples", type=int, default=9600, help="length of each training (default 9600)")
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each kind (default 1)")
     parser.add_argument("--points", type=int, default=12, help="validations of each (default 12)")
+    parser.add_argument("--min-seconds", type=float, default=5.0, help="shorter tracks are left out (default 5)")
     parser.add_argument("--validation-samples", type=int, default=192)
     parser.add_argument("--work", type=Path, default=Path("models/start_from"), help="folder of dataset and trainings")
     parser.add_argument("--picture", type=Path, help="PNG (default: <module>.png in the folder)")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,13 +24,14 @@ from sampling.generate import Generator
 from sampling.request import Request
 from tests import tiny
 from tests.train.test_growing_labels import NEW, denoiser, more_games, snapshot
-from tests.train.test_training import assert_equal, digest, train_until
+from tests.train.test_training import assert_equal, digest
 from train.module_trainers.unet import UNetTrainer
 from train.module_trainers.vae import VAETrainer
 from train.setup import build_module, with_label_dim
 from train.starting import init_of, load_train_config, relabelled
 
 LABELS = "backbone.label_embedding.vectors.weight"
+DECODER = "output.weight"
 
 
 def config_file(folder: Path, module: str, dataset: Path, init: object, **changes: object) -> Path:
@@ -132,14 +132,14 @@ def test_games_of_the_same_name_and_no_game_sound_as_they_did_whatever_their_num
 def test_new_games_have_the_magnitude_of_games_and_are_like_no_game_in_particular_yet_unlike_one_another(
     games: int,
 ) -> None:
-    known = denoiser(6).state_dict()[LABELS].repeat(16, 1)
+    known = torch.randn(512, 7, generator=torch.Generator().manual_seed(1))
     known = known / known.square().mean(dim=1, keepdim=True).sqrt()
     weight = relabelled(known, {0: 2}, games + 1, torch.Generator().manual_seed(0)).double()
     assert torch.equal(weight[:, [0, -1]], known[:, [2, -1]].double())
     new = weight[:, 1:-1]
-    assert torch.allclose(new.square().mean(), torch.ones((), dtype=torch.float64), atol=0.3)
+    assert torch.allclose(new.square().mean(), torch.ones((), dtype=torch.float64), atol=0.35)
     similar = torch.nn.functional.cosine_similarity(new, weight[:, -1:], dim=0)
-    assert bool(((similar > 0.4) & (similar < 0.95)).all())
+    assert bool(((similar > 0.2) & (similar < 0.95)).all())
     if games > 1:
         among = torch.corrcoef(new.T)[0, 1:]
         assert float(among.max()) < 0.9
@@ -211,13 +211,13 @@ def test_stopped_and_resumed_it_equals_one_that_was_not_though_what_it_started_f
     shutil.copytree(init, tmp_path / "init")
     dataset = Path(read_json(started.config)["dataset"])
     config = config_file(tmp_path, "unet", dataset, tmp_path / "init")
-    run = tmp_path / "new/runs/unet"
-    assert train_until(config, run, 16, signal.SIGKILL) == -9
+    first = tiny.run("train.py", config, "--set", "total_samples=20")
+    assert "starts from" in first.stdout
     shutil.rmtree(tmp_path / "init")
     result = tiny.run("train.py", config)
     assert result.returncode == 0, result.stderr
     assert "starts from" not in result.stdout
-    assert "changed since" not in result.stdout
+    assert "going on from sample 20 of 48" in result.stdout
     assert_equal(digest(tmp_path / "new", "unet"), digest(started.model.path, "unet"))
 
 
@@ -256,7 +256,7 @@ def test_a_dry_run_names_the_model_and_writes_nothing(model: ModelFolder, datase
     result = tiny.run("train.py", config, "--dry-run")
     assert result.returncode == 0, result.stderr
     assert "starts from" in result.stdout and model.path.name in result.stdout
-    assert "4 x 4 x 4" in result.stdout  # latents of its VAE
+    assert "2 x 4 x 4 x 16" in result.stdout  # latents of its VAE
     assert snapshot(tmp_path) == before
 
 
@@ -308,6 +308,35 @@ def test_a_model_without_the_module_is_nothing_to_start_from(model: ModelFolder,
     config = config_file(tmp_path, "unet", dataset, tmp_path / "init")
     with pytest.raises(UserError, match=r"init: .* has no module 'unet' to start from \(it has: format, vae\)"):
         load_train_config(config)
+
+
+def test_a_decoder_trained_alone_keeps_latents_and_their_statistics_also_on_other_music(
+    dataset: Path, tmp_path: Path
+) -> None:
+    init = tiny.make_model(tmp_path / "init", seed=5)
+    vae = load_module(init, "vae")
+    vae.latents_mean.copy_(torch.arange(4) / 10)
+    vae.latents_std.copy_(torch.tensor([0.5, 0.6, 0.7, 0.8]))
+    save_module(init, "vae", vae)
+    config = config_file(tmp_path, "vae", dataset, init.path, total_samples=8)
+    result = tiny.run("train.py", config, "--set", "module_trainer.trained=decoder")
+    assert result.returncode == 0, result.stderr
+    for ema in ("raw", "ema_0.100"):
+        after = load_module(ModelFolder(tmp_path / "new"), "vae", ema=ema)
+        assert torch.equal(after.latents_mean, vae.latents_mean)
+        assert torch.equal(after.latents_std, vae.latents_std)
+        assert torch.equal(after.to_latents.weight, vae.to_latents.weight)
+        assert not torch.equal(after.state_dict()[DECODER], vae.state_dict()[DECODER])
+
+
+def test_a_new_model_recommends_what_the_one_that_it_started_from_does(
+    model: ModelFolder, dataset: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(model.path, tmp_path / "init")
+    recommended = {"steps": 7, "sampler": "euler"}
+    write_json(tmp_path / "init/request.json", {**recommended, "guidance": {"weak_ema": "raw", "weak_scale": 2}})
+    trainer_of(config_file(tmp_path, "unet", dataset, tmp_path / "init"))
+    assert read_json(tmp_path / "new/request.json") == recommended  # without weights that it may not have
 
 
 def test_networks_that_are_spelled_out_and_equal_are_as_good_as_none(

@@ -68,7 +68,8 @@ class UNetTrainer:
         """Each demo game is generated at each of these guidance scales; null: at the one that is recommended."""
 
         recommended: dict[str, Any] = Field(default_factory=dict)
-        """Fields of a request, stored with the model as what to ask of it where nothing is said, if it has none yet."""
+        """Fields of a request, stored with the model as what to ask of it where nothing is said, if it has none yet.
+        Empty: those of the model that training starts from, if there is one."""
 
         @field_validator("recommended")
         @classmethod
@@ -114,8 +115,9 @@ class UNetTrainer:
                 f"levels, which need a multiple of {multiple} latent rows, but the VAE gives {rows}; use fewer levels"
             )
         self.columns = max(1, round(columns / multiple)) * multiple
-        if config.recommended and not model.request_path.exists():
-            write_json(model.request_path, config.recommended)
+        recommended = config.recommended or recommended_by(init)
+        if recommended and not model.request_path.exists():
+            write_json(model.request_path, recommended)
         self.recommended = read_recommended(model)
         self.seconds_per_sample = self.columns * self.vae.downsampling / self.format.frames_per_second
         self.position = self.vae.latent_position(self.format.position())
@@ -260,6 +262,12 @@ class UNetTrainer:
             return denoising_loss(denoiser, latents, noise, sigma, conditioning, position=position).learned.sum()
 
         return Plan(denoiser, {"latents": shape}, forward, (*vae, *format))
+
+
+def recommended_by(init: ModelFolder | None) -> dict[str, Any]:
+    """What the model that training starts from recommends to ask of it; nothing that only its own weights can do."""
+    fields = {} if init is None else read_recommended(init).fields
+    return {name: value for name, value in fields.items() if not (name == "guidance" and value.get("weak_ema"))}
 
 
 def _denoiser(config: UNetTrainer.Config, labels: Labels) -> Component:

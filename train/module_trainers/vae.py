@@ -221,11 +221,15 @@ class VAETrainer:
     def finish(self) -> None:
         """Measures mean and standard deviation of each latent channel over the training tracks.
 
+        With a frozen encoder, those that came with it stay: they are what a UNet has learned its latents by.
+
         New games are told only now that the weights have room for them; of a VAE without labels they are the UNet's
         matter.
         """
         if self.module.label_dim:
             save_labels(self.model, self.labels)
+        if self.config.trained == "decoder" and bool((self.module.latents_std != 1).any()):
+            return
         latents = torch.cat([self._encode(crop)[1][0].flatten(1) for crop in self._some_crops()], dim=1)
         self.module.latents_mean.copy_(latents.mean(dim=1))
         self.module.latents_std.copy_(latents.std(dim=1))
