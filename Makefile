@@ -43,7 +43,7 @@ $(DEMO)/.ready: $(VENV)/.ready $(CONFIGS)
 # Makes the model again that comes with the program: hours on two cores, the longest part of it training. It may be
 # interrupted anywhere, too.
 CHIPTUNE := models/chiptune
-CHIPTUNE_CORPUS ?= --games 8 --tracks 24 --seconds 90
+CHIPTUNE_CORPUS ?= --games 8 --tracks 24 --seconds 60
 CHIPTUNE_OUT ?= dualdiffusion/pretrained/chiptune
 HARDWARE ?= $(shell nproc) CPU cores
 
@@ -53,6 +53,7 @@ $(CHIPTUNE)/.ready: $(VENV)/.ready $(CONFIGS)
 	$(BIN)/python -m dataset_processing synth datasets/chiptune-synth $(CHIPTUNE_CORPUS) --wait
 	$(BIN)/python -m dataset_processing run config/dataset/chiptune.json --steps scan,convert,filter,split --wait
 	$(BIN)/accelerate launch train.py config/train/vae_chiptune.json --wait
+	$(BIN)/accelerate launch train.py config/train/vae_chiptune_decoder.json --wait
 	$(BIN)/python -m dataset_processing run config/dataset/chiptune.json --wait
 	$(BIN)/accelerate launch train.py config/train/unet_chiptune.json --wait
 	$(BIN)/python -m tests.benchmarks.music --model $(CHIPTUNE) --json $(CHIPTUNE)/measures.json

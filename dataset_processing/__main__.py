@@ -23,10 +23,13 @@ def make_parser() -> CommandParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=CommandParser)
     synth = commands.add_parser("synth", help="write the built-in corpus of invented games")
     synth.add_argument("out", metavar="OUT", type=Path, help="folder to write, one folder per game")
-    synth.add_argument("--games", type=int, default=6, help="number of games (default 6)")
+    synth.add_argument("--games", type=int, default=8, help="number of games (default 8)")
     synth.add_argument("--tracks", type=int, default=8, help="tracks per game (default 8)")
     synth.add_argument("--seconds", type=float, default=60, help="length of a track in seconds (default 60)")
     synth.add_argument("--seed", type=int, default=0, help="another seed composes other music (default 0)")
+    synth.add_argument(
+        "--score", action="store_true", help="write also what was composed, as MIDI (.mid) and as text (.txt)"
+    )
     synth.add_argument("--wait", action="store_true", help="wait for another process that writes the folder")
     synth.set_defaults(command=synth_command)
     run = commands.add_parser("run", help="make a dataset from folders of audio, as a config file says")
@@ -72,6 +75,7 @@ def synth_command(options: argparse.Namespace) -> int:
                 tracks=options.tracks,
                 seconds=options.seconds,
                 seed=options.seed,
+                score=options.score,
                 progress=lambda done, total: progress.update(task, completed=done, total=total),
             )
         except ValueError as error:

@@ -21,6 +21,7 @@ from dataset_processing.step import Paths, Record
 from dualdiffusion.component import Component, type_name
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import read_json, write_text
+from dualdiffusion.threads import usable_cpus
 
 if TYPE_CHECKING:
     from dataset_processing.runner import RunConfig
@@ -199,7 +200,7 @@ class Flow:
         ]
 
     def _work_pool(self, name: str, step: Any, todo: list[Record]) -> dict[str, Record]:
-        processes = self.config.processes or os.cpu_count() or 1
+        processes = self.config.processes or usable_cpus()
         if self.view:
             self.view.start(name, len(todo))
         # The largest files first: no worker then starts on a long one when the others have finished.

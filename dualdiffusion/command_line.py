@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from dualdiffusion.errors import UserError, one_line
+from dualdiffusion.threads import prepare_cpu
 
 # What a path given by a user can cause; anything else is a fault of ours and keeps its traceback.
 PATH_ERRORS = {
@@ -82,8 +83,11 @@ def run_one_of(commands: dict[str, Command], *, program: str, description: str) 
 def run_command(command: Callable[[], int | None]) -> None:
     """Runs a command's main function and exits the process with its code.
 
+    Commands import torch, if at all, only when they run: so this is the place to prepare threads for it.
+
     Exit codes: what `command` returns (None is 0), 2 for a UserError, 3 for a full disk, 130 for Ctrl-C.
     """
+    prepare_cpu()
     try:
         code = command() or 0
     except UserError as error:

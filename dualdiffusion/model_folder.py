@@ -3,6 +3,7 @@
 <model>/model_index.json        modules and their types, format version, chosen EMA per module; of an exported model,
                                 which has no runs, also what else playing needs
 <model>/labels.json             the games
+<model>/request.json            what to ask of the model where nothing is said (sampling/recommended.py); may be missing
 <model>/<module>/<module>.json, <module>.safetensors, ema_<std>.safetensors
 <model>/runs/<module>/          TensorBoard events, resolved config, metrics.csv, checkpoints
 """
@@ -36,6 +37,10 @@ class ModelFolder:
     @property
     def labels_path(self) -> Path:
         return self.path / "labels.json"
+
+    @property
+    def request_path(self) -> Path:
+        return self.path / "request.json"
 
     def module_path(self, name: str) -> Path:
         return self.path / name

@@ -20,13 +20,18 @@ from sampling.output_settings import OutputSettings
 if TYPE_CHECKING:
     from sampling.contact_sheet import ContactSheet
 
-EVALUATION = "sampling.evaluation.command"
+EVALUATION, RECOMMEND = "sampling.evaluation.command", "sampling.recommend"
 COMMANDS = {
     "evaluate": Command(
         "Measures a model's clips against music that it was not trained on.",
         lambda parser: importlib.import_module(EVALUATION).add_options(parser),
         lambda arguments: importlib.import_module(EVALUATION).run(arguments),
-    )
+    ),
+    "recommend": Command(
+        "Stores with a model how clips are to be made where nothing is said.",
+        lambda parser: importlib.import_module(RECOMMEND).add_options(parser),
+        lambda arguments: importlib.import_module(RECOMMEND).run(arguments),
+    ),
 }
 
 
@@ -40,14 +45,14 @@ def main() -> int:
 
         return repeat(arguments)
     output = output_settings(arguments)
-    folder, data = model_and_request(arguments)
+    folder, asked = model_and_request(arguments)
     if arguments.plot_schedule:
         from sampling.plot_schedule import plot_schedule
 
-        return plot_schedule(arguments, data, folder)
+        return plot_schedule(arguments, asked, folder)
     if folder is None:
         raise UserError('--model is missing, and no request file names a "model"; give a folder, such as models/demo')
-    axes, cells = plan_clips(arguments, data, folder)
+    axes, cells = plan_clips(arguments, asked, folder)
     arguments.out.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as locks:
         # Two commands that fill the same gaps take turns, and a model is not retrained meanwhile, as shipped ones never

@@ -10,15 +10,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sampling.renoising import Leg, Reinjection, legs, renoising_of
 from sampling.solver_maths import (
     Callback,
     Denoise,
-    Leg,
     Positive,
-    Reinjection,
     derivative,
     geometric_mean,
-    legs,
     linear_step,
     phi,
 )
@@ -91,11 +89,12 @@ def sample_dpm_fast(
     orders = fast_orders(len(levels) - 1)
     inner = [geometric_mean(levels[0], levels[-1], k / len(orders)) for k in range(1, len(orders))]
     path = [levels[0], *inner, *levels[1:][-1:], *[0.0] * (len(sigmas) - len(levels))]
-    for leg, order in zip(legs(path, generator, callback, reinjection), [*orders, 1], strict=False):
+    order_from = dict(zip(path, [*orders, 1], strict=False))
+    for leg in legs(path, generator, callback, reinjection):
         if leg.sigma_next == 0:
             x_next = denoised = denoise(x, leg.sigma)
         else:
-            step = dpm_solver_step(denoise, x, leg.sigma, leg.sigma_next, order)
+            step = dpm_solver_step(denoise, x, leg.sigma, leg.sigma_next, order_from[leg.sigma])
             x_next, denoised = step.x, step.denoised
         x = leg.end(x_next, denoised)
     return x
@@ -139,23 +138,25 @@ def sample_dpm_adaptive(
     """
     if len(x) != 1:
         raise ValueError(f"dpm_adaptive takes one item at a time, not {len(x)}, since its error decides the steps")
-    if not 0 <= reinjection < 1:
-        raise ValueError(f"reinjection: must be at least 0 and below 1, not {reinjection}")
+    renoising, to_zero = renoising_of(reinjection), int(sigmas[-1] == 0)
     last = min(level for level in sigmas if level > 0)
-    to_zero = int(sigmas[-1] == 0)
+    low, high = max(renoising.restart_min, last), min(renoising.restart_max, sigmas[0])
+    restarts = renoising.restarts if low < high else 0  # that are still to come
     sigma, h, index, steps = sigmas[0], h_init, 0, 0
     while sigma > last:
-        sigma_next = max(sigma * math.exp(-h), last)
+        floor = low if restarts and sigma > low else last
+        sigma_next = max(sigma * math.exp(-h), floor)
         step = dpm_solver_step(denoise, x, sigma, sigma_next, order=3)
         error = _error(step, rtol, atol)
         # NaN is not refused: no step is short enough to mend it.
         if not error > 1 or h <= SHORTEST * math.log(sigmas[0] / last):
-            sigma_end = last if sigma_next == last else geometric_mean(sigma, sigma_next, 1 - reinjection)
-            net = h * _change(error) * (1 - reinjection)
-            steps = _forecast(index, steps, math.ceil(math.log(sigma_end / last) / net) + to_zero)
-            leg = Leg(index, steps, sigma, sigma_next, sigma_end, generator, callback)
-            x = leg.end(step.x, step.denoised)
-            sigma, index = sigma_end, index + 1
+            kept = 1 - renoising.share(sigma)
+            sigma_end = floor if sigma_next == floor else geometric_mean(sigma, sigma_next, kept)
+            way = math.log(sigma_end / last) + restarts * math.log(high / low)
+            steps = _forecast(index, steps, math.ceil(way / (h * _change(error) * kept)) + to_zero)
+            restart = high if restarts and sigma_end <= low else None
+            x = Leg(index, steps, sigma, sigma_next, sigma_end, generator, callback, restart).end(step.x, step.denoised)
+            sigma, index, restarts = restart or sigma_end, index + 1, restarts - (restart is not None)
         h *= _change(error)
     if to_zero:
         denoised = denoise(x, last)

@@ -29,6 +29,7 @@ from sampling.known_regions import keep_known
 from sampling.noise import BrownianNoise
 from sampling.progress import Cancelled, OnStep, Progress, StepReport
 from sampling.request import Request
+from sampling.sampler_options import keywords
 from sampling.samplers import ONE_ITEM_AT_A_TIME, SAMPLERS, Denoise
 from sampling.source import PreparedSource, load_source, prepare_source, with_file
 from sampling.variations import VariedNoise, between, mix_weights
@@ -269,7 +270,7 @@ class _Batch:
             denoise = keep_known(denoise, latents, known)
         self.progress.begin(Preview(self.codecs[0]), x / sigmas[0])
         return SAMPLERS[request.sampler](
-            denoise, x, sigmas, generator=noise, callback=self.progress.after_step, **request.sampler_options
+            denoise, x, sigmas, generator=noise, callback=self.progress.after_step, **keywords(request.sampler_options)
         )
 
     def _errors(self, sigmas: list[float]) -> list[float]:
@@ -287,7 +288,7 @@ class _Batch:
         return between(start, self._guided([self.request.games_end] * len(weights)), weights)
 
     def _guided(self, mixes: Sequence[dict[str, float]]) -> Denoise:
-        return guided(
+        denoise = guided(
             self.denoiser,
             self.generator.conditioning(mixes, self.denoiser.label_dim),
             cfg_scale=self.request.cfg_scale,
@@ -296,6 +297,17 @@ class _Batch:
             weak=self.generator.weak_unet(self.request.guidance),
             counter=self.passes,
         )
+        return denoise if self.request.precision == "float32" else self._in_half(denoise)
+
+    def _in_half(self, denoise: Denoise) -> Denoise:
+        """The networks compute in bfloat16; estimates, and all that is made of them, are float32."""
+        device_type = self.generator.vae.device.type
+
+        def half(x: Tensor, sigma: float) -> Tensor:
+            with torch.autocast(device_type, torch.bfloat16):
+                return denoise(x, sigma)
+
+        return half
 
     def _together(self) -> int:
         """Windows in one pass: all that the memory takes on a GPU; one after the other is as fast on a CPU."""

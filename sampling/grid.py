@@ -5,7 +5,6 @@ Imports no torch: everything is validated before anything is loaded.
 
 from __future__ import annotations
 
-import copy
 import itertools
 import json
 import math
@@ -14,8 +13,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dualdiffusion.config import apply_overrides, nearest, split_values, validate
+from dualdiffusion.config import nearest, split_values, validate
 from dualdiffusion.errors import UserError
+from sampling.recommended import Asked, Recommended
 from sampling.request import Request
 
 MOST_CLIPS = 1000
@@ -90,8 +90,12 @@ def parse_grid(options: Iterable[str]) -> list[Axis]:
     return axes
 
 
-def combinations(data: dict[str, Any], axes: Sequence[Axis], source: str) -> list[Cell]:
-    """All combinations of the axes' values laid over the request `data`, the last axis varying fastest.
+def combinations(asked: Asked, axes: Sequence[Axis], source: str, recommended: Recommended) -> list[Cell]:
+    """All combinations of the axes' values with what else is asked, the last axis varying fastest.
+
+    Args:
+        source: where the request comes from, for errors.
+        recommended: what holds where neither says anything; what belongs to a sampler, only beside that one.
 
     Raises:
         UserError: a combination that is no valid request, two that are the same, or absurdly many.
@@ -100,14 +104,15 @@ def combinations(data: dict[str, Any], axes: Sequence[Axis], source: str) -> lis
     cells: dict[str, Cell] = {}
     for indices in itertools.product(*(range(len(axis.values)) for axis in axes)):
         labels = tuple(axis.label(index) for axis, index in zip(axes, indices, strict=True))
-        changed = data
+        here = asked
         for axis, index in zip(axes, indices, strict=True):
-            changed = _changed(changed, axis.key, axis.values[index])
+            here = _with_value(here, axis.key, axis.values[index])
+        data = here.over(recommended)
         varied = ", ".join(f"{axis.key}={label}" for axis, label in zip(axes, labels, strict=True) if axis.key != SEED)
         where = f"{source} with {varied}" if varied else source
-        if not changed.get("games"):
+        if not data.get("games"):
             raise UserError('no game is asked for; give one or more: --game "Castle=0.7"')
-        cell = Cell(labels, validate(Request, changed, where))
+        cell = Cell(labels, validate(Request, data, where))
         text = json.dumps(cell.request.to_json(), sort_keys=True)
         if text in cells:
             raise UserError(f"{where}: is the same request as another of the grid; give no value twice")
@@ -121,12 +126,12 @@ def check_count(count: int, what: str) -> None:
         raise UserError(f"{what}: would be {count:,} clips, more than {MOST_CLIPS:,}; ask for fewer at a time")
 
 
-def _changed(data: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+def _with_value(asked: Asked, key: str, value: Any) -> Asked:
     if key == GAME:
-        return {**data, "games": {value if isinstance(value, str) else json.dumps(value): 1.0}}
+        return asked.and_field("games", {value if isinstance(value, str) else json.dumps(value): 1.0})
     if "." not in key:  # whole, where an override would lay an object over the old one
-        return {**data, key: copy.deepcopy(value)}
-    return apply_overrides(data, [f"{key}={json.dumps(value)}"])
+        return asked.and_field(key, value)
+    return asked.and_override(f"{key}={json.dumps(value)}")
 
 
 def _value(text: str) -> Any:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from dualdiffusion.command_line import CommandParser, add_set_option
-from dualdiffusion.config import apply_overrides, read_config, validate
+from dualdiffusion.config import read_config, validate
 from dualdiffusion.errors import UserError
 from dualdiffusion.labels import Labels
 from dualdiffusion.model_folder import ModelFolder
 from dualdiffusion.shipped import find_model
 from sampling.grid import GAME, SEED, Axis, Cell, check_count, combinations, parse_grid, parse_seeds
 from sampling.output_settings import SUBTYPES, OutputSettings
+from sampling.recommended import Asked, read_recommended
 
 # Command-line options that set a field of the request.
 FIELDS = {"seed": int, "seconds": float, "steps": int, "cfg_scale": float, "sampler": str, "schedule": str, "ema": str}
@@ -119,7 +119,7 @@ def output_settings(arguments: argparse.Namespace) -> OutputSettings:
     return validate(OutputSettings, given, "output options")
 
 
-def model_and_request(arguments: argparse.Namespace) -> tuple[ModelFolder | None, dict[str, Any]]:
+def model_and_request(arguments: argparse.Namespace) -> tuple[ModelFolder | None, Asked]:
     """The model folder, where one is named, and the request as far as file and options say it.
 
     Raises:
@@ -134,12 +134,10 @@ def model_and_request(arguments: argparse.Namespace) -> tuple[ModelFolder | None
     for name in FIELDS:
         if getattr(arguments, name) is not None:
             data[name] = getattr(arguments, name)
-    return find_model(path) if path else None, apply_overrides(data, arguments.overrides)
+    return find_model(path) if path else None, Asked(data, tuple(arguments.overrides))
 
 
-def plan_clips(
-    arguments: argparse.Namespace, data: dict[str, Any], folder: ModelFolder
-) -> tuple[list[Axis], list[Cell]]:
+def plan_clips(arguments: argparse.Namespace, asked: Asked, folder: ModelFolder) -> tuple[list[Axis], list[Cell]]:
     """What varies, and every clip that is asked for, all valid and known to the model.
 
     Raises:
@@ -155,14 +153,14 @@ def plan_clips(
     if arguments.count is not None and arguments.count > 1:
         check_count(arguments.count, "--count")
         # A seed that is no number is told by the request, where it stands.
-        first = data.get("seed", 0)
+        first = asked.said().get("seed", 0)
         seeds = range(first, first + arguments.count) if isinstance(first, int) else [first]
         axes.append(Axis(SEED, tuple(seeds)))
     keys = [axis.key for axis in axes]
     if len(set(keys)) < len(keys):
         twice = next(key for key in keys if keys.count(key) > 1)
         raise UserError(f"--grid {twice}: another option says all of it already; leave out one of the two")
-    cells = combinations(data, axes, source)
+    cells = combinations(asked, axes, source, read_recommended(folder))
     _check_known(cells, labels, folder)
     return axes, cells
 

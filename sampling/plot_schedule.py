@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -14,12 +13,13 @@ from dualdiffusion.errors import UserError
 from dualdiffusion.files import atomic_path
 from dualdiffusion.model_folder import ModelFolder
 from dualdiffusion.module import load_module
+from sampling.recommended import Asked, Recommended, read_recommended
 from sampling.request import Request
 from sampling.schedule_picture import schedule_picture
 from sampling.schedules import NEED_ERROR, SCHEDULES, ErrorOf
 
 
-def plot_schedule(arguments: argparse.Namespace, data: dict[str, Any], folder: ModelFolder | None) -> int:
+def plot_schedule(arguments: argparse.Namespace, asked: Asked, folder: ModelFolder | None) -> int:
     """Draws the schedule that is asked for by name, or all of them; with a model, also what it errs at each level.
 
     Raises:
@@ -28,13 +28,14 @@ def plot_schedule(arguments: argparse.Namespace, data: dict[str, Any], folder: M
     path: Path = arguments.plot_schedule
     if path.suffix.lower() != ".png":
         raise UserError(f"--plot-schedule {path}: must end in .png")
+    data = asked.over(read_recommended(folder) if folder else Recommended())
     request = validate(
         Request, {**data, "games": data.get("games") or {"any": 1.0}}, str(arguments.request or "request")
     )
     error = None
     if folder:
         error = error_of(load_module(folder, "unet", ema=request.ema, device="cpu"))
-    names = [request.schedule] if "schedule" in data else list(SCHEDULES)
+    names = [request.schedule] if "schedule" in asked.said() else list(SCHEDULES)
     if error is None:
         if names[0] in NEED_ERROR:
             raise UserError(f"--plot-schedule: the schedule {names[0]} depends on a model; give one with --model")

@@ -8,16 +8,17 @@ from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, create_model
 
-from dualdiffusion.config import Config
+from sampling.renoising import Renoising
 from sampling.samplers import SAMPLERS
 
 # Keywords that all samplers have, and what they name that is imported for type checking alone.
-SHARED = ("generator", "callback")
+SHARED = ("generator", "callback", "reinjection")
 UNKNOWN_TYPES = ("Tensor", "NoiseSource")
 
 
-class SamplerOptions(Config):
-    """Base of the options of all samplers; a default may be infinite, which a request cannot give."""
+class SamplerOptions(Renoising):
+    """Base of the options of all samplers, with those that they share; a default may be infinite, which a request
+    cannot give."""
 
     model_config = ConfigDict(validate_default=False)
 
@@ -33,3 +34,10 @@ def options_config(sampler: str) -> type[SamplerOptions]:
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY and name not in SHARED
     }
     return create_model(f"{sampler}_options", __base__=SamplerOptions, **fields)
+
+
+def keywords(options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a request as the keywords of its sampler: those that all share are one, `reinjection`."""
+    shared = {name: value for name, value in options.items() if name in Renoising.model_fields}
+    own = {name: value for name, value in options.items() if name not in shared}
+    return {**own, "reinjection": Renoising(**shared)}

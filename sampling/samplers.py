@@ -6,7 +6,7 @@ All share one signature, `sample_x(denoise, x, sigmas, *, generator, callback, r
     sigmas: falling noise levels, usually ending in 0.
     generator: where noise comes from, one stream per item: `ItemRandom`, or `BrownianNoise` of sampling/noise.py.
     callback: called after each step with a `SamplerStep`; an exception raised there ends the sampling.
-    reinjection: share of each step's way down that fresh noise undoes, in [0, 1); see `legs` in solver_maths.py.
+    reinjection: share of each step's way down that fresh noise undoes, in [0, 1), or `Renoising`; see renoising.py.
     eta: noise of the stochastic ones; 0 makes them solvers of the ODE, 1 is the reverse diffusion.
     s_noise: factor of that noise.
 
@@ -21,22 +21,20 @@ import math
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from sampling.dpm_solver import sample_dpm_adaptive, sample_dpm_fast  # noqa: F401 - listed by their names
+from sampling.renoising import Leg, Reinjection, legs, renoising_of
 from sampling.solver_maths import (
     Callback,
     Denoise,
     Eta,
     InnerShare,
-    Leg,
     NoiseFactor,
     NotNegative,
     Order,
-    Reinjection,
     SamplerStep,
     adams_bashforth_weights,
     ancestral_step,
     derivative,
     geometric_mean,
-    legs,
     linear_step,
     log_ratio,
     phi,
@@ -203,10 +201,10 @@ def sample_lms(
     """Adams and Bashforth's linear multistep method: the polynomial through the last slopes is integrated exactly.
 
     One evaluation a step. The first steps have fewer slopes to go by: their error is what is left when steps are many,
-    so that it is of second order in the limit, whatever its own. With re-injection it is dpmpp_2m, a multistep method
-    on the estimates: slopes hold the noise itself, and after each step that would be another one.
+    so that it is of second order in the limit, whatever its own. With re-injection or restarts it is dpmpp_2m, a
+    multistep method on the estimates: slopes hold the noise itself, and after each step that would be another one.
     """
-    if reinjection > 0:
+    if not renoising_of(reinjection).is_off:
         return sample_dpmpp_2m(denoise, x, sigmas, generator=generator, callback=callback, reinjection=reinjection)
     slopes: list[Tensor] = []
     levels: list[float] = []
@@ -320,7 +318,7 @@ def sample_dpmpp_2m_sde(
         else:
             h = leg.h * (1 + eta)
             x = math.exp(-h) * x - math.expm1(-h) * denoised
-            if previous is not None:
+            if previous is not None and not leg.starts:
                 change = (denoised - previous[0]) * (leg.net_h / log_ratio(previous[1], leg.sigma))
                 x = x + change * (-math.expm1(-h) / 2 if solver_type == "midpoint" else h * phi(2, -h))
             x = _sde_noise(x, leg, eta, s_noise)
@@ -343,13 +341,15 @@ def sample_dpmpp_3m_sde(
 ) -> Tensor:
     """SDE-DPM-Solver++ with the parabola through the last three estimates: one evaluation a step.
 
-    With re-injection it is dpmpp_2m_sde.
+    With re-injection or restarts it is dpmpp_2m_sde.
 
     Args:
         curvature: weight of the parabola's second difference. The published implementations have 1, and so second
             order; by the Taylor series it is 2, which makes the steps after the first two of third order.
     """
-    if reinjection > 0:  # between the estimates lies fresh noise, and their curvature would be that of the noise
+    if not renoising_of(
+        reinjection
+    ).is_off:  # between the estimates lies fresh noise, and their curvature would be that of the noise
         return sample_dpmpp_2m_sde(
             denoise,
             x,

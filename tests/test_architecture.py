@@ -60,13 +60,17 @@ def test_the_libraries_parts_do_not_reach_sideways_or_up() -> None:
     assert wrong == []
 
 
+# OpenMP is told how to wait by its own environment variables alone; nothing of ours is set there.
+SETS_THE_ENVIRONMENT = Path("dualdiffusion/threads.py")
+
+
 def test_nothing_reads_the_environment_and_the_library_no_command_line() -> None:
     wrong = [
         f"{path.relative_to(ROOT)}: {found}"
         for package in ALLOWED
         for path in sorted((ROOT / package).rglob("*.py"))
         for found in re.findall(r"os\.environ|getenv|sys\.argv", path.read_text())
-        if package == "dualdiffusion" or found != "sys.argv"
+        if (package == "dualdiffusion" or found != "sys.argv") and path.relative_to(ROOT) != SETS_THE_ENVIRONMENT
     ]
     assert wrong == []
 

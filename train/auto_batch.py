@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 
 from dualdiffusion.config import apply_overrides
 from dualdiffusion.errors import UserError
+from dualdiffusion.threads import control_groups
 from train.preflight import predict
 from train.train_config import TrainConfig
 
@@ -90,18 +90,7 @@ def available_memory(system: Path = Path("/")) -> int:
     """Bytes of main memory that a process can have: the machine's, or less where one of its control groups says so."""
     known = [line.split() for line in (system / "proc/meminfo").read_text().splitlines()]
     available = next(int(words[1]) * 1024 for words in known if words[0] == "MemAvailable:")
-    return min([available, *(room for group in _control_groups(system) if (room := _room(group)) is not None)])
-
-
-def _control_groups(system: Path) -> list[Path]:
-    """The process's control group and all above it, of version 2; in a container, what it is shown as the root."""
-    root, inner = system / "sys/fs/cgroup", Path()
-    with contextlib.suppress(OSError):
-        lines = (system / "proc/self/cgroup").read_text().splitlines()
-        path = next((line.removeprefix("0::") for line in lines if line.startswith("0::")), "/")
-        # A group outside of what a container is shown stands as /../..: only its root can be read.
-        inner = Path() if ".." in Path(path).parts else Path(path.lstrip("/"))
-    return [root / part for part in (inner, *inner.parents)]
+    return min([available, *(room for group in control_groups(system) if (room := _room(group)) is not None)])
 
 
 def _room(group: Path) -> int | None:

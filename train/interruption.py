@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -114,18 +115,37 @@ def launcher_id() -> int | None:
 
 def processes_asked() -> int:
     """How many processes the launcher that started this one was asked for; 1 where it was not told."""
-    words = _launcher_command()
-    for word, following in itertools.pairwise([*words, ""]):
-        name, _, value = word.partition("=")
-        if name == "--num_processes" and (value or following).isdigit():
+    return _launcher_option("--num_processes") or 1
+
+
+def threads_asked() -> int | None:
+    """How many threads the user asked for, by OMP_NUM_THREADS or an option of `accelerate launch`; None: nobody did.
+
+    Launchers set OMP_NUM_THREADS to 1 for the processes that they start where they were not told, and commands of ours
+    set it too; so what counts is what the launcher, or else this process, was itself started with.
+    """
+    process = launcher_id() or "self"
+    found = re.search(rb"(?:^|\0)OMP_NUM_THREADS=(\d+)(?:\0|$)", _read_process(process, "environ"))
+    return _launcher_option("--num_cpu_threads_per_process") or (int(found[1]) if found else None)
+
+
+def _launcher_option(name: str) -> int | None:
+    for word, following in itertools.pairwise([*_launcher_command(), ""]):
+        option, _, value = word.partition("=")
+        if option == name and (value or following).isdigit():
             return int(value or following)
-    return 1
+    return None
 
 
 def _launcher_command() -> list[str]:
     """The words of the command that started this process, if it was a launcher; else nothing."""
-    try:
-        command = Path(f"/proc/{os.getppid()}/cmdline").read_bytes()
-    except OSError:  # gone already, or no such file system
-        return []
+    command = _read_process(os.getppid(), "cmdline")
     return command.decode(errors="replace").split("\0") if any(name in command for name in LAUNCHERS) else []
+
+
+def _read_process(process: int | str, file: str) -> bytes:
+    """What the system tells of a process; nothing where it is gone already, or there is no such file system."""
+    try:
+        return Path(f"/proc/{process}/{file}").read_bytes()
+    except OSError:
+        return b""

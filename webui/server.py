@@ -1,7 +1,7 @@
 """The page and its JSON API. Imports no torch: the model lives in a process of its own (webui/worker.py).
 
     GET    /api/health                     {"status": "loading" or "ready" or "failed", "model", "games": [...], ...}
-    GET    /api/options                    what a request may contain: defaults, ranges, samplers, schedules
+    GET    /api/options                    what a request may contain: the model's defaults, ranges, samplers, schedules
     POST   /api/jobs                       a request -> {"id"}; the header Idempotency-Key makes repeating it harmless
     GET    /api/jobs?view=active|all|starred|bin&before=<position>&limit=50   -> {"jobs": [...]}
     GET    /api/jobs/{id}                  {"status", "progress", "error", "request", ...}
@@ -34,6 +34,7 @@ from pydantic import Field, ValidationError
 from starlette.exceptions import HTTPException
 
 from dualdiffusion.config import Config, explain
+from sampling.recommended import RECOMMENDABLE, Recommended
 from sampling.request import Request as SamplingRequest
 from sampling.samplers import SAMPLERS
 from sampling.schedules import SCHEDULES
@@ -121,7 +122,7 @@ def _add_job_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/api/options")
     async def options() -> Response:
-        return json_response(request_options())
+        return json_response(request_options(service.recommended))
 
     @app.post("/api/jobs")
     async def submit(request: Request, body: Body) -> Response:
@@ -260,16 +261,22 @@ class _Static(StaticFiles):
         return response
 
 
-def request_options() -> dict[str, Any]:
-    """What a request may contain, read from its class, so that the page needs no change when one is added."""
+def request_options(recommended: Recommended) -> dict[str, Any]:
+    """What a request may contain, read from its class, so that the page needs no change when one is added.
+
+    The fields' defaults are the model's, where it recommends any; `plain` has those that hold without a recommendation,
+    of all fields that a model may recommend.
+    """
     schema = SamplingRequest.model_json_schema()["properties"]
     bounds = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
+    plain = {**SamplingRequest(games={"any": 1.0}).to_json(), "games": None}
+    defaults = {**plain, **recommended.fields}
     fields = {
-        name: {"default": field.get("default")}
-        | {ours: field[theirs] for ours, theirs in bounds.items() if theirs in field}
+        name: {"default": defaults[name]} | {ours: field[theirs] for ours, theirs in bounds.items() if theirs in field}
         for name, field in schema.items()
     }
-    return {"fields": fields, "samplers": list(SAMPLERS), "schedules": list(SCHEDULES)}
+    names = {"samplers": list(SAMPLERS), "schedules": list(SCHEDULES)}
+    return {"fields": fields, "plain": {name: plain[name] for name in RECOMMENDABLE}, **names}
 
 
 def _add_error_handlers(app: FastAPI) -> None:

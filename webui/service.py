@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import json
 import sqlite3
 import sys
 import time
@@ -13,11 +14,13 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from dualdiffusion.config import explain
 from dualdiffusion.errors import UserError
 from dualdiffusion.model_folder import ModelFolder
 from dualdiffusion.shipped import is_shipped
+from sampling.recommended import Asked, read_recommended
 from sampling.request import Request
 from webui.events import Events
 from webui.jobs import Job, JobStore
@@ -56,11 +59,12 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         """Raises:
-        UserError: the model has no labels, or the history cannot be used.
+        UserError: the model has no labels or a bad recommendation, or the history cannot be used.
         """
         self.settings = settings
         self.folder = ModelFolder(settings.model)
         self.labels = self.folder.labels()
+        self.recommended = read_recommended(self.folder)
         self.outputs = OutputFolder(settings.outputs)
         self.outputs.create()
         self.store = JobStore(self.outputs.database)
@@ -142,13 +146,13 @@ class Service:
     # -- what can be done ------------------------------------------------------------------------------------------
 
     def parse(self, body: bytes) -> Request:
-        """Checks a request as far as is possible without the model's weights.
+        """Completes a request by what the model recommends, and checks it as far as is possible without the weights.
 
         Raises:
             RefusedError: 422 with the field and what is allowed there.
         """
         try:
-            request = Request.model_validate_json(body, strict=True)
+            request = Request.model_validate_json(self._completed(body), strict=True)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             field = ".".join(str(part) for part in first["loc"]) or None
@@ -169,6 +173,14 @@ class Service:
                 has = f"this model has no {ema[:80]!r}; it has: {', '.join(known)}"
                 raise RefusedError(422, f"{field}: {has}", field)
         return request
+
+    def _completed(self, body: bytes) -> bytes:
+        """The request with what the model recommends; one that is no JSON object is left for the checks to refuse."""
+        with contextlib.suppress(ValueError):
+            said = from_json(body)
+            if isinstance(said, dict):
+                return json.dumps(Asked(said).over(self.recommended)).encode()
+        return body
 
     async def submit(self, body: bytes, key: str | None) -> Job:
         """Queues a request; with a `key` that was used before, returns the job of that time instead.

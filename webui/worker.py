@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dualdiffusion.errors import UserError, one_line
 from dualdiffusion.files import atomic_path, sweep, write_json
+from dualdiffusion.threads import prepare_cpu
 from sampling.request import Request
 from webui.outputs import OutputFolder
 
@@ -219,6 +220,7 @@ def serve(channel: Channel, model: Model, outputs: OutputFolder) -> None:
 
 def main(arguments: list[str]) -> int:
     """Loads and serves. Exit code 2 when the model cannot be used."""
+    prepare_cpu()
     os.dup2(2, 1)  # what libraries print belongs with the messages in the terminal
     descriptor, model_path, outputs_path, loader = arguments
     channel = Channel(int(descriptor))

@@ -18,6 +18,8 @@ AUDIO_EXTENSIONS = frozenset(
         "wma asf mka webm weba mkv mov avi mpc spx ac3 eac3 ec3 dsf dff mid midi mod xm it s3m nsf spc vgm psf",
     )
 )
+SCORE_EXTENSIONS = frozenset(("mid", "midi"))
+"""Notes without sound: side files where the recording of the same name is there, else worth a word to the user."""
 SIDE_EXTENSIONS = frozenset(
     re.findall(
         r"\S+",

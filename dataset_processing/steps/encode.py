@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -24,6 +23,7 @@ from dualdiffusion.data.manifest import latents_file_name
 from dualdiffusion.errors import UserError, one_line
 from dualdiffusion.module import load_module
 from dualdiffusion.shipped import find_model
+from dualdiffusion.threads import usable_cores
 
 
 class Encode(CollectiveStep):
@@ -68,7 +68,7 @@ class Encode(CollectiveStep):
         return {**self.config.to_json(), "device": None, "model": None, "batch_size": None, "vae": self.fingerprint}
 
     def run_all(self, records: list[Record], work: Work) -> list[Record]:
-        self._workers = max(1, len(os.sched_getaffinity(0)) // work.processes)
+        self._workers = max(1, usable_cores() // work.processes)
         threads = torch.get_num_threads()
         # The last bits of a convolution depend on the number of threads that share it, and so would the latents on the
         # number of processes. One thread to a clip, several clips at a time, is no slower.

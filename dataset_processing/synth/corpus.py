@@ -1,4 +1,4 @@
-"""The built-in corpus on disk: `<out>/<Game>/<NN> <Title>.flac`, `corpus.json` and `LICENSE.txt`.
+"""The built-in corpus on disk: `<out>/<Game>/<NN> <Title>.flac`, `corpus.json` and `LICENSE.txt`; scores on demand.
 
 A track depends on its game, number, length and seed alone, so any number of processes and any interruption give the
 same bytes. Files appear whole or not at all; finished ones are kept when the corpus is written again.
@@ -25,13 +25,15 @@ from dataset_processing.synth.composition import compose
 from dataset_processing.synth.games import GAMES, find_game
 from dataset_processing.synth.records import Game
 from dataset_processing.synth.render import render
+from dataset_processing.synth.score_files import MARK, remove_score, write_score, write_text_if_new
 from dataset_processing.synth.titles import track_title
-from dualdiffusion.files import atomic_path, sweep, write_text
+from dualdiffusion.files import atomic_path, sweep
+from dualdiffusion.threads import usable_cpus
 
 # Raise when the sound of any track changes: files of another version are written again.
-SYNTH_VERSION = 1
+SYNTH_VERSION = 3
 SAMPLE_RATE = 44100
-ARTIST = "Dual Diffusion synth"
+ARTIST = MARK
 # A fixed date: the bytes must not depend on the day the corpus is written.
 DATE = "2025"
 LICENCE = "CC0-1.0"
@@ -44,6 +46,7 @@ MAX_SECONDS = 1800.0
 MAX_SEED = 2**63 - 1
 SAMPLE_RATES = (8000, 192000)
 
+NOTICE = f"{ARTIST}, {LICENCE} {LICENCE_URL}"
 LICENCE_TEXT = f"""The music in this folder was composed and rendered by a program from a random seed.
 
 To the extent that any rights in it exist, they are given up: the recordings, the compositions behind them, their
@@ -119,11 +122,6 @@ def _file_name(game: Game, track: int, seed: int) -> str:
     return f"{track + 1:02d} {track_title(game, track, seed)}.flac"
 
 
-def _write_text(path: Path, text: str) -> None:
-    if not (path.is_file() and path.read_bytes() == text.encode()):
-        write_text(path, text)
-
-
 def _write_job(job: _Job) -> None:
     piece = compose_track(job.game, job.track, seconds=job.seconds, seed=job.seed)
     samples = np.rint(piece.audio.T * FULL_SCALE).astype(np.int16)
@@ -179,24 +177,34 @@ def _remove_strays(folders: list[Path], wanted: set[Path]) -> int:
         for path in sorted(folder.iterdir()) if folder.is_dir() else []:
             if path.suffix == ".flac" and path not in wanted and _settings_of(path) is not None:
                 path.unlink()
+                remove_score(path)
                 removed += 1
     return removed
+
+
+def _write_scores(jobs: list[_Job]) -> None:
+    for job in jobs:
+        game = find_game(job.game)
+        composed = compose(game, job.track, seconds=job.seconds, seed=job.seed)
+        write_score(job.path, composed, f"{job.game}: {track_title(game, job.track, job.seed)}", NOTICE)
 
 
 def write_corpus(
     out: Path,
     *,
-    games: int = 6,
+    games: int = len(GAMES),
     tracks: int = 8,
     seconds: float = 60.0,
     seed: int = 0,
     processes: int | None = None,
+    score: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> CorpusSummary:
     """Write the corpus into `out` (made when missing); the same arguments always give the same bytes.
 
     games: how many of the built-in games; tracks: pieces a game, 1..99; seconds: wanted length of a piece;
-    processes: worker processes, by default one a core; progress: called with (pieces finished, pieces in all).
+    processes: worker processes, by default one a core; score: write also what was composed, as MIDI and text beside
+    each piece; progress: called with (pieces finished, pieces in all).
     Pieces that an earlier run finished with the same settings are kept; its pieces with other settings are replaced.
     Raises ValueError, naming the argument and its range, for a wrong argument, and OSError when writing fails.
     """
@@ -221,6 +229,8 @@ def write_corpus(
     if pending:
         # The summary stands for a whole corpus: none while pieces are missing.
         (out / "corpus.json").unlink(missing_ok=True)
+        for job in pending:
+            remove_score(job.path)
 
     def done() -> None:
         nonlocal finished
@@ -230,9 +240,11 @@ def write_corpus(
 
     if progress is not None:
         progress(finished, len(jobs))
-    _run_jobs(pending, processes or os.cpu_count() or 1, done)
-    _write_text(out / "LICENSE.txt", LICENCE_TEXT)
+    _run_jobs(pending, processes or usable_cpus(), done)
+    if score:
+        _write_scores(jobs)
+    write_text_if_new(out / "LICENSE.txt", LICENCE_TEXT)
     settings = {"version": SYNTH_VERSION, "seed": seed, "seconds": seconds, "games": list(names), "tracks": tracks}
-    _write_text(out / "corpus.json", json.dumps({**settings, "licence": LICENCE}, indent=2) + "\n")
+    write_text_if_new(out / "corpus.json", json.dumps({**settings, "licence": LICENCE}, indent=2) + "\n")
     total = sum(FLAC(job.path).info.length for job in jobs)
     return CorpusSummary(out, names, tracks, len(pending), len(jobs) - len(pending), removed, total)

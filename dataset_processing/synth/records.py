@@ -43,35 +43,97 @@ class Space:
     reverb_high: float = 5000.0
 
 
+# Rows of a drum pattern by percussion key.
+DrumPattern = Mapping[int, str]
+
+
+@dataclass(frozen=True)
+class Harmony:
+    """The harmonic language of a game in one mode; chords are numerals as in `theory.build_chord`, one a bar.
+
+    themes: openings of the A phrases, which a cadence completes to four bars; contrasts: four bars each, for the
+    B phrases; half and full: cadences of two or three chords that leave a phrase open or close it; vamps: four bars
+    each, for intro and break; builds: four bars over a pedal, the root of the last one; endings: the last two bars.
+    """
+
+    themes: tuple[str, ...]
+    contrasts: tuple[str, ...]
+    half: tuple[str, ...]
+    full: tuple[str, ...]
+    vamps: tuple[str, ...]
+    builds: tuple[str, ...]
+    endings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Grooves:
+    """Drum patterns of one bar: for the theme, its contrast, reduced parts, the final theme, and bars of fill.
+
+    roll: the percussion key that rolls in a build-up; crash: the key that marks the first beat of a section.
+    """
+
+    main: tuple[DrumPattern, ...]
+    contrast: tuple[DrumPattern, ...]
+    light: tuple[DrumPattern, ...]
+    full: tuple[DrumPattern, ...]
+    fills: tuple[DrumPattern, ...]
+    roll: int
+    crash: int
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Rhythms and figures of one bar: the first of each pair of tuples for the themes, the second for contrast."""
+
+    lead: tuple[str, ...]
+    lead_contrast: tuple[str, ...]
+    harmony: tuple[str, ...]
+    harmony_contrast: tuple[str, ...]
+    bass: tuple[str, ...]
+    bass_contrast: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Game:
     """A game: everything the composer and the renderer need to know.
 
-    Patterns are strings with one character for each sixteenth of a bar: a letter or digit starts a note, '-' holds
-    it, '.' is silence. Lead rhythms use 'x'; harmony uses 'x' (whole chord) or digits (chord voice, arpeggio); bass
-    uses 'r' root, '3', '5', 'o' octave, 'a' approach to the next root; drums use 'X' loud, 'x' plain, 'o' soft.
-    Ranges are MIDI pitches (low, high), tempo in beats per minute. `tone` is the voicing of the console's output:
-    (hertz, decibels) points of an equaliser over the whole mix, ascending, held level beyond the first and last.
+    Patterns are strings with one character for each step of a bar (`steps_per_beat` to the beat: 4 for sixteenths,
+    3 for triplets and compound metres): a letter or digit starts a note, '-' holds it, '.' is silence. Lead rhythms
+    use 'x'; harmony uses 'x' (whole chord) or digits (chord voice, arpeggio); bass uses 'r' root, '3', '5', 'o'
+    octave, 'w' walking on towards the approach, 'b' and 'a' the two scale steps that lead to the next root; drums
+    use 'X' loud, 'x' plain, 'o' soft. Ranges are MIDI pitches (low, high), tempo in beats per minute, `metre` the
+    time signature as written. `counter_voice` is the chip's voice that plays the counter-melody. `tone` is the
+    voicing of the console's output: (hertz, decibels) points of an equaliser over the whole mix, ascending, held
+    level beyond the first and last.
     """
 
     name: str
     chip: Chip
     tempo: tuple[float, float]
+    metre: tuple[int, int]
     beats_per_bar: int
-    modes: tuple[str, ...]
+    steps_per_beat: int
+    harmony: Mapping[str, Harmony]
     lead_range: tuple[int, int]
     harmony_range: tuple[int, int]
     bass_low: int
-    lead_rhythms: tuple[str, ...]
-    cadence_rhythm: str
-    harmony_patterns: tuple[str, ...]
-    bass_patterns: tuple[str, ...]
-    drum_patterns: tuple[Mapping[int, str], ...]
-    fill: Mapping[int, str]
+    lines: Lines
+    grooves: Grooves
     mix: Mapping[str, PartMix]
     title_nouns: tuple[str, ...]
     tone: tuple[tuple[float, float], ...]
     space: Space = field(default_factory=Space)
     pad_range: tuple[int, int] | None = None
+    counter_voice: str = "lead"
     melody_degrees: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6)
     staccato: float = 0.9
+
+    @property
+    def steps_per_bar(self) -> int:
+        """Characters of a pattern."""
+        return self.beats_per_bar * self.steps_per_beat
+
+    @property
+    def counter_range(self) -> tuple[int, int]:
+        """Pitches of the counter-melody: the lower half of the lead's and a fifth below it."""
+        return self.lead_range[0] - 7, (self.lead_range[0] + self.lead_range[1]) // 2

@@ -6,7 +6,7 @@ import numpy as np
 
 from dataset_processing.synth.composition import Note, Score
 from dataset_processing.synth.oscillators import filtered_noise, pitch_frequency
-from dataset_processing.synth.records import Chip, Game, PartMix, Space
+from dataset_processing.synth.records import Game, PartMix, Space
 
 # Silence before the first note: the equaliser rings ahead of it by half its length, and is faded in.
 LEAD_IN_SECONDS, FADE_IN_SECONDS = 0.035, 0.02
@@ -32,8 +32,9 @@ REVERB_SEEDS = (101, 102)
 class _NoteCache:
     """Waveforms of one chip, each rendered once; it lives as long as one track is rendered."""
 
-    def __init__(self, chip: Chip, sample_rate: int) -> None:
-        self._chip, self._rate = chip, sample_rate
+    def __init__(self, game: Game, sample_rate: int) -> None:
+        self._chip, self._rate = game.chip, sample_rate
+        self._voices = {"counter": game.chip.voices[game.counter_voice], **game.chip.voices}
         self._waves: dict[tuple[str, int, int, float], np.ndarray] = {}
 
     def wave(self, note: Note, seconds: float, cents: float) -> np.ndarray:
@@ -45,7 +46,7 @@ class _NoteCache:
     def _render(self, note: Note, seconds: float, cents: float) -> np.ndarray:
         if note.part == "drums":
             return self._chip.drums[note.pitch](self._rate)
-        return self._chip.voices[note.part](pitch_frequency(note.pitch + cents / 100.0), seconds, self._rate)
+        return self._voices[note.part](pitch_frequency(note.pitch + cents / 100.0), seconds, self._rate)
 
 
 def _add_part(score: Score, part: str, mix: PartMix, cache: _NoteCache, samples: int, rate: int) -> np.ndarray:
@@ -161,7 +162,7 @@ def render(score: Score, game: Game, sample_rate: int = 44100, *, seconds: float
     if seconds is not None:
         length = min(max(length, LENGTH_LIMITS[0] * seconds), LENGTH_LIMITS[1] * seconds)
     samples = max(1, int(length * sample_rate))
-    cache = _NoteCache(game.chip, sample_rate)
+    cache = _NoteCache(game, sample_rate)
     dry, echo, reverb = (np.zeros((2, samples), dtype=np.float32) for _ in range(3))
     for part, mix in game.mix.items():
         bus = _add_part(score, part, mix, cache, samples, sample_rate)

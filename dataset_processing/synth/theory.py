@@ -1,7 +1,8 @@
-"""Scales, chords and progressions, as pitch classes above the tonic."""
+"""Scales and chords, as pitch classes above the tonic."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 SEMITONES = 12
@@ -13,51 +14,22 @@ SCALES: dict[str, tuple[int, ...]] = {
     "minor": (0, 2, 3, 5, 7, 8, 10),
     "phrygian": (0, 1, 3, 5, 7, 8, 10),
 }
-# Four-bar progressions as scale degrees (0 = tonic chord): first for the A phrases, then for the B phrases. Degrees
-# whose triad is diminished in the mode are never used.
-PROGRESSIONS: dict[str, tuple[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]]] = {
-    "major": (
-        ((0, 4, 5, 3), (0, 5, 3, 4), (0, 3, 0, 4), (0, 2, 3, 4), (0, 3, 1, 4)),
-        ((3, 4, 2, 5), (5, 3, 0, 4), (1, 4, 0, 5), (3, 0, 1, 4)),
-    ),
-    "lydian": (
-        ((0, 1, 0, 1), (0, 1, 2, 5), (0, 4, 1, 0), (0, 2, 1, 4)),
-        ((5, 1, 2, 4), (2, 5, 1, 1), (4, 1, 5, 2)),
-    ),
-    "mixolydian": (
-        ((0, 6, 3, 0), (0, 3, 6, 0), (0, 4, 3, 6), (0, 3, 0, 6)),
-        ((3, 0, 6, 3), (6, 3, 0, 4), (5, 3, 6, 4)),
-    ),
-    "dorian": (
-        ((0, 3, 0, 3), (0, 6, 3, 0), (0, 2, 3, 6), (0, 1, 2, 3)),
-        ((2, 3, 0, 6), (3, 6, 2, 0), (6, 3, 4, 0)),
-    ),
-    "minor": (
-        ((0, 5, 2, 6), (0, 3, 6, 2), (0, 6, 5, 4), (0, 5, 3, 4), (0, 2, 6, 3)),
-        ((5, 6, 0, 0), (3, 0, 4, 0), (2, 6, 3, 4), (5, 2, 3, 4)),
-    ),
-    "phrygian": (
-        ((0, 1, 0, 6), (0, 1, 2, 1), (0, 6, 1, 0), (0, 5, 1, 0)),
-        ((5, 6, 0, 1), (2, 1, 6, 0), (3, 1, 5, 0)),
-    ),
-}
-# Half cadence (last two bars of a varied phrase) and full close (the last bar goes to the tonic), per mode.
-HALF_CADENCES: dict[str, tuple[int, int]] = {
-    "major": (1, 4),
-    "lydian": (1, 4),
-    "mixolydian": (3, 6),
-    "dorian": (3, 6),
-    "minor": (3, 4),
-    "phrygian": (6, 1),
-}
+NUMERALS = ("i", "ii", "iii", "iv", "v", "vi", "vii")
+ACCIDENTALS = {"": 0, "b": -1, "#": 1}
+# Semitones of the seventh above the root.
+SEVENTHS = {"7": 10, "M7": 11}
+NUMERAL_FORM = re.compile(r"(b|#)?([ivIV]+)(7|M7)?")
 
 
 @dataclass(frozen=True)
 class Chord:
-    """Pitch classes above the tonic: root, triad tones (root, third, fifth) and the seven notes of its scale."""
+    """A numeral with its pitch classes above the tonic: tones (root, third, fifth, then any seventh) and scale.
 
-    degree: int
-    tones: tuple[int, int, int]
+    The scale is that of the mode, with the letters of the chord altered as the chord needs them.
+    """
+
+    numeral: str
+    tones: tuple[int, ...]
     scale: tuple[int, ...]
 
     @property
@@ -65,14 +37,31 @@ class Chord:
         """Pitch class of the root."""
         return self.tones[0]
 
+    @property
+    def voices(self) -> tuple[int, ...]:
+        """The three tones that an accompaniment plays: a seventh takes the place of the fifth."""
+        return self.tones if len(self.tones) == 3 else (self.tones[0], self.tones[1], self.tones[3])
 
-def build_chord(mode: str, degree: int) -> Chord:
-    """Triad on a scale degree 0..6. In minor the fifth degree gets the leading tone, and so does its scale."""
-    scale = SCALES[mode]
-    if mode == "minor" and degree == 4:
-        scale = (*scale[:6], SEMITONES - 1)
-    tones = tuple(scale[(degree + step) % 7] for step in (0, 2, 4))
-    return Chord(degree, (tones[0], tones[1], tones[2]), scale)
+
+def build_chord(mode: str, numeral: str) -> Chord:
+    """Chord of a Roman numeral over the tonic: capitals are major, small letters minor, 7 and M7 add a seventh.
+
+    Roots are those of the major scale whatever the mode ("bVI" in minor), as in popular practice. Raises ValueError
+    for a numeral of another form.
+    """
+    match = NUMERAL_FORM.fullmatch(numeral)
+    if match is None or match[2].lower() not in NUMERALS:
+        raise ValueError(f"numeral must be like i, bVI or V7, got {numeral!r}")
+    degree = NUMERALS.index(match[2].lower())
+    root = SCALES["major"][degree] + ACCIDENTALS[match[1] or ""]
+    intervals = [0, 4 if match[2].isupper() else 3, 7]
+    if match[3]:
+        intervals.append(SEVENTHS[match[3]])
+    tones = tuple((root + interval) % SEMITONES for interval in intervals)
+    scale = list(SCALES[mode])
+    for index, tone in enumerate(tones):
+        scale[(degree + 2 * index) % 7] = tone
+    return Chord(numeral, tones, tuple(scale))
 
 
 def pitches_in(classes: tuple[int, ...], tonic: int, low: int, high: int) -> list[int]:

@@ -4,6 +4,7 @@
 - wider grouped layers around each block's non-linearity;
 - label mixes instead of one-hot labels, with a learned embedding for "no label";
 - a constant channel, and a channel that tells the log-frequency of each row;
+- optionally attention that knows the time between two columns;
 - magnitudes kept at any depth, in decoder blocks and at the edges too (`steady` in nn/blocks.py).
 
 Shapes: B batch, C latent channels, F frequency rows, T time columns.
@@ -57,6 +58,8 @@ class UNet(Module):
         attn_levels: tuple[Annotated[int, Field(ge=0)], ...] = (3, 4)
         """Levels with self-attention, 0 the finest; between encoder and decoder there always is some."""
         channels_per_head: Positive = 64
+        attn_rotary: bool = False
+        """Tell attention the time between two columns, by rotary embedding: rhythm is a matter of distances."""
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
         label_balance: Share = 0.5
         """Share of the label, against the noise level, in the conditioning vector."""
@@ -96,6 +99,7 @@ class UNet(Module):
             concat_balance=config.concat_balance,
             mlp_multiplier=config.mlp_multiplier,
             mlp_groups=config.mlp_groups,
+            rotary=config.attn_rotary,
             steady=True,
         )
         self.noise_features = MPFourier(noise_channels, config.noise_bandwidth)
@@ -175,7 +179,8 @@ class UNet(Module):
         for block in self.middle:
             x = self._run(block, x, emb)
         for name, block in self.decoder.items():
-            x = self._run(block, double(x), emb) if name.endswith("doubled") else self._run(block, x, emb, skips.pop())
+            inputs = (double(x), emb) if name.endswith("doubled") else (x, emb, skips.pop())
+            x = self._run(block, *inputs)
         return self.output(x, gain=self.output_gain)
 
     def _run(self, block: nn.Module, *inputs: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ Shapes: B batch, C spectrogram channels, Z latent channels, F frequency, T time;
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -72,6 +73,9 @@ class VAE(Module):
         """Channels of the finest level."""
         channel_mult: tuple[Positive, ...] = (1, 2, 3, 5)
         """Channels of each level, as multiples of model_channels; each level but the first halves both axes."""
+        patch: Literal[1, 2, 4, 8] = 1
+        """The finest level works on squares of so many rows and columns, folded into channels: another way of halving
+        both axes, without levels of few channels, which CPUs and GPUs compute at a small part of their rate."""
         emb_channels: Positive | None = None
         """Length of the conditioning vector; null: the channels of the widest level."""
         num_layers_per_block: Positive = 3
@@ -91,8 +95,9 @@ class VAE(Module):
         super().__init__(config)
         self.label_dim = config.label_dim or 0
         widths = [config.model_channels * multiple for multiple in config.channel_mult]
-        if config.latent_supersampling > self.downsampling:
-            raise ValueError(f"latent_supersampling: at most {self.downsampling}, by which the encoder downsamples")
+        most = self.downsampling // config.patch
+        if config.latent_supersampling > most:
+            raise ValueError(f"latent_supersampling: at most {most}, by which the encoder's levels downsample")
         emb_channels = (config.emb_channels or widths[-1]) if self.label_dim else 0
         settings = BlockSettings(
             emb_channels=emb_channels,
@@ -104,7 +109,8 @@ class VAE(Module):
         self.label_embedding = LabelEmbedding(self.label_dim, emb_channels) if self.label_dim else None
 
         # Two more inputs, here and of the decoder: a constant, and the row's log-frequency.
-        self.input = MPConv(config.in_channels + 2, widths[0], (3, 3))
+        folded = config.in_channels * config.patch**2
+        self.input = MPConv(folded + 2, widths[0], (3, 3))
         self.encoder, width = nn.ModuleDict(), widths[0]
         for level, level_width in enumerate(widths):
             if level > 0:
@@ -123,7 +129,7 @@ class VAE(Module):
             for i in range(config.num_layers_per_block + 1):
                 self.decoder[f"level{level}_block{i}"] = DecoderBlock(width, level_width, settings)
                 width = level_width
-        self.output = MPConv(width, config.in_channels, (3, 3))
+        self.output = MPConv(width, folded, (3, 3))
         self.output_gain = nn.Parameter(torch.ones(()))
 
         # ln of the expected reconstruction loss: weighs it against the other terms in training, as u(sigma) does for
@@ -135,7 +141,7 @@ class VAE(Module):
     @property
     def downsampling(self) -> int:
         """Spectrogram rows and columns to one latent row and column."""
-        return 2 ** (len(self.config.channel_mult) - 1)
+        return self.config.patch * 2 ** (len(self.config.channel_mult) - 1)
 
     @property
     def noise_std(self) -> float:
@@ -149,7 +155,7 @@ class VAE(Module):
 
     def latent_position(self, position: Tensor) -> Tensor:
         """Log-frequency of each latent row, from that of each spectrogram row: (F,) -> (F / 8,)."""
-        return position.view(-1, self.downsampling).mean(dim=1)
+        return _coarser(position, self.downsampling)
 
     def encode(self, x: Tensor, *, position: Tensor, conditioning: Conditioning) -> Posterior:
         """
@@ -161,7 +167,8 @@ class VAE(Module):
         emb = self._embed(x, conditioning)
         supersampling = self.config.latent_supersampling
         finest = x.shape[-1] // self.downsampling * supersampling  # columns; with fewer the encoder would be too coarse
-        x = self.input(_with_position(x, position))
+        x = F.pixel_unshuffle(x, self.config.patch)
+        x = self.input(_with_position(x, _coarser(position, self.config.patch)))
         for name, block in self.encoder.items():
             x = block(halve(x) if name.endswith("halved") and x.shape[-1] > finest else x, emb)
         mode = self.to_latents(mp_silu(x), gain=self.to_latents_gain)
@@ -173,7 +180,8 @@ class VAE(Module):
         x = self.from_latents(_with_position(latents, self.latent_position(position)))
         for name, block in self.decoder.items():
             x = block(double(x) if name.endswith("doubled") else x, emb)
-        return self.output(mp_silu(unit_magnitude(x, 1)), gain=self.output_gain)
+        x = self.output(mp_silu(unit_magnitude(x, 1)), gain=self.output_gain)
+        return F.pixel_shuffle(x, self.config.patch)
 
     def normalize_latents(self, latents: Tensor) -> Tensor:
         """Zero mean and unit variance for each channel over the dataset."""
@@ -182,6 +190,12 @@ class VAE(Module):
     def denormalize_latents(self, latents: Tensor) -> Tensor:
         """Undoes `normalize_latents`."""
         return latents * self.latents_std[:, None, None] + self.latents_mean[:, None, None]
+
+    def freeze_encoder(self) -> None:
+        """Leaves everything that latents depend on out of training."""
+        parts = [self.input, self.encoder, self.to_latents, self.label_embedding]
+        for parameter in itertools.chain(*(part.parameters() for part in parts if part), [self.to_latents_gain]):
+            parameter.requires_grad_(False)
 
     def _embed(self, x: Tensor, conditioning: Conditioning) -> Tensor | None:
         return None if self.label_embedding is None else mp_silu(self.label_embedding(conditioning, x))
@@ -197,6 +211,11 @@ class VAE(Module):
 
     def after_update(self) -> None:
         normalize_weights(self)
+
+
+def _coarser(position: Tensor, rows: int) -> Tensor:
+    """Log-frequency of each group of so many rows: (F,) -> (F / rows,)."""
+    return position.view(-1, rows).mean(dim=1)
 
 
 def _with_position(x: Tensor, position: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from dualdiffusion.nn.magnitude_preserving import (
     mp_sum,
     unit_magnitude,
 )
+from dualdiffusion.nn.rotary import rotated
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class BlockSettings:
     mlp_multiplier: int = 2  # width of the layers around the non-linearity
     mlp_groups: int = 8  # groups of these layers: wider at the same cost
     clip: float = 256.0  # activations are clipped to +-clip, for half precision
+    rotary: bool = False  # attention is told how far apart two columns are
     steady: bool = False  # magnitudes are kept at any depth and to the edges: see Block and edge_gain
 
 
@@ -88,11 +90,15 @@ class CosineAttention(nn.Module):
     which, no constant can correct it, so each position is brought back to unit magnitude over all heads together. A
     head that averages unrelated positions still counts less than one that has found what it looks for. (A gain of
     the branch that starts at zero would keep magnitudes only as long as it is zero.)
+
+    With `settings.rotary`, how much two columns see of each other depends on the time between them too: what sounds
+    now is told by what sounded a beat ago.
     """
 
     def __init__(self, channels: int, settings: BlockSettings) -> None:
         super().__init__()
         self.heads = max(1, channels // settings.channels_per_head)
+        self.rotary = settings.rotary
         if channels % self.heads:
             raise ValueError(f"{channels} channels do not divide into {self.heads} attention heads")
         self.qkv = MPConv(channels, channels * 3, (1, 1))
@@ -105,6 +111,10 @@ class CosineAttention(nn.Module):
         # Each (B, heads, positions, channels per head).
         qkv = qkv.reshape(batch, 3, self.heads, channels // self.heads, -1).transpose(-1, -2)
         q, k, v = unit_magnitude(qkv, -1).unbind(1)
+        if self.rotary:
+            rows, columns = space
+            time = torch.arange(columns, device=x.device).repeat(rows)
+            q, k = rotated(q, time), rotated(k, time)
         y = F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).reshape(batch, channels, *space)
         return self.out(unit_magnitude(y, 1))
 

@@ -165,9 +165,9 @@ class MPConv(nn.Module):
 
 @torch.no_grad()
 def normalize_weights(module: nn.Module) -> None:
-    """Brings every MPConv below `module` back to unit weight variance. Call after each update."""
+    """Brings every MPConv below `module` back to unit weight variance, frozen ones apart. Call after each update."""
     for layer in module.modules():
-        if isinstance(layer, MPConv):
+        if isinstance(layer, MPConv) and layer.weight.requires_grad:
             layer.weight.copy_(unit_magnitude(layer.weight, tuple(range(1, layer.weight.ndim))))
 
 

@@ -1,6 +1,6 @@
-"""Clips to compare: excerpts of a dataset's tracks, the same through the VAE, and what the model makes.
+"""Clips to compare: excerpts of a dataset's tracks, and the same through the format and through the VAE.
 
-Audio is read and made one clip at a time; only what is measured of it stays.
+Audio is read and made one clip at a time; only what is measured of it stays, and a few examples for a picture.
 """
 
 from __future__ import annotations
@@ -82,14 +82,30 @@ def spread(items: list, limit: int) -> list:
 
 
 @torch.inference_mode()
+def through_the_format(generator: Generator, clip: Tensor, game: str, iterations: int | None) -> Tensor:
+    """(C, N) as a spectrogram and back, its phase recovered: what a perfect VAE and UNet would give."""
+    x = generator.format.encode(_whole_columns(generator, clip))
+    return _decoded(generator, x, clip.shape[1], iterations)
+
+
+@torch.inference_mode()
 def through_the_vae(generator: Generator, clip: Tensor, game: str, iterations: int | None) -> Tensor:
     """(C, N) encoded, decoded and its phase recovered: what a UNet that had learnt the clip by heart would give."""
     format, vae = generator.format, generator.vae
-    hop = format.num_samples(vae.downsampling)
-    padded = torch.nn.functional.pad(clip, (0, -clip.shape[1] % hop))
     conditioning = game_conditioning(generator.labels.id_of(game), vae)
     position = format.position().to(vae.device)
-    mode = vae.encode(format.encode(padded[None].to(vae.device)), position=position, conditioning=conditioning).mode
+    mode = vae.encode(format.encode(_whole_columns(generator, clip)), position=position, conditioning=conditioning).mode
     x = vae.decode(mode, position=position, conditioning=conditioning)
-    decoded = format.decode(x, iterations=iterations)[0, :, : clip.shape[1]].cpu()
+    return _decoded(generator, x, clip.shape[1], iterations)
+
+
+def _whole_columns(generator: Generator, clip: Tensor) -> Tensor:
+    """(C, N) -> (1, C, N or more) with silence after it, on the model's device."""
+    multiple = generator.format.num_samples(generator.vae.downsampling)
+    return torch.nn.functional.pad(clip, (0, -clip.shape[1] % multiple))[None].to(generator.vae.device)
+
+
+def _decoded(generator: Generator, x: Tensor, samples: int, iterations: int | None) -> Tensor:
+    """(1, C, F, T) -> (C, samples), no louder than a generated clip may be."""
+    decoded = generator.format.decode(x, iterations=iterations)[0, :, :samples].cpu()
     return decoded * min(1.0, PEAK_LIMIT / max(float(decoded.abs().max()), 1e-9))

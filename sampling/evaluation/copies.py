@@ -9,7 +9,7 @@ Shapes: P patches, F bands, T frames of a patch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -66,22 +66,34 @@ class CopySearch:
         norm = centred.square().sum(dim=(1, 2), keepdim=True).sqrt()
         return centred / norm.clamp(min=1e-9)
 
-    def find(self, clips: list[Tensor], tracks: list[Track], on_track: Callable[[], None] | None = None) -> list[Match]:
+    def find(
+        self,
+        clips: list[Tensor],
+        tracks: list[Track],
+        on_track: Callable[[], None] | None = None,
+        *,
+        but: Sequence[str] | None = None,
+    ) -> list[Match]:
         """The best match of each clip, given as its patches (P, F, T), the same number each.
 
         Args:
             on_track: called after each track and group of patches; see `passes`.
+            but: a track for each clip, by its file name, in which it is not searched for. Where there is no other, the
+                match has score -2.
         """
-        per_clip = len(clips[0])
+        per_clip, group_size = len(clips[0]), self._group_size(len(clips[0]))
+        own = [name for name in but or [""] * len(clips) for _ in range(per_clip)]
         found: list[Match] = []
-        for group in torch.cat(clips).split(self._group_size(per_clip)):
+        for number, group in enumerate(torch.cat(clips).split(group_size)):
+            names = own[number * group_size :][: len(group)]
             score = torch.full((len(group),), -2.0)
             track, frame = torch.zeros(len(group), dtype=torch.long), torch.zeros(len(group), dtype=torch.long)
             spectra = torch.fft.rfft(group, BLOCK).conj()
             for index, candidate in enumerate(tracks):
+                allowed = torch.tensor([name != candidate.file_name for name in names])
                 for first, correlation in self._correlations(spectra, candidate):
                     best, at = correlation.max(dim=1)
-                    better = best > score
+                    better = (best > score) & allowed
                     score = torch.where(better, best, score)
                     track, frame = torch.where(better, index, track), torch.where(better, first + at, frame)
                 if on_track:

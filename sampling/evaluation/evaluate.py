@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from dualdiffusion import __version__
-from dualdiffusion.config import nearest
 from dualdiffusion.data.manifest import DatasetFolder
-from dualdiffusion.errors import UserError
 from dualdiffusion.model_folder import ModelFolder
 from sampling.batch import generate
-from sampling.evaluation.clips import Excerpt, excerpts, spread, through_the_vae, tracks_of
-from sampling.evaluation.copies import CopySearch
-from sampling.evaluation.embeddings import Embedding, build_embedding
-from sampling.evaluation.embeddings.mel_statistics import MelStatistics
+from sampling.evaluation.chosen import EXCERPTS, Chosen, Settings, choose
+from sampling.evaluation.hearing import Listener, hear_splits
 from sampling.evaluation.measures import (
     GENERATED,
     THROUGH_VAE,
     TRAINING,
+    VALIDATION,
     Heard,
     class_control,
     copy_figures,
@@ -30,104 +25,13 @@ from sampling.evaluation.measures import (
     nearest_figures,
     sound_comparison,
 )
+from sampling.evaluation.music_figures import music_figures
 from sampling.evaluation.notes import find_notes
-from sampling.evaluation.sound import sound_figures
+from sampling.evaluation.picture import Examples
 from sampling.evaluation.stages import Stages
 from sampling.generate import Generator
 from sampling.output import save
 from sampling.request import Request
-
-EXCERPTS = 64
-"""Clips of a game at most that are taken from each split."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What is asked of an evaluation.
-
-    Attributes:
-        clips: generated clips of each game.
-        request: fields of the requests other than games, seed and seconds.
-        seed: of the first clip; further ones count up. Also of the resampling.
-        games: None: all that model and dataset share.
-        draws: resamplings for the intervals.
-    """
-
-    clips: int
-    seconds: float
-    request: dict[str, Any]
-    seed: int
-    embeddings: tuple[str, ...]
-    games: tuple[str, ...] | None
-    draws: int
-
-
-class Listener:
-    """Measures clips one by one."""
-
-    def __init__(self, generator: Generator, settings: Settings) -> None:
-        self.sample_rate = generator.sample_rate
-        self.embeddings: list[Embedding] = [build_embedding(name, generator) for name in settings.embeddings]
-        self.statistics = MelStatistics(self.sample_rate)
-        self.search = CopySearch(self.sample_rate, settings.seconds)
-
-    def hear(self, clip: Tensor, name: str, game: str, *, patches: bool = True) -> Heard:
-        """What is kept of a clip (C, N)."""
-        embedded = {}
-        for embedding in self.embeddings:
-            frames = embedding(clip, self.sample_rate)
-            embedded[embedding.name] = frames[None] if frames.ndim == 1 else frames
-        found = self.search.patches(clip) if patches else None
-        return Heard(name, game, embedded, self.statistics(clip), sound_figures(clip, self.sample_rate), found)
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """The excerpts to compare with: by split, then by game."""
-
-    games: list[str]
-    training: dict[str, list[Excerpt]]
-    validation: dict[str, list[Excerpt]]
-    left_out: list[str]
-
-    def balanced(self, split: dict[str, list[Excerpt]], limit: int) -> list[Excerpt]:
-        """Equally many of each game, at most `limit`."""
-        count = min(limit, *(len(split[game]) for game in self.games))
-        return [excerpt for game in self.games for excerpt in spread(split[game], count)]
-
-
-def choose(model: ModelFolder, dataset: DatasetFolder, sample_rate: int, settings: Settings) -> Chosen:
-    """Excerpts of the games that the model knows and both splits hold.
-
-    Raises:
-        UserError: no validation split, another sample rate, an unknown game, or no track that is long enough.
-    """
-    known = model.labels().names
-    splits = {
-        split: excerpts(tracks_of(dataset, split, sample_rate), settings.seconds, EXCERPTS)
-        for split in ("train", "validation")
-    }
-    wanted = settings.games or known
-    for game in wanted:
-        if game not in known:
-            raise UserError(
-                f"--games: unknown game {game!r}; nearest: {', '.join(nearest(game, known, 3) or known[:5])}"
-            )
-    games = [game for game in wanted if all(game in split for split in splits.values())]
-    left_out = [game for game in wanted if game not in games]
-    if not games or (settings.games and left_out):
-        raise UserError(
-            f"{dataset.path}: {left_out[0]} has no track of {settings.seconds:g} s in both splits, train and "
-            "validation; ask for shorter clips (--seconds), or give the dataset longer tracks"
-        )
-    chosen = Chosen(games, splits["train"], splits["validation"], left_out)
-    for name, split in (("train", chosen.training), ("validation", chosen.validation)):
-        if len(chosen.balanced(split, EXCERPTS)) < 2:
-            raise UserError(
-                f"{dataset.path}: the {name} split gives only one clip of {settings.seconds:g} s, and two are the "
-                "least; ask for shorter clips (--seconds) or more games"
-            )
-    return chosen
 
 
 def evaluate(
@@ -137,56 +41,38 @@ def evaluate(
     settings: Settings,
     stages: Stages,
     clips_dir: Path | None = None,
+    examples: Examples | None = None,
 ) -> dict[str, Any]:
     """All figures, as JSON data.
+
+    Args:
+        examples: is given a clip of each game and stage.
 
     Raises:
         UserError: see `choose`; or the model does not know the EMA, or memory is too small for a clip.
     """
     chosen = choose(model, dataset, generator.sample_rate, settings)
     listener = Listener(generator, settings)
-    heard = _hear_splits(generator, listener, chosen, settings, stages)
+    examples = examples or Examples(generator.sample_rate)
+    heard = hear_splits(generator, listener, chosen, settings, stages, examples)
     with stages.stage("generating clips", settings.clips * len(chosen.games)) as stage:
         generated = []
-        for request, game in _requests(chosen.games, settings):
+        for request, game in requests(chosen.games, settings):
             result = generate(generator, request, on_step=lambda report: stage.within(report.fraction))
             if clips_dir:
                 save(result, clips_dir, device=generator.vae.device)
+            examples.add(GENERATED, game, result.audio)
             generated.append(listener.hear(result.audio, f"{game}, seed {request.seed}", game))
             stage.advance()
     return _measure(model, dataset, chosen, settings, {**heard, GENERATED: generated}, listener, stages)
 
 
-def _requests(games: list[str], settings: Settings) -> Iterator[tuple[Request, str]]:
+def requests(games: list[str], settings: Settings) -> Iterator[tuple[Request, str]]:
+    """What is generated, one game after the other and again, each with its game."""
     for index in range(settings.clips * len(games)):
         game = games[index % len(games)]
         changes = {"games": {game: 1.0}, "seed": settings.seed + index, "seconds": settings.seconds}
         yield Request.from_json({**settings.request, **changes}), game
-
-
-def _hear_splits(
-    generator: Generator, listener: Listener, chosen: Chosen, settings: Settings, stages: Stages
-) -> dict[str, list[Heard]]:
-    """All excerpts of both splits, and training excerpts through the VAE, as many as clips are generated."""
-    channels = generator.format.config.num_channels
-    heard: dict[str, list[Heard]] = {}
-    for name, split in ((TRAINING, chosen.training), ("validation", chosen.validation)):
-        items = [excerpt for game in chosen.games for excerpt in split[game]]
-        with stages.stage(f"hearing {name} clips", len(items)) as stage:
-            heard[name] = []
-            for excerpt in items:
-                clip = excerpt.read(channels)
-                heard[name].append(listener.hear(clip, excerpt.name, excerpt.track.game, patches=name == "validation"))
-                stage.advance()
-    items = chosen.balanced(chosen.training, settings.clips)
-    iterations = settings.request.get("phase_iterations")
-    with stages.stage("training clips through the VAE", len(items)) as stage:
-        heard[THROUGH_VAE] = []
-        for excerpt in items:
-            clip = through_the_vae(generator, excerpt.read(channels), excerpt.track.game, iterations)
-            heard[THROUGH_VAE].append(listener.hear(clip, excerpt.name, excerpt.track.game))
-            stage.advance()
-    return heard
 
 
 def _measure(
@@ -199,22 +85,18 @@ def _measure(
     stages: Stages,
 ) -> dict[str, Any]:
     """The figures of everything that was heard."""
-    generated, training, validation = heard[GENERATED], heard[TRAINING], heard["validation"]
+    generated, training, validation = heard[GENERATED], heard[TRAINING], heard[VALIDATION]
     by_name = {clip.name: clip for clip in training + validation}
     reference = [by_name[excerpt.name] for excerpt in chosen.balanced(chosen.validation, EXCERPTS)]
     like_generated = [by_name[excerpt.name] for excerpt in chosen.balanced(chosen.training, settings.clips)]
     sets = {GENERATED: generated, TRAINING: like_generated, THROUGH_VAE: heard[THROUGH_VAE]}
+    of_stages = {**heard, VALIDATION: reference, TRAINING: like_generated}
+    chance = {"draws": settings.draws, "seed": settings.seed}
     with stages.stage("distances and their intervals", len(settings.embeddings)) as stage:
         distances = {}
         for name in settings.embeddings:
-            distances[name] = distance_figures(reference, sets, name, draws=settings.draws, seed=settings.seed)
+            distances[name] = distance_figures(reference, sets, name, **chance)
             stage.advance()
-    searched = [*generated, *validation, *heard[THROUGH_VAE]]
-    tracks = [track for track in dataset.tracks("train") if track.seconds > 0]
-    patches = [clip.patches for clip in searched if clip.patches is not None]
-    with stages.stage("searching for copies", len(tracks) * listener.search.passes(patches)) as stage:
-        matches = list(zip(searched, listener.search.find(patches, tracks, stage.advance), strict=True))
-    at, until = len(generated), len(generated) + len(validation)
     result = {
         "model": str(model.path),
         "fingerprint": f"{model.fingerprint('vae')}-{model.fingerprint('unet', settings.request.get('ema'))}",
@@ -226,8 +108,23 @@ def _measure(
         "validation_tracks": len({e.track.file_name for game in chosen.games for e in chosen.validation[game]}),
         "distances": distances,
         "class_control": class_control(training, validation, generated, chosen.games),
-        "copies": copy_figures(matches[:at], matches[at:until], matches[until:]),
+        "copies": _copies(dataset, {**heard, TRAINING: like_generated}, listener, stages),
         "nearest": {name: nearest_figures(generated, validation, training, name) for name in settings.embeddings},
-        "sound": sound_comparison(generated, reference, like_generated, draws=settings.draws, seed=settings.seed),
+        "sound": sound_comparison(generated, reference, like_generated, **chance),
+        "music": music_figures(of_stages, training, chosen.games, **chance),
     }
     return {**result, "notes": find_notes(result)}
+
+
+def _copies(
+    dataset: DatasetFolder, heard: dict[str, list[Heard]], listener: Listener, stages: Stages
+) -> dict[str, Any]:
+    """Searches all training tracks for the clips; for training clips, all but their own."""
+    tracks = [track for track in dataset.tracks("train") if track.seconds > 0]
+    searched = [clip for name in (GENERATED, VALIDATION, THROUGH_VAE, TRAINING) for clip in heard[name]]
+    patches, own = [clip.patches for clip in searched], [""] * len(searched)
+    own[len(searched) - len(heard[TRAINING]) :] = [clip.track for clip in heard[TRAINING]]
+    with stages.stage("searching for copies", len(tracks) * listener.search.passes(patches)) as stage:
+        matches = iter(zip(searched, listener.search.find(patches, tracks, stage.advance, but=own), strict=True))
+    found = {name: [next(matches) for _ in heard[name]] for name in (GENERATED, VALIDATION, THROUGH_VAE, TRAINING)}
+    return copy_figures(found[GENERATED], found[VALIDATION], found[THROUGH_VAE], found[TRAINING])

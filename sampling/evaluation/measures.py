@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from sampling.evaluation.distances import (
     needs_shrinking,
     polynomial_kernel,
 )
+from sampling.evaluation.music import Music
 from sampling.evaluation.sound import FIGURES
 from sampling.evaluation.statistics import (
     Quartiles,
@@ -32,7 +34,8 @@ from sampling.evaluation.statistics import (
     proportion,
 )
 
-GENERATED, TRAINING, THROUGH_VAE = "generated", "training", "training through the VAE"
+GENERATED, TRAINING, VALIDATION = "generated", "training", "validation"
+THROUGH_FORMAT, THROUGH_VAE = "training through the format", "training through the VAE"
 MEASURES = ("frechet", "kad", "kid")
 
 
@@ -46,6 +49,8 @@ class Heard:
         timbre: (128,), the classifier's features.
         sound: (7,), see `sound_figures`.
         patches: (P, F, T) for the search for copies; None where it is not searched for.
+        music: rhythm, notes and form.
+        track: the file that it was taken from; empty for what was generated.
     """
 
     name: str
@@ -54,6 +59,8 @@ class Heard:
     timbre: Tensor
     sound: Tensor
     patches: Tensor | None
+    music: Music | None = None
+    track: str = ""
 
 
 def games_of(clips: Sequence[Heard]) -> list[str]:
@@ -161,14 +168,20 @@ def class_control(
 
 
 def copy_figures(
-    generated: list[tuple[Heard, Match]], validation: list[tuple[Heard, Match]], known: list[tuple[Heard, Match]]
+    generated: list[tuple[Heard, Match]],
+    validation: list[tuple[Heard, Match]],
+    known: list[tuple[Heard, Match]],
+    training: list[tuple[Heard, Match]],
 ) -> dict[str, Any]:
     """Generated clips that are more like a training track than any validation clip is.
 
     Args:
         known: training clips through the VAE, which are copies: how many of them the test finds is its power.
+        training: training clips, with their matches among the other tracks: how alike different tracks of this music
+            are. A clip that is still more alike to one than these are is a copy by the stricter of both tests.
     """
     threshold = max(match.score for _, match in validation)
+    highest = max([threshold, *(match.score for _, match in training)])
     flagged = sum(match.score > threshold for _, match in generated)
     found = [match.score > threshold and clip.name.startswith(match.track.file_name) for clip, match in known]
 
@@ -178,6 +191,8 @@ def copy_figures(
     return {
         "threshold": threshold,
         "flagged": flagged,
+        "more_alike_than_training_tracks": sum(match.score > highest for _, match in generated),
+        "stricter_threshold": highest,
         # A clip no more like the training music than validation clips are has the highest score of all by this chance.
         "flagged_by_chance": len(generated) / (len(validation) + 1),
         "known_copies": len(known),
@@ -186,6 +201,7 @@ def copy_figures(
             "generated": quartiles(generated),
             "validation": quartiles(validation),
             "known_copies": quartiles(known),
+            "training_to_other_tracks": quartiles(training),
         },
         "clips": [
             {
@@ -204,7 +220,10 @@ def copy_figures(
 def nearest_figures(
     generated: list[Heard], validation: list[Heard], training: list[Heard], embedding: str
 ) -> dict[str, Any]:
-    """The nearest training clip of each clip: Euclidean, by means over frames in units of their spread in training."""
+    """The nearest training clip of each clip: Euclidean, by means over frames in units of their spread in training.
+
+    That of a training clip is one of another track.
+    """
     means = {
         name: frames_of(clips, embedding).mean(dim=1)
         for name, clips in (("generated", generated), ("validation", validation), ("training", training))
@@ -214,11 +233,16 @@ def nearest_figures(
         name: torch.cdist(means[name] / spread, means["training"] / spread).min(dim=1)
         for name in ("generated", "validation")
     }
+    tracks = [clip.track for clip in training]
+    own = torch.tensor([[a == b for b in tracks] for a in tracks])
+    between = torch.cdist(means["training"] / spread, means["training"] / spread).masked_fill(own, math.inf)
+    distances["training"] = between.min(dim=1)
     limit = float(distances["validation"].values.min())
     values, indices = (x.tolist() for x in distances["generated"])
     return {
         "distance": {name: Quartiles.of(found.values).to_json() for name, found in distances.items()},
         "nearer_than_any_validation_clip": sum(value < limit for value in values),
+        "nearer_than_any_training_clip": sum(value < float(distances["training"].values.min()) for value in values),
         "clips": [
             {"clip": clip.name, "distance": value, "nearest": training[index].name}
             for clip, value, index in zip(generated, values, indices, strict=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from sampling.evaluation.measures import GENERATED, THROUGH_VAE
+from sampling.evaluation.music import MEASURES
+from sampling.evaluation.music_figures import LOST_IN
 
 FEW_CLIPS = 50
 FEW_TRACKS = 20
@@ -13,7 +15,7 @@ WIDE = 0.3
 
 def find_notes(result: dict[str, Any]) -> list[str]:
     """One sentence each; `result` as `evaluate` makes it."""
-    return [*_amounts(result), *_distances(result), *_class_control(result), *_copies(result)]
+    return [*_amounts(result), *_distances(result), *_class_control(result), *_copies(result), *_music(result)]
 
 
 def _amounts(result: dict[str, Any]) -> list[str]:
@@ -86,4 +88,16 @@ def _copies(result: dict[str, Any]) -> list[str]:
         notes.append(
             f"copies: about {copies['flagged_by_chance']:.1f} clips would be flagged by chance alone; listen to them"
         )
+    return notes
+
+
+def _music(result: dict[str, Any]) -> list[str]:
+    """Where most of a measure is lost, if any stage keeps less than all."""
+    notes, kept = [], result["music"]["kept"]
+    for name in ("beat", "sharpness", "onsets"):
+        shares = {stage: kept[stage]["measures"][name] for stage in LOST_IN}
+        losing = {stage: share["value"] for stage, share in shares.items() if (share["high"] or 1) < 1}
+        if losing:
+            stage = min(losing, key=losing.__getitem__)
+            notes.append(f"music: {MEASURES[name]} is lost most {stage}, which keeps {losing[stage]:.0%} of it")
     return notes

@@ -9,8 +9,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sampling.evaluation.measures import GENERATED, THROUGH_FORMAT, THROUGH_VAE, TRAINING
+from sampling.evaluation.music import MEASURES
+
 SHOWN = 5
 """Clips that are listed by name at most."""
+TELLING = ("beat", "stays", "sharpness", "onsets")
+"""Measures that are shown by game, and as shares that stages keep."""
 
 
 def show(result: dict[str, Any], console: Console) -> None:
@@ -27,8 +32,16 @@ def show(result: dict[str, Any], console: Console) -> None:
     _copies(result["copies"], console)
     console.print(_nearest(result["nearest"]))
     console.print(_sound(result["sound"]))
+    show_music(result["music"], console)
     for note in result["notes"]:
         console.print(f"note: {note}", markup=False)
+
+
+def show_music(music: dict[str, Any], console: Console) -> None:
+    """Prints the measures of music by stage, what each stage keeps, and the most telling ones by game."""
+    console.print(_stages(music["stages"]))
+    console.print(_kept(music["kept"]))
+    console.print(_music_of_games(music["games"]))
 
 
 def interval(figures: dict[str, float | None], format: Callable[[float], str]) -> str:
@@ -100,7 +113,8 @@ def _copies(copies: dict[str, Any], console: Console) -> None:
     console.print(table)
     power = interval(copies["known_copies_found"], _percent)
     console.print(
-        f"copies: {copies['flagged']} generated clips are more like a training track than any validation clip; of "
+        f"copies: {copies['flagged']} generated clips are more like a training track than any validation clip, "
+        f"{copies['more_alike_than_training_tracks']} also than training clips are like other tracks; of "
         f"{copies['known_copies']} known copies, training clips through the VAE, {power} are found",
         markup=False,
     )
@@ -117,10 +131,16 @@ def _copies(copies: dict[str, Any], console: Console) -> None:
 
 def _nearest(nearest: dict[str, Any]) -> Table:
     table = _table(
-        "distance of the nearest training clip: median", "embedding", "generated", "validation", "nearer than any"
+        "distance of the nearest training clip: median",
+        "embedding",
+        "generated",
+        "validation",
+        "training, another track",
+        "nearer than any",
     )
     for name, figures in nearest.items():
-        medians = [_plain(figures["distance"][key]["median"]) for key in ("generated", "validation")]
+        found = [figures["distance"][key]["median"] for key in ("generated", "validation", "training")]
+        medians = ["-" if median is None else _plain(median) for median in found]
         table.add_row(name, *medians, f"{figures['nearer_than_any_validation_clip']} of {len(figures['clips'])}")
     return table
 
@@ -140,3 +160,33 @@ def _quartiles(figures: dict[str, Any]) -> str:
     missing = figures["count"] - figures["finite"]
     text = f"{figures['median']:.4g} ({figures['lower']:.4g}, {figures['upper']:.4g})"
     return f"{text}; {missing} without" if missing else text
+
+
+def _stages(stages: dict[str, dict[str, Any]]) -> Table:
+    shown = [name for name in MEASURES if any(row[name]["value"] is not None for row in stages.values())]
+    table = _table("music: where is it lost? means", "clips", "n", *(MEASURES[name] for name in shown))
+    for stage, row in stages.items():
+        values = [row[name]["value"] for name in shown]
+        table.add_row(stage, str(row["clips"]), *("-" if value is None else f"{value:.2f}" for value in values))
+    return table
+
+
+def _kept(kept: dict[str, dict[str, Any]]) -> Table:
+    table = _table("music: share that is kept", "", *(MEASURES[name] for name in TELLING))
+    for label, row in kept.items():
+        table.add_row(label, *(interval(row["measures"][name], _share) for name in TELLING))
+    return table
+
+
+def _music_of_games(games: dict[str, dict[str, dict[str, Any]]]) -> Table:
+    """Each cell goes through the stages, from training clips to generated ones."""
+    shown = (TRAINING, THROUGH_FORMAT, THROUGH_VAE, GENERATED)
+    table = _table("music: corpus > format > VAE > generated", "game", *(MEASURES[name] for name in TELLING))
+    for game, stages in games.items():
+        rows = [[stages[stage][name] for stage in shown] for name in TELLING]
+        table.add_row(Text(game), *(" > ".join("-" if x is None else f"{x:.2f}" for x in row) for row in rows))
+    return table
+
+
+def _share(number: float) -> str:
+    return f"{number:.2f}"

@@ -235,3 +235,20 @@ def test_the_channel_divergence_is_zero_for_unit_statistics_and_the_closed_form_
     assert float(Posterior(z, 0.0).kl()) == pytest.approx(0, abs=1e-5)
     shifted = Posterior(2 * z + 1, 0.0).kl()
     assert float(shifted) == pytest.approx(0.5 * (1 + 4 - 1 - math.log(4)), abs=1e-4)
+
+
+@pytest.mark.parametrize("patch", [1, 2, 4])
+def test_a_vae_on_patches_keeps_shapes_and_magnitudes_and_tells_rows_apart(patch: int) -> None:
+    torch.manual_seed(0)
+    levels = {1: (1, 1, 2), 2: (1, 2), 4: (1,)}[patch]  # 4 times fewer rows and columns in all of them
+    vae = VAE(VAE.Config(label_dim=0, model_channels=16, channel_mult=levels, num_layers_per_block=1, patch=patch))
+    x, position = unit(2, 2, 16, 32), torch.linspace(-1.7, 1.7, 16)
+    posterior = vae.encode(x, position=position, conditioning=Conditioning())
+    assert vae.downsampling == 4
+    assert posterior.mode.shape == (2, 4, 4, 8) == (2, *vae.latent_shape((2, 16, 32)))
+    assert rms(posterior.mode) == pytest.approx(1, abs=0.3)
+    output = vae.decode(posterior.mode, position=position, conditioning=Conditioning())
+    assert output.shape == x.shape
+    assert rms(output) == pytest.approx(1, abs=0.3)
+    flipped = vae.encode(x, position=-position, conditioning=Conditioning())
+    assert not torch.allclose(flipped.mode, posterior.mode, atol=1e-2)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-import runpy
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import numpy
 import pytest
@@ -23,25 +20,10 @@ from dualdiffusion import audio
 from dualdiffusion.model_folder import ModelFolder
 from sampling.output import read_settings
 from tests import tiny
+from tests.sampling.conftest import Command
 from tests.tiny import ROOT, assert_one_line_error, run
 
-Command = Callable[..., CompletedProcess[str]]
 SHORT = ("--seconds", 0.5, "--steps", 1)
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
-    """Runs `python -m sampling ...` in this process, which needs no seconds to import torch."""
-
-    def call(*arguments: object) -> CompletedProcess[str]:
-        words = [str(argument) for argument in arguments]
-        monkeypatch.setattr(sys, "argv", ["sampling", *words])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as exit:
-            runpy.run_module("sampling", run_name="__main__")
-        return CompletedProcess(words, exit.value.code, *capfd.readouterr())
-
-    return call
 
 
 def test_guidance_of_an_interval_says_what_it_saved(model: ModelFolder, command: Command, tmp_path: Path) -> None:

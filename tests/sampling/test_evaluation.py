@@ -424,7 +424,7 @@ def test_what_is_flagged_is_more_alike_than_all_validation_clips(tracks: list[Tr
         return list(zip(clips, [Match(score, tracks[0], 1.0, 0.0) for score in scores], strict=True))
 
     known = pairs([0.9, 0.9, 0.2], tracks[0].file_name) + pairs([0.9], "another track")
-    figures = copy_figures(pairs([0.2, 0.7, 0.3]), pairs([0.5, 0.4, 0.1, 0.1, 0.1]), known)
+    figures = copy_figures(pairs([0.2, 0.7, 0.3]), pairs([0.5, 0.4, 0.1, 0.1, 0.1]), known, pairs([0.8]))
     assert figures["threshold"] == 0.5
     assert figures["flagged"] == 1
     assert [clip["flagged"] for clip in figures["clips"]] == [True, False, False]

@@ -16,6 +16,7 @@ from sampling.batch import identity
 from sampling.contact_sheet import ContactSheet
 from sampling.grid import Axis, Cell, combinations, parse_grid, parse_seeds
 from sampling.output_settings import OutputSettings
+from sampling.recommended import Asked, Recommended
 from sampling.request import Request, Source
 from sampling.source import digest_of, with_file
 
@@ -23,7 +24,7 @@ GAMES = {"games": {"Castle": 1.0}}
 
 
 def grid(*options: str, data: dict | None = None) -> list[Cell]:
-    return combinations(GAMES if data is None else data, parse_grid(options), "request")
+    return combinations(Asked(GAMES if data is None else data), parse_grid(options), "request", Recommended())
 
 
 @pytest.mark.parametrize(
@@ -149,7 +150,7 @@ def write_clip(folder: Path, name: str, level: float = 0.1) -> Path:
 
 
 def sheet_of(folder: Path, axes: list[Axis]) -> tuple[ContactSheet, list[Cell]]:
-    cells = combinations(GAMES, axes, "request")
+    cells = combinations(Asked(GAMES), axes, "request", Recommended())
     return ContactSheet(folder, axes, cells, "model"), cells
 
 

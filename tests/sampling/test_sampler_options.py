@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from dualdiffusion.config import explain
 from dualdiffusion.randomness import ItemRandom
 from sampling.request import Request
-from sampling.sampler_options import options_config
+from sampling.sampler_options import keywords, options_config
 from sampling.samplers import SAMPLERS
 
 LEVELS = [10.0, 4.0, 1.0, 0.3, 0.1, 0.0]
@@ -29,7 +29,7 @@ def test_every_option_of_every_sampler_can_be_asked_for_and_arrives(sampler: str
     asked = request(sampler, **{**finite, "reinjection": 0.25}).sampler_options
     result = SAMPLERS[sampler](lambda x, sigma: x / (1 + sigma**2), torch.ones(1, 4), LEVELS, generator=ItemRandom([0]))
     changed = SAMPLERS[sampler](
-        lambda x, sigma: x / (1 + sigma**2), torch.ones(1, 4), LEVELS, generator=ItemRandom([0]), **asked
+        lambda x, sigma: x / (1 + sigma**2), torch.ones(1, 4), LEVELS, generator=ItemRandom([0]), **keywords(asked)
     )
     assert not torch.equal(result, changed)
     assert type(asked.get("order", 1)) is int
@@ -44,7 +44,7 @@ def test_every_option_of_every_sampler_can_be_asked_for_and_arrives(sampler: str
             {"reinjection": 1.0},
             "sampler_options.reinjection: input should be less than or equal to 0.95, not 1.0",
         ),
-        ("euler", {"eta": 1.0}, "sampler_options.eta: unknown key; known: reinjection"),
+        ("euler", {"eta": 1.0}, "sampler_options.eta: unknown key; known: reinjection, reinjection_min"),
         ("lms", {"order": 2.5}, "sampler_options.order: input should be a valid integer"),
         ("dpmpp_sde", {"r": 0.0}, "sampler_options.r: input should be greater than 0"),
         ("dpmpp_2m_sde", {"solver_type": "hoin"}, "sampler_options.solver_type: input should be 'midpoint' or 'heun'"),

@@ -154,7 +154,7 @@ def test_a_run_with_another_optimizer_groups_noise_and_schedule_goes_on_bit_for_
         ("unstratified", "module_trainer.sigma.stratified", False),
         ("unweighted", "module_trainer.learned_log_variance", False),
         ("constant", "schedule.type", "constant"),
-        ("cosine", "schedule.type", "cosine"),
+        ("inverse_square_root", "schedule.type", "edm2"),
         ("inverse_lr", "schedule.type", "inverse_lr"),
         ("radam", "optimizer.type", "RAdam"),
         ("weight_decay", "optimizer.settings.weight_decay", 0.01),

@@ -213,3 +213,42 @@ def test_every_vae_experiment_is_a_few_lines_that_load_and_build(path: Path) -> 
     with torch.device("meta"):
         config.module_trainer.config.vae.build()
     config.module_trainer.config.loss.build()
+
+
+def test_a_decoder_trained_alone_leaves_every_latent_as_it_was(tmp_path: Path, dataset: Path) -> None:
+    trainer = make_trainer(tmp_path, dataset, trained="decoder")
+    batch = first_batch(trainer)
+    x = trainer.format.encode(batch.data)
+
+    def modes_and_outputs() -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.no_grad():
+            mode = trainer.module.encode(x, position=trainer.position, conditioning=Conditioning()).mode
+            return mode, trainer.module.decode(mode, position=trainer.position, conditioning=Conditioning())
+
+    mode, output = modes_and_outputs()
+    optimizer = torch.optim.AdamW(trainer.module.parameters(), lr=0.01, weight_decay=0.0)
+    for _ in range(3):
+        optimizer.zero_grad()
+        step(trainer, batch).loss.mean().backward()
+        trainer.module.before_update()
+        optimizer.step()
+        trainer.module.after_update()
+    mode_after, output_after = modes_and_outputs()
+    assert torch.equal(mode_after, mode)
+    assert float((output_after - output).abs().mean()) > 1e-3
+
+
+def test_without_a_wavelength_exponent_short_waves_count_as_much_as_long_ones() -> None:
+    target = torch.zeros(1, 1, 16, 16)
+    wave = torch.arange(16) * 2 * math.pi / 16
+
+    def ratio(exponent: float) -> float:
+        loss = MultiscaleSpectral(
+            MultiscaleSpectral.Config(block_widths=(16,), overlap=1, wavelength_exponent=exponent)
+        )
+        long, short = (loss((cycles * wave).sin().expand(1, 1, 16, 16), target)["spectral/real"] for cycles in (2, 6))
+        return float(short / long)
+
+    assert ratio(0.0) == pytest.approx(1, abs=0.01)
+    assert ratio(0.5) == pytest.approx(math.sqrt(3 / 7), abs=0.1)  # ((1 + 2) / (1 + 6))^0.5
+    assert ratio(1.0) < ratio(0.5) < ratio(0.0)

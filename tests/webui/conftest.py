@@ -44,9 +44,15 @@ class Server:
     """The real server in a process of its own; it can be killed and started again on the same folders and port."""
 
     def __init__(
-        self, folder: Path, model: str = "demo", games: list[str] | None = None, extra: list[str] | None = None
+        self,
+        folder: Path,
+        model: str = "demo",
+        games: list[str] | None = None,
+        extra: list[str] | None = None,
+        recommended: dict[str, Any] | None = None,
     ):
-        self.model, self.outputs, self.port = make_model(folder / model, games), folder / "outputs", free_port()
+        self.model, self.outputs = make_model(folder / model, games, recommended), folder / "outputs"
+        self.port = free_port()
         self.extra = extra or []
         self.url = f"http://127.0.0.1:{self.port}"
         self.client = httpx.Client(base_url=self.url, timeout=10)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from dualdiffusion.command_line import run_command
 from webui.__main__ import bind, serve
@@ -13,11 +14,13 @@ from webui.settings import Settings
 GAMES = ["Castle", "Cave", "Sky Ruins", "Neon Harbor", "Moss", "Clockwork"]
 
 
-def make_model(folder: Path, games: list[str] | None = None) -> Path:
-    """A model folder with labels only, which is all that the web process reads."""
+def make_model(folder: Path, games: list[str] | None = None, recommended: dict[str, Any] | None = None) -> Path:
+    """A model folder with labels and a recommendation only, which is all that the web process reads."""
     folder.mkdir(parents=True, exist_ok=True)
     labels = [{"id": i, "name": name, "tracks": 8 + i} for i, name in enumerate(games or GAMES)]
     (folder / "labels.json").write_text(json.dumps({"games": labels}))
+    if recommended is not None:
+        (folder / "request.json").write_text(json.dumps(recommended))
     return folder
 
 

@@ -28,6 +28,29 @@ def test_options_list_what_a_request_may_contain(server: Server) -> None:
     assert options["fields"]["seconds"] == {"default": 8.0, "le": 600.0, "gt": 0}
 
 
+def test_a_request_takes_what_the_model_recommends_where_it_says_nothing(tmp_path: Path) -> None:
+    recommended = {"sampler": "euler", "steps": 7, "sampler_options": {"reinjection": 0.8}}
+    server = Server(tmp_path, recommended=recommended)
+    try:
+        options = server.client.get("/api/options").json()
+        assert options["fields"]["steps"] == {"default": 7, "ge": 1, "le": 1000}
+        assert options["fields"]["sampler"]["default"] == "euler" and options["plain"]["sampler"] == "heun"
+        assert options["fields"]["cfg_scale"]["default"] == options["plain"]["cfg_scale"]
+
+        def request(**said: object) -> dict:
+            job_id = server.client.post("/api/jobs", json={"games": {"Castle": 1}, **said}).json()["id"]
+            return server.job(job_id)["request"]
+
+        short = request(seed=1)
+        assert (short["sampler"], short["steps"], short["sampler_options"]) == ("euler", 7, {"reinjection": 0.8})
+        assert request(sampler="heun", steps=3)["sampler_options"] == {}
+        assert request(sampler_options={})["sampler_options"] == {}
+        assert request(**short | {"steps": 2}) == short | {"steps": 2}
+        assert "JSON" in server.client.post("/api/jobs", content=b"[1").json()["error"]
+    finally:
+        server.close()
+
+
 def test_a_job_becomes_audio_with_picture_and_peaks(server: Server) -> None:
     job = server.wait(server.submit(), "done")
     assert job["progress"] == 1 and job["error"] is None

@@ -231,6 +231,56 @@ def test_many_games_are_searched_and_mixed(chromium: Any, tmp_path: Path) -> Non
         server.close()
 
 
+def test_controls_begin_as_the_model_recommends_and_a_clip_brings_back_all_of_its_settings(
+    chromium: Any, tmp_path: Path
+) -> None:
+    recommended = {"sampler": "euler", "steps": 6, "cfg_scale": 3.5, "sampler_options": {"reinjection": 0.8}}
+    server = Server(tmp_path, recommended=recommended)
+    visit = Visit(chromium, server)
+    try:
+        page = visit.page
+
+        def shown() -> tuple[str, str, str]:
+            return (
+                page.input_value("#select-sampler"),
+                page.input_value("#number-steps"),
+                page.text_content("#hidden-settings"),
+            )
+
+        assert shown() == ("euler", "6", "sampler options: reinjection 0.8")
+        page.click("#more summary")
+        assert page.locator("#recommended").is_disabled()
+        page.fill("#number-seconds", "1")
+        page.click("#generate")
+        visit.wait_for_cards(1)
+        page.select_option("#select-sampler", "heun")
+        assert shown() == ("heun", "6", "")
+        page.fill("#number-steps", "4")
+        page.click("#generate")
+        visit.wait_for_cards(2)
+        newest, oldest = (job["request"] for job in server.client.get("/api/jobs").json()["jobs"])
+        assert (oldest["sampler"], oldest["sampler_options"]) == ("euler", {"reinjection": 0.8})
+        assert (newest["sampler"], newest["sampler_options"], newest["steps"]) == ("heun", {}, 4)
+        page.locator(".reuse").nth(1).click()
+        assert shown() == ("euler", "6", "sampler options: reinjection 0.8")
+        page.locator(".reuse").nth(0).click()
+        assert shown() == ("heun", "4", "")
+        page.click("#recommended")
+        assert shown() == ("euler", "6", "sampler options: reinjection 0.8")
+
+        # What was not changed follows the model's next recommendation; what was changed stays.
+        page.fill("#number-steps", "9")
+        server.kill()
+        (server.model / "request.json").write_text('{"sampler": "dpmpp_2m", "steps": 5, "cfg_scale": 1.5}')
+        server.start()
+        visit.open()
+        assert shown() == ("dpmpp_2m", "9", "") and page.input_value("#number-cfg_scale") == "1.5"
+        visit.complaints.clear()  # the browser's own complaints about the lost connection
+    finally:
+        visit.close()
+        server.close()
+
+
 @pytest.mark.parametrize("scheme", ["dark", "light"])
 def test_narrow_screens_need_no_sideways_scrolling_and_controls_have_names(
     chromium: Any, empty_server: Server, scheme: str

@@ -28,6 +28,9 @@ class MultiscaleSpectral(nn.Module):
         and wavelengths coincide less."""
         overlap: Annotated[int, Field(ge=1)] = 2
         """Blocks are this many to a block width."""
+        wavelength_exponent: Annotated[float, Field(ge=0)] = 0.5
+        """How much less short wavelengths count than long ones: as the wavelength to this power. Smaller values give
+        sharper onsets and grainier noise."""
         random_offsets: bool = False
         """Blocks begin elsewhere at every step and for every sample, rather than at fixed rows and columns."""
 
@@ -38,7 +41,8 @@ class MultiscaleSpectral(nn.Module):
             window = torch.hann_window(width, periodic=True)
             window = window[:, None] * window[None, :]
             self.register_buffer(f"window{width}", window / window.square().sum().sqrt(), persistent=False)
-            self.register_buffer(f"weight{width}", _wavelength_weight(width), persistent=False)
+            weight = _wavelength_weight(width, config.wavelength_exponent)
+            self.register_buffer(f"weight{width}", weight, persistent=False)
 
     def forward(self, output: Tensor, target: Tensor, *, random: ItemRandom | None = None) -> dict[str, Tensor]:
         """The parts, not weighted: "spectral/real" (magnitudes) and "spectral/imag" (positions).
@@ -76,12 +80,12 @@ class MultiscaleSpectral(nn.Module):
         return spectra.flatten(2, 3)  # (B, C, blocks, width, width // 2 + 1)
 
 
-def _wavelength_weight(width: int) -> Tensor:
-    """Weight of each 2-D frequency: its wavelength relative to the block. Natural spectra fall off with frequency, and
-    errors at short wavelengths are heard less, as the mel bands overlap."""
+def _wavelength_weight(width: int, exponent: float) -> Tensor:
+    """Weight of each 2-D frequency: its wavelength relative to the block, to a power. Natural spectra fall off with
+    frequency, and errors at short wavelengths are heard less, as the mel bands overlap."""
     fy = torch.fft.fftfreq(width)[:, None] * width
     fx = torch.fft.rfftfreq(width)[None, :] * width
-    return 1 / (1 + (fy**2 + fx**2).sqrt()).sqrt()
+    return (1 + (fy**2 + fx**2).sqrt()) ** -exponent
 
 
 def _rolled(x: Tensor, width: int, random: ItemRandom) -> Tensor:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from dualdiffusion.component import Component
 from dualdiffusion.conditioning import Conditioning, one_hot
-from dualdiffusion.config import Config
+from dualdiffusion.config import Config, validate
 from dualdiffusion.data.audio_crops import Batch
 from dualdiffusion.data.latent_crops import LatentCrops, latents_image
 from dualdiffusion.data.manifest import DatasetFolder
@@ -20,6 +20,7 @@ from dualdiffusion.diffusion.loss import DenoisingLoss, denoising_loss
 from dualdiffusion.diffusion.preconditioning import Denoiser
 from dualdiffusion.diffusion.sigma_sampling import AdaptiveDensity, SigmaDensity
 from dualdiffusion.errors import UserError
+from dualdiffusion.files import write_json
 from dualdiffusion.image import spectrogram_pixels
 from dualdiffusion.labels import Labels
 from dualdiffusion.model_folder import ModelFolder
@@ -27,8 +28,10 @@ from dualdiffusion.module import load_module, module_component
 from dualdiffusion.randomness import StepRandom
 from dualdiffusion.shipped import find_model
 from sampling.generate import Generator
+from sampling.recommended import Asked, check_recommended, read_recommended
 from sampling.request import Request
 from train.setup import build_module, check_labels, copy_modules, new_games, save_labels, with_label_dim
+from train.starting import Source
 from train.step import Demo, Plan, StepOutput
 
 
@@ -36,11 +39,12 @@ class UNetTrainer:
     """Denoising with EDM preconditioning, learned log-variance and label dropout."""
 
     class Config(Config):
-        denoiser: Denoiser.Config
-        """The network and its preconditioning."""
+        denoiser: Denoiser.Config | None = None
+        """The network and its preconditioning; null: that of the model that training starts from (`init`), or of the
+        model folder."""
         autoencoder: Path | None = None
         """Model folder, or name of a shipped one, to copy format and VAE from where the model has none: several UNets
-        on one VAE's latents."""
+        on one VAE's latents. null: the model that training starts from, if there is one."""
         crop_seconds: Annotated[float, Field(gt=0)] = 8.0
         """Length of a training sample; rounded to what the network can take."""
         sigma: SigmaDensity = SigmaDensity()
@@ -58,14 +62,36 @@ class UNetTrainer:
         demo_games: Annotated[int, Field(ge=0)] = 3
         """Demos are made of the first so many games."""
         demo_seconds: Annotated[float, Field(gt=0)] = 8.0
-        demo_steps: Annotated[int, Field(ge=1)] = 30
-        demo_cfg_scales: tuple[Annotated[float, Field(ge=0)], ...] = (2.0,)
-        """Each demo game is generated at each of these guidance scales."""
+        demo_steps: Annotated[int, Field(ge=1)] | None = None
+        """null: as many as the model's request.json recommends, or else a request's default."""
+        demo_cfg_scales: tuple[Annotated[float, Field(ge=0)], ...] | None = None
+        """Each demo game is generated at each of these guidance scales; null: at the one that is recommended."""
+
+        recommended: dict[str, Any] = Field(default_factory=dict)
+        """Fields of a request, stored with the model as what to ask of it where nothing is said, if it has none yet.
+        Empty: those of the model that training starts from, if there is one."""
+
+        @field_validator("recommended")
+        @classmethod
+        def _can_be_recommended(cls, fields: dict[str, Any]) -> dict[str, Any]:
+            try:
+                check_recommended(fields, "")
+            except UserError as error:
+                raise ValueError(str(error).removeprefix(": ")) from None
+            return fields
 
     module_name = "unet"
     finish_measures = False  # what `finish` does needs no data: an EMA can be made without the dataset
 
-    def __init__(self, config: Config, *, model: ModelFolder, dataset: DatasetFolder, seed: int) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        model: ModelFolder,
+        dataset: DatasetFolder,
+        seed: int,
+        init: ModelFolder | None = None,
+    ) -> None:
         self.config, self.model, self.dataset = config, model, dataset
         self.adaptive = AdaptiveDensity(config.sigma) if config.sigma.distribution == "adaptive" else None
         if config.autoencoder and "vae" not in model.module_names():
@@ -74,7 +100,7 @@ class UNetTrainer:
         self.fingerprint = model.fingerprint("vae")
         self.vae = load_module(model, "vae")
         self.format = load_module(model, "format")
-        self.module: Denoiser = build_module(model, "unet", _denoiser(config, self.labels), self.labels, seed)
+        self.module: Denoiser = build_module(model, "unet", _denoiser(config, self.labels), self.labels, seed, init)
         columns = self.format.frames_per_second * config.crop_seconds / self.vae.downsampling
         multiple = self.module.backbone.size_multiple
         rows = self.format.config.n_mels // self.vae.downsampling
@@ -89,6 +115,10 @@ class UNetTrainer:
                 f"levels, which need a multiple of {multiple} latent rows, but the VAE gives {rows}; use fewer levels"
             )
         self.columns = max(1, round(columns / multiple)) * multiple
+        recommended = config.recommended or recommended_by(init)
+        if recommended and not model.request_path.exists():
+            write_json(model.request_path, recommended)
+        self.recommended = read_recommended(model)
         self.seconds_per_sample = self.columns * self.vae.downsampling / self.format.frames_per_second
         self.position = self.vae.latent_position(self.format.position())
         if not new_games(model, self.labels):
@@ -185,23 +215,30 @@ class UNetTrainer:
             fingerprint="in training",
             window_columns=self.columns,
         )
-        return [
-            self._demo(generator, name, scale)
-            for name in self.labels.names[: self.config.demo_games]
-            for scale in self.config.demo_cfg_scales
-        ]
+        scales = (None,) if self.config.demo_cfg_scales is None else self.config.demo_cfg_scales
+        names = self.labels.names[: self.config.demo_games]
+        return [self._demo(generator, name, scale) for name in names for scale in scales]
 
-    def _demo(self, generator: Generator, game: str, cfg_scale: float) -> Demo:
-        request = Request(
-            games={game: 1.0}, seconds=self.config.demo_seconds, steps=self.config.demo_steps, cfg_scale=cfg_scale
-        )
+    def _demo(self, generator: Generator, game: str, cfg_scale: float | None) -> Demo:
+        said = {"steps": self.config.demo_steps, "cfg_scale": cfg_scale}
+        said = {key: value for key, value in said.items() if value is not None}
+        # The weights of a weaker network may not exist yet.
+        without = ("guidance.weak_ema=null", "guidance.weak_scale=1")
+        asked = Asked({"games": {game: 1.0}, "seconds": self.config.demo_seconds, **said}, without)
+        request = validate(Request, asked.over(self.recommended), "demos")
         result = generator.generate(request)
         images = {"spectrogram": spectrogram_pixels(result.spectrogram), "latents": latents_image(result.latents)}
-        return Demo(f"{game}/cfg{cfg_scale:g}", result.audio, result.sample_rate, images)
+        return Demo(f"{game}/cfg{request.cfg_scale:g}", result.audio, result.sample_rate, images)
 
     def finish(self) -> None:
         """Nothing is measured after training; but new games are told only now that the weights have room for them."""
         save_labels(self.model, self.labels)
+
+    @classmethod
+    def completed(cls, config: Config, source: Source) -> Config:
+        given = None if config.denoiser is None else Component(Denoiser, config.denoiser)
+        part = source.part("unet", given, "module_trainer.denoiser")
+        return config.model_copy(update={"denoiser": part.config, "autoencoder": config.autoencoder or source.name})
 
     @classmethod
     def plan(cls, config: Config, *, model: ModelFolder, labels: Labels, batch_size: int) -> Plan:
@@ -227,6 +264,12 @@ class UNetTrainer:
         return Plan(denoiser, {"latents": shape}, forward, (*vae, *format))
 
 
+def recommended_by(init: ModelFolder | None) -> dict[str, Any]:
+    """What the model that training starts from recommends to ask of it; nothing that only its own weights can do."""
+    fields = {} if init is None else read_recommended(init).fields
+    return {name: value for name, value in fields.items() if not (name == "guidance" and value.get("weak_ema"))}
+
+
 def _denoiser(config: UNetTrainer.Config, labels: Labels) -> Component:
     backbone = with_label_dim(config.denoiser.backbone, labels)
     return Component(Denoiser, config.denoiser.model_copy(update={"backbone": backbone}))
@@ -235,7 +278,8 @@ def _denoiser(config: UNetTrainer.Config, labels: Labels) -> Component:
 def _latent_size(model: ModelFolder, config: UNetTrainer.Config) -> tuple[int, float]:
     """Rows and columns of a training sample; of the reference format (32 kHz) where the model does not exist yet."""
     if {"format", "vae"} <= set(model.module_names()):
-        format, vae = module_component(model, "format").config, module_component(model, "vae").config
-        factor = 2 ** (len(vae.channel_mult) - 1)
+        format = module_component(model, "format").config
+        with torch.device("meta"):
+            factor = module_component(model, "vae").build().downsampling
         return format.n_mels // factor, config.crop_seconds * format.sample_rate / format.hop_length / factor
     return 32, config.crop_seconds * 1000 / 8 / 8

@@ -2,7 +2,7 @@
 
 /**
  * @typedef {{games: Record<string, number>, seed: number, seconds: number, steps: number, cfg_scale: number,
- *   sampler: string, schedule: string}} Request
+ *   sampler: string, schedule: string, sampler_options?: Record<string, any>}} Request
  * @typedef {{id: string, status: string, progress: number, text: ?string, error: ?string, missing: boolean,
  *   request: Request, position: number, created: number, started: ?number, finished: ?number, file: ?string,
  *   title: string, starred: boolean, binned: boolean, audio: ?string, peaks: ?string, spectrogram: ?string,

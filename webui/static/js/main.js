@@ -57,7 +57,7 @@ async function start() {
 
 /** The instrument: mixer and settings as one, remembered between visits. */
 function makePanel(health, options) {
-  const saved = remembered('settings', {});
+  const saved = remembered('changes', {});
   const first = health.games[0] ? { [health.games[0].name]: 1 } : {};
   const known = Object.fromEntries(Object.entries(saved.games ?? {}).filter(([name]) => health.games.some((game) => game.name === name)));
   const mixer = new Mixer(health.games, Object.values(known).some(Boolean) ? known : first);
@@ -68,7 +68,7 @@ function makePanel(health, options) {
     setText(byId('estimate'), seconds ? `${roughly(seconds)} to make` : '');
   };
   const changed = () => {
-    remember('settings', { ...request(), 'seed-mode': settings.seedMode });
+    remember('changes', { games: mixer.weights, ...settings.changes, 'seed-mode': settings.seedMode });
     clearFieldErrors();
     showEstimate();
   };

@@ -1,6 +1,9 @@
-/** Everything of a request but its games: seed, length, steps, guidance, and the choices under "More". */
+/**
+ * Everything of a request but its games: seed, length, steps, guidance, and the choices under "More". What else says how
+ * clips are made has no controls: it is what the model recommends, or what a clip has whose settings are used again.
+ */
 
-import { byId, el } from './dom.js';
+import { byId, el, setText } from './dom.js';
 import { icon } from './icons.js';
 import { short } from './format.js';
 
@@ -14,6 +17,8 @@ const CHOICES = [
   { name: 'sampler', label: 'Sampler', options: 'samplers' },
   { name: 'schedule', label: 'Schedule', options: 'schedules' },
 ];
+/** Fields that belong to one choice, as sampling/recommended.py has it. */
+const BELONGS_TO = { sampler_options: 'sampler', rho: 'schedule' };
 const MAX_SEED = 2 ** 32;
 
 export const randomSeed = () => Math.floor(Math.random() * MAX_SEED);
@@ -23,6 +28,12 @@ export class SettingsPanel extends EventTarget {
   #setters = new Map();
   /** @type {Map<string, () => any>} */
   #getters = new Map();
+  /** What the model recommends, or else the defaults. @type {Record<string, any>} */
+  #defaults;
+  /** What holds where no model recommends anything. @type {Record<string, any>} */
+  #plain;
+  /** Fields without a control. @type {Record<string, any>} */
+  #hidden = {};
 
   /** @param {any} options what /api/options says @param {Record<string, any>} values remembered ones */
   constructor(options, values) {
@@ -30,20 +41,35 @@ export class SettingsPanel extends EventTarget {
     byId('parameters').replaceChildren(...PARAMETERS.map((parameter) => this.#makeParameter(parameter, options.fields[parameter.name])));
     byId('selects').replaceChildren(...CHOICES.map((choice) => this.#makeChoice(choice, options[choice.options])));
     this.#initSeed();
-    const defaults = Object.fromEntries(Object.entries(options.fields).map(([name, field]) => [name, field.default]));
-    this.set({ ...defaults, seed: randomSeed(), ...values });
+    this.#defaults = Object.fromEntries(Object.entries(options.fields).map(([name, field]) => [name, field.default]));
+    this.#plain = options.plain;
+    this.#hidden = Object.fromEntries(Object.entries(options.plain).filter(([name]) => !this.#getters.has(name)));
+    byId('recommended').onclick = () => this.#setRecommended();
+    this.set({ ...this.#defaults, seed: randomSeed(), ...values });
     if (values['seed-mode']) this.seedMode = values['seed-mode'];
   }
 
   /** The values as the server takes them; an empty number is null, which it refuses with a sentence. */
   get values() {
-    return Object.fromEntries([...this.#getters].map(([name, get]) => [name, get()]));
+    return { ...this.#hidden, ...Object.fromEntries([...this.#getters].map(([name, get]) => [name, get()])) };
+  }
+
+  /** The values to remember: those that differ from the model's, which may recommend others by the next visit. */
+  get changes() {
+    const values = this.values;
+    const isChanged = (name) => JSON.stringify(values[name]) !== JSON.stringify(this.#defaults[name]);
+    const changed = Object.keys(values).filter(isChanged);
+    const owners = changed.map((name) => BELONGS_TO[name]).filter(Boolean);
+    return Object.fromEntries(['seed', ...changed, ...owners].map((name) => [name, values[name]]));
   }
 
   /** Takes over what is known here and leaves the rest. */
   set(values) {
-    for (const [name, value] of Object.entries(values)) this.#setters.get(name)?.(value);
-    this.dispatchEvent(new Event('change'));
+    for (const [name, value] of Object.entries(values)) {
+      this.#setters.get(name)?.(value);
+      if (name in this.#hidden) this.#hidden[name] = value;
+    }
+    this.#changed();
   }
 
   get seedMode() {
@@ -60,6 +86,29 @@ export class SettingsPanel extends EventTarget {
     const seed = byId('seed');
     if (this.seedMode === 'random') seed.value = String(randomSeed());
     if (this.seedMode === 'increment') seed.value = String(seed.valueAsNumber + 1);
+    this.#changed();
+  }
+
+  /** How clips are made, as the model recommends it; their seed and length stay. */
+  #setRecommended() {
+    const { seed, seconds } = this.values;
+    this.set({ ...this.#defaults, seed, seconds });
+  }
+
+  /** Another sampler or schedule was chosen: what belongs to it is what the model recommends with it, or nothing. */
+  #choose(choice) {
+    for (const [name, owner] of Object.entries(BELONGS_TO)) {
+      if (owner !== choice) continue;
+      const from = this.values[choice] === this.#defaults[choice] ? this.#defaults : this.#plain;
+      this.#hidden[name] = from[name];
+    }
+    this.#changed();
+  }
+
+  #changed() {
+    const isRecommended = Object.keys(this.changes).every((name) => name === 'seed' || name === 'seconds');
+    byId('recommended').disabled = isRecommended;
+    setText(byId('hidden-settings'), differences(this.#hidden, this.#plain));
     this.dispatchEvent(new Event('change'));
   }
 
@@ -70,7 +119,7 @@ export class SettingsPanel extends EventTarget {
     byId('seed-dice').onclick = () => this.set({ seed: randomSeed() });
     this.#setters.set('seed', (value) => { seed.value = String(value); });
     this.#getters.set('seed', () => numberOf(seed));
-    const changed = () => this.dispatchEvent(new Event('change'));
+    const changed = () => this.#changed();
     seed.oninput = changed;
     for (const radio of document.querySelectorAll('input[name=seed-mode]')) radio.addEventListener('change', changed);
   }
@@ -80,8 +129,8 @@ export class SettingsPanel extends EventTarget {
     const slider = el('input', { type: 'range', min, max, step, id: `slider-${name}`, 'aria-label': label, class: 'plain-range' });
     const number = el('input', { type: 'number', id: `number-${name}`, class: 'number', min: limits.ge ?? step, max: limits.le, step, 'aria-label': `${label}, as a number`, 'aria-describedby': describedBy });
     const fill = () => slider.style.setProperty('--fill', String((slider.valueAsNumber - min) / (max - min)));
-    slider.oninput = () => { number.value = slider.value; fill(); this.dispatchEvent(new Event('change')); };
-    number.oninput = () => { slider.value = number.value; fill(); this.dispatchEvent(new Event('change')); };
+    slider.oninput = () => { number.value = slider.value; fill(); this.#changed(); };
+    number.oninput = () => { slider.value = number.value; fill(); this.#changed(); };
     this.#setters.set(name, (value) => { number.value = short(value); slider.value = String(value); fill(); });
     this.#getters.set(name, () => numberOf(number));
     return el('div', { class: 'parameter', 'data-field': name },
@@ -92,7 +141,7 @@ export class SettingsPanel extends EventTarget {
 
   #makeChoice({ name, label }, options) {
     const select = /** @type {HTMLSelectElement} */ (el('select', { id: `select-${name}`, 'aria-describedby': `error-${name}` }, ...options.map((option) => el('option', { value: option }, option))));
-    select.onchange = () => this.dispatchEvent(new Event('change'));
+    select.onchange = () => this.#choose(name);
     this.#setters.set(name, (value) => { if (options.includes(value)) select.value = value; });
     this.#getters.set(name, () => select.value);
     return el('div', { class: 'choice', 'data-field': name }, el('label', { for: `select-${name}` }, label), select, el('p', { class: 'field-error', id: `error-${name}` }));
@@ -102,4 +151,18 @@ export class SettingsPanel extends EventTarget {
 /** @param {HTMLInputElement} input */
 function numberOf(input) {
   return Number.isFinite(input.valueAsNumber) ? input.valueAsNumber : null;
+}
+
+/** In words, what differs of settings from others of the same names, such as "sampler options: reinjection 0.8". */
+function differences(settings, others) {
+  const words = (name) => name.replaceAll('_', ' ');
+  const isSame = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+  const text = (value, other) => {
+    if (Array.isArray(value)) return value.join(' to ');
+    if (value === null || typeof value !== 'object') return String(value ?? 'none');
+    const parts = Object.entries(value).filter(([name, part]) => !isSame(part, other?.[name]));
+    return parts.map(([name, part]) => `${words(name)} ${text(part, other?.[name])}`).join(', ') || 'none';
+  };
+  const changed = Object.keys(settings).filter((name) => !isSame(settings[name], others[name]));
+  return changed.map((name) => `${words(name)}: ${text(settings[name], others[name])}`).join(' \u00b7 ');
 }
