@@ -61,9 +61,9 @@ def export(source: ModelFolder, out: Path, *, ema: str | None = None, notes: Car
     model = load_model(source, ema=ema_named(source, ema or request.get("ema")), device="cpu")
     # Beside the target, so that renaming suffices, and behind a lock: two at a time would mix their files.
     scratch = out.absolute().with_name(f".{out.name}.export")
+    new, old = scratch / "new", scratch / "old"
     with folder_lock(scratch):
         try:
-            new, old = scratch / "new", scratch / "old"
             shutil.rmtree(new, ignore_errors=True)
             _write(model, ModelFolder(new), out.absolute().name, request, notes or CardNotes())
             check_target(source, out)
@@ -73,6 +73,8 @@ def export(source: ModelFolder, out: Path, *, ema: str | None = None, notes: Car
             new.rename(out)
             sync_folder(out.absolute().parent)
         finally:
+            if old.exists() and not out.exists():  # stopped between the two renames
+                old.rename(out)
             shutil.rmtree(scratch, ignore_errors=True)
     return Export(out, {str(path.relative_to(out)): path.stat().st_size for path in _files(out)})
 

@@ -190,6 +190,25 @@ def test_an_export_that_fails_leaves_the_earlier_one_whole(
     assert not list(tmp_path.glob(".*"))
 
 
+def test_an_export_that_cannot_be_put_in_place_puts_the_earlier_one_back(
+    trained: ModelFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = export(trained, tmp_path / "out").path
+    before = ModelFolder(out).fingerprint("unet")
+    rename = Path.rename
+
+    def fail(path: Path, target: Path) -> Path:
+        if path.name == "new":
+            raise OSError(5, os.strerror(5))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        export(trained, out, ema="raw")
+    assert ModelFolder(out).fingerprint("unet") == before
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_an_exported_model_can_be_exported_again(trained: ModelFolder, tmp_path: Path) -> None:
     first = ModelFolder(export(trained, tmp_path / "first").path)
     second = ModelFolder(export(first, tmp_path / "second").path)
@@ -287,3 +306,11 @@ def test_a_folder_that_is_no_whole_model_is_refused(tmp_path: Path) -> None:
     result = run("-m", "dualdiffusion", "export", folder.path, tmp_path / "out")
     assert_one_line_error(result, "unet")
     assert not (tmp_path / "out").exists()
+
+
+def test_help_needs_no_torch() -> None:
+    code = "import sys, runpy; sys.argv = ['dualdiffusion', 'export', '--help']\n"
+    code += "try: runpy.run_module('dualdiffusion', run_name='__main__')\nexcept SystemExit: pass\n"
+    result = run("-c", code + "sys.exit('torch' in sys.modules)")
+    assert result.returncode == 0, result.stderr
+    assert "--measures" in result.stdout

@@ -61,7 +61,11 @@ class Server:
     def start(self) -> None:
         command = [sys.executable, "-m", "tests.webui.serve", self.model, self.outputs, str(self.port), *self.extra]
         self.process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        until(self._answers, "the server answers")
+        try:
+            until(self._answers, "the server answers")
+        except AssertionError:
+            self.kill()
+            raise
 
     def _answers(self) -> bool:
         with contextlib.suppress(httpx.TransportError):
