@@ -30,10 +30,9 @@ def main() -> int:
         parser.error(f"--memory {arguments.memory:g}: must be above 0, and goes with --auto-batch")
 
     # Slow imports come after parsing, so that --help and wrong arguments answer at once.
-    from dualdiffusion.config import load_config
-    from train.trainer import TrainConfig
+    from train.starting import load_train_config
 
-    config = load_config(TrainConfig, arguments.config, arguments.overrides)
+    config = load_train_config(arguments.config, arguments.overrides)
     if arguments.dry_run:
         from train.plan import show_plan
 

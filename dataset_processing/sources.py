@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dataset_processing.decode.sniff import AUDIO_EXTENSIONS, SIDE_EXTENSIONS, extension_of
+from dataset_processing.decode.sniff import AUDIO_EXTENSIONS, SCORE_EXTENSIONS, SIDE_EXTENSIONS, extension_of
 from dataset_processing.names import Names, readable
 from dataset_processing.step import Record
 
+_RECORDINGS = AUDIO_EXTENSIONS - SCORE_EXTENSIONS
 _UNFINISHED = ("part", "partial", "crdownload", "download", "tmp", "!ut", "!qb", "aria2")
 
 
@@ -29,13 +30,22 @@ class Found:
 def list_records(source: Path, names: Names) -> list[Record]:
     """One record per file, sorted by path; those that may be tracks are named, all others are refused."""
     records = []
-    for found in sorted(walk(source), key=lambda found: found.file):
+    files = sorted(walk(source), key=lambda found: found.file)
+    recordings = {_stem(found.file) for found in files if extension_of(found.file) in _RECORDINGS}
+    for found in files:
         record = _judge(found)
+        if extension_of(found.file) in SCORE_EXTENSIONS and _stem(found.file) in recordings:
+            record = record.refused("the score of the recording beside it", audio=False)
         if record.kept:
             folder, track = names.assign(record.file, record.game)
             record = replace(record, folder=folder, track=track)
         records.append(record)
     return records
+
+
+def _stem(file: str) -> str:
+    """The path without its extension."""
+    return file.rpartition(".")[0]
 
 
 def _judge(found: Found) -> Record:

@@ -224,9 +224,14 @@ def describe(module: nn.Module) -> dict[str, int]:
     }
 
 
-def config_differences(old: Any, new: Any, prefix: str = "") -> list[str]:
+def config_differences(old: Any, new: Any) -> list[str]:
     """Key paths at which two JSON values differ, each as `key: old, now new`."""
+    return [f"{path}: {json.dumps(a)}, now {json.dumps(b)}" for path, a, b in differing_keys(old, new)]
+
+
+def differing_keys(old: Any, new: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:
+    """Key paths at which two JSON values differ, each with both values."""
     if isinstance(old, dict) and isinstance(new, dict):
         keys = list(dict.fromkeys([*old, *new]))
-        return [d for key in keys for d in config_differences(old.get(key), new.get(key), f"{prefix}{key}.")]
-    return [] if old == new else [f"{prefix.rstrip('.')}: {json.dumps(old)}, now {json.dumps(new)}"]
+        return [d for key in keys for d in differing_keys(old.get(key), new.get(key), f"{prefix}{key}.")]
+    return [] if old == new else [(prefix.rstrip("."), old, new)]

@@ -288,7 +288,7 @@ class _Batch:
         return between(start, self._guided([self.request.games_end] * len(weights)), weights)
 
     def _guided(self, mixes: Sequence[dict[str, float]]) -> Denoise:
-        return guided(
+        denoise = guided(
             self.denoiser,
             self.generator.conditioning(mixes, self.denoiser.label_dim),
             cfg_scale=self.request.cfg_scale,
@@ -297,6 +297,17 @@ class _Batch:
             weak=self.generator.weak_unet(self.request.guidance),
             counter=self.passes,
         )
+        return denoise if self.request.precision == "float32" else self._in_half(denoise)
+
+    def _in_half(self, denoise: Denoise) -> Denoise:
+        """The networks compute in bfloat16; estimates, and all that is made of them, are float32."""
+        device_type = self.generator.vae.device.type
+
+        def half(x: Tensor, sigma: float) -> Tensor:
+            with torch.autocast(device_type, torch.bfloat16):
+                return denoise(x, sigma)
+
+        return half
 
     def _together(self) -> int:
         """Windows in one pass: all that the memory takes on a GPU; one after the other is as fast on a CPU."""

@@ -17,12 +17,11 @@ def add_overfit(parser: argparse.ArgumentParser) -> None:
 
 def run_overfit(arguments: argparse.Namespace) -> int:
     """Learns one batch by heart."""
-    from dualdiffusion.config import load_config
     from train.overfit import check_steps, run
-    from train.trainer import TrainConfig
+    from train.starting import load_train_config
 
     check_steps(arguments.steps)
-    return run(load_config(TrainConfig, arguments.config, arguments.overrides), arguments.steps)
+    return run(load_train_config(arguments.config, arguments.overrides), arguments.steps)
 
 
 def add_ema(parser: argparse.ArgumentParser) -> None:

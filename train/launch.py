@@ -8,7 +8,7 @@ import os
 import sys
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 
 from dualdiffusion.files import folder_lock
 from dualdiffusion.threads import usable_cores
@@ -21,6 +21,7 @@ from train.auto_batch import (
     with_micro_batch,
 )
 from train.interruption import launcher_id, processes_asked, threads_asked
+from train.precision import with_precision
 from train.trainer import TrainConfig, Trainer
 
 
@@ -37,6 +38,11 @@ def launch(config: TrainConfig, *, wait: bool, auto_batch: bool = False, memory_
     launcher = launcher_id()
     # Without a GPU, accelerate joins several processes only where it is told that the CPU is meant.
     cpu = not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    state = PartialState(cpu=cpu)
+    if state.device.type == "cpu":
+        share = max(1, usable_cores() // state.num_processes)
+        torch.set_num_threads(config.cpu_threads or threads_asked() or share)
+    config = with_precision(config, state.device.type, state)
     accelerator = Accelerator(cpu=cpu, mixed_precision=config.mixed_precision)
     if accelerator.num_processes == 1 < processes_asked():
         print(
@@ -45,9 +51,6 @@ def launch(config: TrainConfig, *, wait: bool, auto_batch: bool = False, memory_
         )
     if not accelerator.is_main_process:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (for good: one process tells, of all of them)
-    if accelerator.device.type == "cpu":
-        share = max(1, usable_cores() // accelerator.num_processes)
-        torch.set_num_threads(config.cpu_threads or threads_asked() or share)
     lock = folder_lock(config.model, wait=wait) if accelerator.is_main_process else contextlib.nullcontext()
     with lock:
         if auto_batch:

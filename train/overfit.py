@@ -20,6 +20,7 @@ from dualdiffusion.data.manifest import DatasetFolder
 from dualdiffusion.errors import UserError
 from dualdiffusion.model_folder import ModelFolder
 from dualdiffusion.randomness import StepRandom, mix_seed
+from train.precision import with_precision
 from train.setup import copy_modules
 from train.step import ModuleTrainer, StepOutput
 from train.trainer import TrainConfig
@@ -141,6 +142,7 @@ def run(config: TrainConfig, steps: int) -> int:
         UserError: settings, data or a model that do not fit, as in training.
     """
     name = config.module_trainer.cls.module_name
+    config = with_precision(config, "cuda" if torch.cuda.is_available() else "cpu")
     with scratch_trainer(config) as trainer:
         samples = config.micro_batch_size or config.batch_size
         print(f"{name}: {steps} steps on the same {samples} samples, from new weights; nothing is kept", flush=True)

@@ -11,9 +11,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dualdiffusion.model_folder import ModelFolder
 from dualdiffusion.module import describe
+from dualdiffusion.shipped import reference
 from train.auto_batch import Fit, device_memory, fits
 from train.preflight import UNKNOWN_GAME, Memory, make_plan, predict
 from train.setup import new_games
+from train.starting import init_of
 from train.train_config import TrainConfig
 
 
@@ -40,6 +42,8 @@ def show_plan(config: TrainConfig, *, auto_batch: bool = False, memory_gib: floa
     table.add_row("games", "1 assumed (no dataset yet)" if labels.names == [UNKNOWN_GAME] else f"{labels.dim}")
     if new := new_games(ModelFolder(config.model), labels):
         table.add_row("  new, for which room is made", f"{len(new):,} ({', '.join(new)})")
+    if init := init_of(config):
+        table.add_row("starts from", reference(init))
     table.add_row("updates", f"{-(-config.total_samples // config.batch_size):,}")
     console = Console(soft_wrap=True)
     console.print(table)

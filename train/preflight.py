@@ -25,6 +25,7 @@ from dualdiffusion.labels import Game, Labels
 from dualdiffusion.model_folder import ModelFolder
 from train.ema import ema_name
 from train.optimizer import parameter_groups
+from train.precision import in_half
 from train.setup import check_labels
 from train.step import Plan
 from train.train_config import TrainConfig
@@ -176,7 +177,8 @@ def _simulate(plan: Plan, config: TrainConfig, device_type: str, *, accumulates:
     weights = tracker.live
     beside = sum(_bytes(part.state_dict(keep_vars=True).values()) for part in plan.beside)
     beside += sum(_bytes(b for n, b in part.named_buffers() if n not in part.state_dict()) for part in plan.beside)
-    with tracker, TargetDevice(device_type, config.mixed_precision != "no"):
+    half = in_half(config, device_type)
+    with tracker, TargetDevice(device_type, half):
         names = {ema_name(std) for std in (*config.ema_stds, *config.ema_snapshots.stds)}
         emas = [{key: value.detach().clone() for key, value in module.state_dict().items()} for _ in names]
         averages = tracker.live - weights
@@ -185,7 +187,7 @@ def _simulate(plan: Plan, config: TrainConfig, device_type: str, *, accumulates:
         if not accumulates:  # else the gradients of the micro batches before are there
             optimizer.zero_grad(set_to_none=True)
         tracker.peak = before = tracker.live
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.mixed_precision != "no"):  # meta tensors take part
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):  # meta tensors take part
             loss = plan.forward()
         activations = tracker.live - before
         loss.backward()

@@ -26,6 +26,7 @@ from dualdiffusion.module import (
 )
 from dualdiffusion.randomness import mix_seed
 from train.growing import grown_weights
+from train.starting import started_weights, tell_start
 
 
 def check_labels(model: ModelFolder, dataset: DatasetFolder) -> Labels:
@@ -97,8 +98,10 @@ def with_label_dim(part: Component, labels: Labels) -> Component:
     return part
 
 
-def build_module(model: ModelFolder, name: str, part: Component, labels: Labels, seed: int) -> Module:
-    """A module to train: with the weights in the model folder, or newly initialised from the seed.
+def build_module(
+    model: ModelFolder, name: str, part: Component, labels: Labels, seed: int, init: ModelFolder | None = None
+) -> Module:
+    """A module to train: with the weights in the model folder, or else of `init`, or newly initialised from the seed.
 
     Weights that know fewer games than the part get columns for the new ones, in memory.
 
@@ -115,6 +118,9 @@ def build_module(model: ModelFolder, name: str, part: Component, labels: Labels,
         load_state(module, state, path)
         for key in label_weights(module):
             _tell_new_games(name, labels, stored[key].shape[1] - 1, module.label_dim)
+    elif init is not None:
+        load_state(module, started_weights(init, name, module, labels, seed), init.weights_path(name))
+        tell_start(init, name, module, labels)
     return module
 
 

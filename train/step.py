@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from dualdiffusion.labels import Labels
 from dualdiffusion.model_folder import ModelFolder
 from dualdiffusion.module import Module
 from dualdiffusion.randomness import StepRandom
+
+if TYPE_CHECKING:
+    from train.starting import Source
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,9 @@ class Demo:
 class ModuleTrainer(Protocol):
     """Trains one module. Built from the few objects it uses, never from the trainer.
 
-    The constructor takes (config, *, model: ModelFolder, dataset: DatasetFolder, seed: int), creates what the model
-    folder lacks, and reads the rest. `seed` is of the module's initial weights.
+    The constructor takes (config, *, model: ModelFolder, dataset: DatasetFolder, seed: int, init: ModelFolder | None =
+    None), creates what the model folder lacks, and reads the rest. `seed` is of the module's initial weights, which are
+    those of the model `init` where one is given.
     """
 
     Config: ClassVar[type[Config]]
@@ -84,6 +88,11 @@ class ModuleTrainer(Protocol):
 
     def finish(self) -> None:
         """Measures what is stored with the trained module; called before every publication of its weights."""
+        ...
+
+    @classmethod
+    def completed(cls, config: Any, source: Source) -> Any:
+        """The config with networks that it leaves to the model folder or to `init`; checked against the latter."""
         ...
 
     @classmethod

@@ -37,6 +37,10 @@ class TrainConfig(Config):
     """Folder written by dataset_processing."""
     module_trainer: part_of("train.module_trainers")
     """What is trained, and its loss."""
+    init: Path | None = None
+    """Model folder, or name of a shipped model, from whose weights a module starts that the model does not have yet;
+    once it has, this counts no more. What the config says of networks must be what that model has; null there takes
+    it from that model. null: from nothing."""
     seed: Annotated[int, Field(ge=0)] = 0
     total_samples: Positive
     """Training ends after so many samples."""
@@ -44,8 +48,10 @@ class TrainConfig(Config):
     """Samples per update, over all processes."""
     micro_batch_size: Positive | None = None
     """Samples at once on a device; null: the batch divided by the processes. Smaller values save memory."""
-    mixed_precision: Literal["no", "bf16"] = "no"
-    """bf16 needs a GPU that has it, and then halves the memory of activations; weights stay float32."""
+    mixed_precision: Literal["no", "bf16", "auto"] = "no"
+    """bf16 halves the memory of activations; weights and optimizer stay float32. It is faster on a GPU that has it, and
+    on a CPU with AVX512-BF16 or AMX; on others it is far slower. auto: bf16 where it is faster, which is found out when
+    a run begins and holds for all of it."""
     compile: bool = False
     """torch.compile the module; falls back to eager with a message where that does not work."""
     num_workers: Annotated[int, Field(ge=0)] = 1

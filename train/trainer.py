@@ -37,6 +37,7 @@ from train.post_hoc_ema import Snapshots
 from train.preflight import predict
 from train.progress import TrainingProgress
 from train.reports import Reports
+from train.starting import init_of
 from train.step import ModuleTrainer, StepOutput, TrainingStep
 from train.train_config import TrainConfig
 
@@ -52,7 +53,11 @@ class Trainer:
         # The main process creates what the model folder lacks before the others read it.
         with accelerator.main_process_first():
             self.trainer: ModuleTrainer = part.cls(
-                part.config, model=self.model, dataset=DatasetFolder(config.dataset), seed=config.seed
+                part.config,
+                model=self.model,
+                dataset=DatasetFolder(config.dataset),
+                seed=config.seed,
+                init=init_of(config),
             )
         self.name = self.trainer.module_name
         self.run_path = self.model.run_path(self.name)

@@ -15,9 +15,11 @@ AUDIO_EXTENSIONS = frozenset(
     re.findall(
         r"\S+",
         "wav wave w64 rf64 flac ogg oga opus mp3 mp2 mp1 mpga aiff aif aifc au snd caf m4a m4b mp4 aac alac wv ape tta "
-        "wma asf mka webm weba mkv mov avi mpc spx ac3 eac3 ec3 dsf dff mod xm it s3m nsf spc vgm psf",
+        "wma asf mka webm weba mkv mov avi mpc spx ac3 eac3 ec3 dsf dff mid midi mod xm it s3m nsf spc vgm psf",
     )
 )
+SCORE_EXTENSIONS = frozenset(("mid", "midi"))
+"""Notes without sound: side files where the recording of the same name is there, else worth a word to the user."""
 SIDE_EXTENSIONS = frozenset(
     re.findall(
         r"\S+",

@@ -31,7 +31,7 @@ from dualdiffusion.files import atomic_path, sweep
 from dualdiffusion.threads import usable_cpus
 
 # Raise when the sound of any track changes: files of another version are written again.
-SYNTH_VERSION = 2
+SYNTH_VERSION = 3
 SAMPLE_RATE = 44100
 ARTIST = MARK
 # A fixed date: the bytes must not depend on the day the corpus is written.

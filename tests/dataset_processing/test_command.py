@@ -75,6 +75,13 @@ def test_a_dataset_in_use_is_refused_with_the_process_id(config_path, tmp_path):
 def test_strict_fails_only_for_audio(config_path, tmp_path, capsys):
     (tmp_path / "source" / "game 0" / "cover.jpg").write_bytes(b"\xff\xd8\xff")
     assert main(["run", str(config_path), "--strict"]) == 0
+    # A score beside its recording is a side file; notes without a recording are worth a word.
+    (tmp_path / "source" / "game 0" / "track 0.mid").write_bytes(b"MThd" + bytes(100))
+    assert main(["run", str(config_path), "--strict"]) == 0
+    assert "2 files that are not audio" in capsys.readouterr().out
+    (tmp_path / "source" / "game 0" / "alone.mid").write_bytes(b"MThd" + bytes(100))
+    assert main(["run", str(config_path), "--strict"]) == 1
+    (tmp_path / "source" / "game 0" / "alone.mid").unlink()
     (tmp_path / "source" / "game 0" / "bad.wav").write_bytes(b"no music at all")
     assert main(["run", str(config_path)]) == 0
     assert main(["run", str(config_path), "--strict"]) == 1

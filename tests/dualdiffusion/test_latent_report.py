@@ -149,7 +149,7 @@ def test_frequencies_stand_at_their_rows() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nowhere", "DATASET"], ["nowhere", "has no module 'format'"]),
+        (["nowhere", "DATASET"], ["nowhere", "no such model folder"]),
         (["MODEL", "nowhere"], ["nowhere", "not a finished dataset"]),
         (["MODEL", "DATASET", "--set", "seconds=500"], ["no track of 49", "--set seconds=2"]),
         (["MODEL", "DATASET", "--set", "second=5"], ["second", "did you mean seconds?"]),

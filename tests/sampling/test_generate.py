@@ -19,6 +19,7 @@ from sampling import generate as generate_module
 from sampling.generate import Cancelled, Generator, StepReport, model_fingerprint
 from sampling.guidance import Guidance, load_weak
 from sampling.output import read_settings, same_audio, save, spectrogram_image
+from sampling.output_settings import OutputSettings
 from sampling.request import Request
 from tests import tiny
 from tests.tiny import assert_one_line_error, run
@@ -38,6 +39,21 @@ def test_a_clip_has_the_length_rate_and_level_that_were_asked(generator: Generat
     assert bool(result.audio.isfinite().all())
     assert 1e-4 < float(result.audio.abs().max()) <= 1
     assert result.latents.shape[-1] * 8 * 64 >= tiny.SAMPLE_RATE
+
+
+def test_in_bfloat16_a_clip_is_nearly_the_same_repeats_to_the_bit_and_says_so(
+    generator: Generator, tmp_path: Path
+) -> None:
+    full, request = generator.generate(REQUEST), REQUEST.model_copy(update={"precision": "bfloat16"})
+    half = generator.generate(request)
+    distance = (half.latents - full.latents).square().mean().sqrt() / full.latents.std()
+    assert 1e-5 < float(distance) < 0.1
+    assert half.latents.dtype == half.audio.dtype == torch.float32
+    assert torch.equal(generator.generate(request).audio, half.audio)
+    stored, _ = read_settings(save(half, tmp_path))
+    assert stored.precision == "bfloat16"
+    assert same_audio(generator.generate(stored), next(tmp_path.glob("*.flac")), OutputSettings())
+    assert not torch.is_autocast_enabled("cpu")
 
 
 def test_the_same_request_gives_the_same_clip_and_every_part_of_it_matters(generator: Generator) -> None:

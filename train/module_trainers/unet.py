@@ -31,6 +31,7 @@ from sampling.generate import Generator
 from sampling.recommended import Asked, check_recommended, read_recommended
 from sampling.request import Request
 from train.setup import build_module, check_labels, copy_modules, new_games, save_labels, with_label_dim
+from train.starting import Source
 from train.step import Demo, Plan, StepOutput
 
 
@@ -38,11 +39,12 @@ class UNetTrainer:
     """Denoising with EDM preconditioning, learned log-variance and label dropout."""
 
     class Config(Config):
-        denoiser: Denoiser.Config
-        """The network and its preconditioning."""
+        denoiser: Denoiser.Config | None = None
+        """The network and its preconditioning; null: that of the model that training starts from (`init`), or of the
+        model folder."""
         autoencoder: Path | None = None
         """Model folder, or name of a shipped one, to copy format and VAE from where the model has none: several UNets
-        on one VAE's latents."""
+        on one VAE's latents. null: the model that training starts from, if there is one."""
         crop_seconds: Annotated[float, Field(gt=0)] = 8.0
         """Length of a training sample; rounded to what the network can take."""
         sigma: SigmaDensity = SigmaDensity()
@@ -66,7 +68,8 @@ class UNetTrainer:
         """Each demo game is generated at each of these guidance scales; null: at the one that is recommended."""
 
         recommended: dict[str, Any] = Field(default_factory=dict)
-        """Fields of a request, stored with the model as what to ask of it where nothing is said, if it has none yet."""
+        """Fields of a request, stored with the model as what to ask of it where nothing is said, if it has none yet.
+        Empty: those of the model that training starts from, if there is one."""
 
         @field_validator("recommended")
         @classmethod
@@ -80,7 +83,15 @@ class UNetTrainer:
     module_name = "unet"
     finish_measures = False  # what `finish` does needs no data: an EMA can be made without the dataset
 
-    def __init__(self, config: Config, *, model: ModelFolder, dataset: DatasetFolder, seed: int) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        model: ModelFolder,
+        dataset: DatasetFolder,
+        seed: int,
+        init: ModelFolder | None = None,
+    ) -> None:
         self.config, self.model, self.dataset = config, model, dataset
         self.adaptive = AdaptiveDensity(config.sigma) if config.sigma.distribution == "adaptive" else None
         if config.autoencoder and "vae" not in model.module_names():
@@ -89,7 +100,7 @@ class UNetTrainer:
         self.fingerprint = model.fingerprint("vae")
         self.vae = load_module(model, "vae")
         self.format = load_module(model, "format")
-        self.module: Denoiser = build_module(model, "unet", _denoiser(config, self.labels), self.labels, seed)
+        self.module: Denoiser = build_module(model, "unet", _denoiser(config, self.labels), self.labels, seed, init)
         columns = self.format.frames_per_second * config.crop_seconds / self.vae.downsampling
         multiple = self.module.backbone.size_multiple
         rows = self.format.config.n_mels // self.vae.downsampling
@@ -104,8 +115,9 @@ class UNetTrainer:
                 f"levels, which need a multiple of {multiple} latent rows, but the VAE gives {rows}; use fewer levels"
             )
         self.columns = max(1, round(columns / multiple)) * multiple
-        if config.recommended and not model.request_path.exists():
-            write_json(model.request_path, config.recommended)
+        recommended = config.recommended or recommended_by(init)
+        if recommended and not model.request_path.exists():
+            write_json(model.request_path, recommended)
         self.recommended = read_recommended(model)
         self.seconds_per_sample = self.columns * self.vae.downsampling / self.format.frames_per_second
         self.position = self.vae.latent_position(self.format.position())
@@ -223,6 +235,12 @@ class UNetTrainer:
         save_labels(self.model, self.labels)
 
     @classmethod
+    def completed(cls, config: Config, source: Source) -> Config:
+        given = None if config.denoiser is None else Component(Denoiser, config.denoiser)
+        part = source.part("unet", given, "module_trainer.denoiser")
+        return config.model_copy(update={"denoiser": part.config, "autoencoder": config.autoencoder or source.name})
+
+    @classmethod
     def plan(cls, config: Config, *, model: ModelFolder, labels: Labels, batch_size: int) -> Plan:
         source = model if "vae" in model.module_names() or not config.autoencoder else find_model(config.autoencoder)
         rows, columns = _latent_size(source, config)
@@ -244,6 +262,12 @@ class UNetTrainer:
             return denoising_loss(denoiser, latents, noise, sigma, conditioning, position=position).learned.sum()
 
         return Plan(denoiser, {"latents": shape}, forward, (*vae, *format))
+
+
+def recommended_by(init: ModelFolder | None) -> dict[str, Any]:
+    """What the model that training starts from recommends to ask of it; nothing that only its own weights can do."""
+    fields = {} if init is None else read_recommended(init).fields
+    return {name: value for name, value in fields.items() if not (name == "guidance" and value.get("weak_ema"))}
 
 
 def _denoiser(config: UNetTrainer.Config, labels: Labels) -> Component:

@@ -18,9 +18,10 @@ from dualdiffusion.errors import UserError
 from dualdiffusion.image import spectrogram_pixels
 from dualdiffusion.labels import Labels
 from dualdiffusion.model_folder import ModelFolder
-from dualdiffusion.module import save_module
+from dualdiffusion.module import load_module, save_module
 from dualdiffusion.randomness import StepRandom
 from train.setup import build_module, check_labels, new_games, save_labels, stored_part, with_label_dim
+from train.starting import Source
 from train.step import Demo, Plan, StepOutput
 
 # Weights of the terms that this trainer adds to those of the loss.
@@ -33,10 +34,11 @@ class VAETrainer:
     """Reconstruction with the multi-scale spectral loss, under a fixed latent noise level."""
 
     class Config(Config):
-        format: part_of("dualdiffusion.formats")
-        """Audio <-> spectrogram; created with the model and fixed from then on."""
-        vae: part_of("dualdiffusion.models")
-        """The network."""
+        format: part_of("dualdiffusion.formats") | None = None
+        """Audio <-> spectrogram; created with the model and fixed from then on. null: that of the model that training
+        starts from (`init`), or of the model folder."""
+        vae: part_of("dualdiffusion.models") | None = None
+        """The network; null: as for the format."""
         crop_seconds: Annotated[float, Field(gt=0)] = 4.0
         """Length of a training sample; rounded to what the network can take."""
         loss: part_of("train.losses")
@@ -67,11 +69,21 @@ class VAETrainer:
 
     module_name = "vae"
 
-    def __init__(self, config: Config, *, model: ModelFolder, dataset: DatasetFolder, seed: int) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        model: ModelFolder,
+        dataset: DatasetFolder,
+        seed: int,
+        init: ModelFolder | None = None,
+    ) -> None:
         self.config, self.model = config, model
         self.format = stored_part(model, "format", config.format) or config.format.build()
+        if init is not None:  # whose VAE knows its own constants
+            self.format = load_module(init, "format")
         self.labels = check_labels(model, dataset)
-        self.module = build_module(model, "vae", with_label_dim(config.vae, self.labels), self.labels, seed)
+        self.module = build_module(model, "vae", with_label_dim(config.vae, self.labels), self.labels, seed, init)
         if config.trained == "decoder":
             self.module.freeze_encoder()
         self.loss = config.loss.build()
@@ -84,8 +96,9 @@ class VAETrainer:
         self.validation_tracks = held_out or self.train_tracks[:8]
         self.position = self.format.position()
         # Nothing is written before everything fits together.
-        if "format" not in model.module_names():
-            self.format.fit([crop.data for crop in self._some_crops()])
+        if init is not None or "format" not in model.module_names():
+            if init is None:
+                self.format.fit([crop.data for crop in self._some_crops()])
             save_module(model, "format", self.format)
         if not new_games(model, self.labels):
             save_labels(model, self.labels)
@@ -208,14 +221,23 @@ class VAETrainer:
     def finish(self) -> None:
         """Measures mean and standard deviation of each latent channel over the training tracks.
 
+        With a frozen encoder, those that came with it stay: they are what a UNet has learned its latents by.
+
         New games are told only now that the weights have room for them; of a VAE without labels they are the UNet's
         matter.
         """
         if self.module.label_dim:
             save_labels(self.model, self.labels)
+        if self.config.trained == "decoder" and bool((self.module.latents_std != 1).any()):
+            return
         latents = torch.cat([self._encode(crop)[1][0].flatten(1) for crop in self._some_crops()], dim=1)
         self.module.latents_mean.copy_(latents.mean(dim=1))
         self.module.latents_std.copy_(latents.std(dim=1))
+
+    @classmethod
+    def completed(cls, config: Config, source: Source) -> Config:
+        parts = {name: source.part(name, getattr(config, name), f"module_trainer.{name}") for name in ("format", "vae")}
+        return config.model_copy(update=parts)
 
     @classmethod
     def plan(cls, config: Config, *, model: ModelFolder, labels: Labels, batch_size: int) -> Plan:

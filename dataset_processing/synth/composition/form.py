@@ -27,7 +27,7 @@ FORMS: dict[int, str] = {
     8: "A A' B B' break build A A''",
 }
 # Longer tracks repeat the middle between the first period and the last one.
-LONG_HEAD, LONG_CYCLE, LONG_TAIL = "A A'", "B B' break A A' B build A A'", "build A A''"
+LONG_HEAD, LONG_CYCLE, LONG_TAIL = "A A'", "B B' break A A'", "build A A''"
 
 
 def plan_letters(bars: int) -> list[tuple[str, int]]:
@@ -46,8 +46,11 @@ def _phrase_letters(phrases: int) -> list[str]:
     if phrases in FORMS:
         return FORMS[phrases].split()
     head, cycle, tail = LONG_HEAD.split(), LONG_CYCLE.split(), LONG_TAIL.split()
-    middle = phrases - len(head) - len(tail)
-    return [*head, *(cycle[index % len(cycle)] for index in range(middle)), *tail]
+    middle = [cycle[index % len(cycle)] for index in range(phrases - len(head) - len(tail))]
+    if middle[-1] == "A":
+        # No half cadence is left without its answer.
+        middle[-1] = "A'"
+    return [*head, *middle, *tail]
 
 
 def _numerals(plan: Plan, letter: str, bars: int) -> tuple[list[str], str]:
@@ -91,7 +94,7 @@ def _arrangement(plan: Plan, letter: str) -> Arrangement:
     first, second = plan.counters
     up = abs(plan.register)
     return {
-        "intro": Arrangement(0.62, 0.74, "light", silent=plan.intro),
+        "intro": Arrangement(0.68, 0.78, "light", counter="solo", silent=plan.intro),
         "A": Arrangement(0.8, 0.82, "main"),
         "A'": Arrangement(0.84, 0.88, "main", counter=first),
         "B": Arrangement(0.76, 0.82, "contrast", "contrast", register=plan.register),

@@ -24,7 +24,8 @@ def _build_pattern(plan: Plan, index: int) -> DrumPattern:
         ("x" + "." * (beat // 2 - 1)) * 2 if beat % 2 == 0 else "xxx",
         "X" + "x" * (beat - 1),
     )[min(index, 3)]
-    return {KICK: ("X" + "." * (beat - 1)) * beats, game.grooves.roll: roll * beats}
+    # The game's own cymbals and small percussion go on, so that a build-up still sounds like its game.
+    return {**plan.drums["main"], KICK: ("X" + "." * (beat - 1)) * beats, game.grooves.roll: roll * beats}
 
 
 def _closing_pattern(plan: Plan) -> DrumPattern:

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from dataset_processing.synth.composition.motifs import Motif, draw_motif
-from dataset_processing.synth.records import DrumPattern, Game
+from dataset_processing.synth.records import DrumPattern, Game, Harmony
 from dataset_processing.synth.theory import SEMITONES
 
 # Tracks walk through the twelve keys and the strata of the tempo range by these coprime strides, so they differ.
 KEY_STRIDE, TEMPO_STRATA, TEMPO_STRIDE = 5, 8, 3
 # Semitones by which the lead of the B phrases lies above or below that of the A phrases.
 REGISTER_SHIFTS = (5, -5)
-INTROS = (frozenset({"lead"}), frozenset({"lead", "harmony"}), frozenset({"lead", "bass"}))
-BREAKS = (frozenset({"harmony", "pad"}), frozenset({"bass", "lead"}), frozenset({"harmony", "lead"}))
+# An intro and a break keep the accompaniment, by whose sound a game is known.
+INTROS = (frozenset({"lead"}), frozenset({"lead", "bass"}))
+BREAKS = (frozenset({"lead"}), frozenset({"bass", "lead"}), frozenset({"bass", "pad"}))
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,20 @@ def pick(options: tuple, generator: np.random.Generator):
     return options[int(generator.integers(len(options)))]
 
 
+def _draw_chords(language: Harmony, generator: np.random.Generator) -> dict[str, tuple[str, ...]]:
+    """One row of numerals for each of the plan's fields."""
+    rows = {
+        "theme": language.themes,
+        "contrast": language.contrasts,
+        "vamp": language.vamps,
+        "build": language.builds,
+        "half": language.half,
+        "full": language.full,
+        "ending": language.endings,
+    }
+    return {name: tuple(pick(options, generator).split()) for name, options in rows.items()}
+
+
 def draw_plan(game: Game, track: int, seed: int) -> Plan:
     """The plan of a track: key, tempo and mode go round with its number, the rest is drawn from its own seed."""
     name_code = zlib.crc32(game.name.encode())
@@ -61,19 +76,8 @@ def draw_plan(game: Game, track: int, seed: int) -> Plan:
     tempo = low + (high - low) * (stratum + float(generator.random())) / TEMPO_STRATA
     modes = tuple(game.harmony)
     mode = modes[(int(shared.integers(len(modes))) + track) % len(modes)]
-    language, lines, grooves = game.harmony[mode], game.lines, game.grooves
-    chords = {
-        name: tuple(pick(options, generator).split())
-        for name, options in (
-            ("theme", language.themes),
-            ("contrast", language.contrasts),
-            ("vamp", language.vamps),
-            ("build", language.builds),
-            ("half", language.half),
-            ("full", language.full),
-            ("ending", language.endings),
-        )
-    }
+    lines, grooves = game.lines, game.grooves
+    chords = _draw_chords(game.harmony[mode], generator)
     first, second = (int(index) for index in generator.permutation(len(lines.lead))[:2])
     rhythms = {"a": lines.lead[first], "b": lines.lead[second], "c": pick(lines.lead_contrast, generator)}
     counters = generator.permutation(np.array(["answer", "thirds", "contrary"]))

@@ -43,7 +43,7 @@ CASTLE = Game(
         ),
         contrast=(
             {KICK: "X.......x.......", SNARE: "........X.......", CLOSED_HAT: "x...x...x...x..."},
-            {KICK: "X...X...X...X...", SNARE: "..X...X...X...X.", CLOSED_HAT: "x.x.x.x.x.x.x.x."},
+            {KICK: "X..x....X..x....", SNARE: "....X.oo....X.oo", CLOSED_HAT: "x.x.x.x.x.x.x.x."},
         ),
         light=(
             {KICK: "X...x...X...x...", CLOSED_HAT: "x.x.x.x.x.x.x.x."},
@@ -51,7 +51,7 @@ CASTLE = Game(
         ),
         full=(
             {
-                KICK: "X...X...X..xX...",
+                KICK: "X...x...X..x....",
                 SNARE: "....X..o....X..o",
                 CLOSED_HAT: "x...x...x...x...",
                 OPEN_HAT: "..x...x...x...x.",

@@ -54,8 +54,8 @@ MEADOW = Game(
             {KICK: "X..x..X..x..", TOM: ".....o.....x", SHAKER: "..x..x..x..x"},
         ),
         light=(
-            {SHAKER: "x.ox.ox.ox.o"},
-            {KICK: "x.....x.....", SHAKER: "...x.....x.."},
+            {KICK: "x...........", SHAKER: "x.ox.ox.ox.o"},
+            {KICK: "x.....x.....", SHAKER: "x..x..x..x.."},
         ),
         full=(
             {KICK: "X..x..X..x..", TOM: "...x.o...x.o", SHAKER: "xoxxoxxoxxox"},

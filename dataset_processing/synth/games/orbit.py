@@ -54,8 +54,8 @@ ORBIT = Game(
             {KICK: "X...X...X...X...", CLAP: "....X.......X...", CLOSED_HAT: "..x...x...x...x."},
         ),
         light=(
-            {KICK: "X.......x......."},
-            {KICK: "X...............", CLOSED_HAT: "x...x...x...x..."},
+            {KICK: "X.......x.......", CLOSED_HAT: "x.x.x.x.x.x.x.x."},
+            {KICK: "X...............", CLAP: "........x.......", CLOSED_HAT: "x...x...x...x..."},
         ),
         full=(
             {KICK: "X..x..x.X.x...x.", CLAP: "....X.......X..o", CLOSED_HAT: "xoxoxoxoxoxoxoxo"},
