@@ -115,6 +115,7 @@ def distance_figures(
         row["frechet_extrapolated"] = frechet_extrapolated(
             frames[name], target, groups[name], groups_of_target, generator=generator
         )
+        row["kad_biased"] = KAD_SCALE * matrices[name]["kad"].mmd2_biased()
         for index, key in enumerate(MEASURES[1:], 1):
             row[key] = centred_interval(values[name][index], tables[name][:, index]).to_json()
         if name != TRAINING:
