@@ -204,6 +204,11 @@ class KernelMatrices:
         cross = w @ self.ab @ v / (w.sum() * v.sum())
         return float(_mean_of_pairs(self.aa, self.pairs_a, w) + _mean_of_pairs(self.bb, self.pairs_b, v) - 2 * cross)
 
+    def mmd2_biased(self) -> float:
+        """The same with every clip compared with itself too (equation 5 there): never below 0, and too large by about a
+        constant over the number of clips, so that sets of equally many compare as ratios."""
+        return max(float(self.aa.mean() + self.bb.mean() - 2 * self.ab.mean()), 0.0)
+
 
 def _counts(weights: Tensor | None, size: int) -> Tensor:
     return torch.ones(size, dtype=torch.float64) if weights is None else weights.double()

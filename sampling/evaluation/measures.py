@@ -115,6 +115,7 @@ def distance_figures(
         row["frechet_extrapolated"] = frechet_extrapolated(
             frames[name], target, groups[name], groups_of_target, generator=generator
         )
+        row["kad_biased"] = KAD_SCALE * matrices[name]["kad"].mmd2_biased()
         for index, key in enumerate(MEASURES[1:], 1):
             row[key] = centred_interval(values[name][index], tables[name][:, index]).to_json()
         if name != TRAINING:
@@ -204,16 +205,20 @@ def copy_figures(
             "training_to_other_tracks": quartiles(training),
         },
         "clips": [
-            {
-                "clip": clip.name,
-                "score": match.score,
-                "flagged": match.score > threshold,
-                "clip_seconds": match.clip_seconds,
-                "track": match.track.file_name,
-                "track_seconds": match.track_seconds,
-            }
+            _described(clip, match, match.score > threshold)
             for clip, match in sorted(generated, key=lambda pair: -pair[1].score)
         ],
+    }
+
+
+def _described(clip: Heard, match: Match, flagged: bool) -> dict[str, Any]:
+    return {
+        "clip": clip.name,
+        "score": match.score,
+        "flagged": flagged,
+        "clip_seconds": match.clip_seconds,
+        "track": match.track.file_name,
+        "track_seconds": match.track_seconds,
     }
 
 

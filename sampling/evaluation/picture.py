@@ -22,14 +22,14 @@ COLUMNS = {
     GENERATED: "generated",
 }
 WIDTH, SPECTROGRAM, CURVE = 400, 150, 48  # of a cell, in pixels
-LEFT, TOP, GAP, CAPTION = 28, 34, 14, 20
+LEFT, TOP, GAP, CAPTION, NOTE = 28, 34, 14, 20, 20
 MOST_SECONDS = 8.0
 """Of longer clips, the beginning is drawn: beats would be too narrow to be seen."""
 BANDS, FRAMES_PER_SECOND = 128, 125
 SOFTEST = -60.0
 """Decibels below the loudest of all that is shown black."""
-FULL_CURVE = 0.8
-"""Nepers: the height of the space for the onset curve; what is higher is cut."""
+HIGHEST_SHARE, LOWEST_FULL = 0.999, 0.2
+"""A game's space for onset curves is as high as this quantile of the highest one, and as so many nepers at least."""
 INK, FAINT, PAPER, LINE = (30, 30, 34), (225, 225, 228), (255, 255, 255), (31, 78, 140)
 
 
@@ -56,9 +56,12 @@ def save_picture(examples: Examples, path: Path) -> None:
 
 
 def draw_stages(examples: Examples) -> Image.Image:
-    """One row for each game, one column for each stage that is there, all in the same colours and scales."""
+    """One row for each game, one column for each stage that is there.
+
+    Colours mean decibels below the loudest moment of a clip; the onset curves of a game have the same scale.
+    """
     row_height = CAPTION + SPECTROGRAM + CURVE + GAP
-    size = (LEFT + len(COLUMNS) * (WIDTH + GAP), TOP + len(examples.clips) * row_height)
+    size = (LEFT + len(COLUMNS) * (WIDTH + GAP), TOP + len(examples.clips) * row_height + NOTE)
     image = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(image)
     for column, title in enumerate(COLUMNS.values()):
@@ -66,16 +69,23 @@ def draw_stages(examples: Examples) -> Image.Image:
     for row, (game, clips) in enumerate(examples.clips.items()):
         top = TOP + row * row_height
         _draw_upright(image, game, top + CAPTION)
+        shown = {stage: clip[:, : int(MOST_SECONDS * examples.sample_rate)] for stage, clip in clips.items()}
+        curves = {stage: onset_curve(clip, examples.sample_rate) for stage, clip in shown.items()}
+        highest = [float(curve.quantile(HIGHEST_SHARE)) for curve in curves.values() if len(curve)]
+        full = max([LOWEST_FULL, *highest])
         for column, stage in enumerate(COLUMNS):
-            if stage in clips:
-                clip = clips[stage][:, : int(MOST_SECONDS * examples.sample_rate)]
-                _draw_cell(image, (LEFT + column * (WIDTH + GAP), top), clip, examples.sample_rate)
+            if stage in shown:
+                at = (LEFT + column * (WIDTH + GAP), top)
+                _draw_cell(image, at, shown[stage], examples.sample_rate, curves[stage], full)
+    note = "below each spectrogram: the onset curve, with a line every second"
+    draw.text((size[0] - GAP, size[1] - 8), note, INK, ImageFont.load_default(13), anchor="rs")
     return image
 
 
-def _draw_cell(image: Image.Image, at: tuple[int, int], clip: Tensor, sample_rate: int) -> None:
+def _draw_cell(
+    image: Image.Image, at: tuple[int, int], clip: Tensor, sample_rate: int, curve: Tensor, full: float
+) -> None:
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(13)
-    curve = onset_curve(clip, sample_rate)
     found, seconds = rhythm_of_curve(curve), clip.shape[1] / sample_rate
     tempo = "" if found.tempo is None else f" at {found.tempo:.0f}/min"
     caption = f"beat {found.beat:.2f}{tempo}, sharpness {sharpness(clip, sample_rate):.2f}, onsets {found.onsets:.1f}"
@@ -89,7 +99,7 @@ def _draw_cell(image: Image.Image, at: tuple[int, int], clip: Tensor, sample_rat
         across = x + second / seconds * WIDTH
         draw.line([(across, y + SPECTROGRAM), (across, base)], FAINT)
     places = (torch.arange(len(curve)) + 1) * HOP_SECONDS / seconds * WIDTH + x
-    heights = base - (curve / FULL_CURVE).clamp(max=1) * (CURVE - 4)
+    heights = base - (curve / full).clamp(max=1) * (CURVE - 4)
     if len(curve) > 1:
         draw.line(list(zip(places.tolist(), heights.tolist(), strict=True)), LINE, 1)
     draw.line([(x, base), (x + WIDTH - 1, base)], INK)

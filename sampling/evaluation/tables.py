@@ -165,6 +165,7 @@ def _quartiles(figures: dict[str, Any]) -> str:
 def _stages(stages: dict[str, dict[str, Any]]) -> Table:
     shown = [name for name in MEASURES if any(row[name]["value"] is not None for row in stages.values())]
     table = _table("music: where is it lost? means", "clips", "n", *(MEASURES[name] for name in shown))
+    table.columns[0].no_wrap = True
     for stage, row in stages.items():
         values = [row[name]["value"] for name in shown]
         table.add_row(stage, str(row["clips"]), *("-" if value is None else f"{value:.2f}" for value in values))

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from dualdiffusion import audio
 from dualdiffusion.data.manifest import DatasetFolder
 from dualdiffusion.errors import UserError
 from dualdiffusion.model_folder import ModelFolder
+from sampling.evaluation.distances import KernelMatrices, gaussian_kernel
 from sampling.evaluation.measures import GENERATED, THROUGH_VAE
 from sampling.evaluation.music_figures import OF_CORPUS, OF_FORMAT
 from tests import tiny
@@ -21,12 +23,15 @@ from tests.benchmarks.music import AT_LEAST, AT_MOST, TEXTS, figures
 FAST = ("--seconds", 1, "--set", "phase_iterations=1", "steps=2")
 
 
-def evaluation(*, kad: float | None = 1.2, through_vae: float | None = 0.8) -> dict[str, Any]:
+def evaluation() -> dict[str, Any]:
     def shares(beat: float, sharpness: float, onsets: float) -> dict[str, Any]:
         values = {"beat": beat, "sharpness": sharpness, "onsets": onsets}
         return {"measures": {name: {"value": value} for name, value in values.items()}}
 
-    sets = {GENERATED: {"kad": {"value": kad}}, THROUGH_VAE: {"kad": {"value": through_vae}}}
+    sets = {
+        GENERATED: {"kad": {"value": 1.0}, "kad_biased": 2.4},
+        THROUGH_VAE: {"kad": {"value": -0.1}, "kad_biased": 1.6},
+    }
     return {
         "music": {"kept": {OF_CORPUS: shares(0.5, 0.1, 0.2), OF_FORMAT: shares(0.3, 0.6, 0.7)}},
         "distances": {"mel_statistics": {"sets": sets}},
@@ -49,10 +54,20 @@ def test_each_figure_is_a_share_of_what_its_goal_is_stated_against() -> None:
     assert set(found) == set(TEXTS) == set(AT_LEAST) | set(AT_MOST)
 
 
-def test_a_kernel_distance_is_no_ratio_where_the_way_through_the_vae_has_none() -> None:
-    assert figures(evaluation(through_vae=-0.1), 1)["kad_ratio"] is None
-    assert figures(evaluation(kad=None), 1)["kad_ratio"] is None
-    assert figures(evaluation(kad=-0.2), 1)["kad_ratio"] == 0
+def test_the_biased_kernel_distance_is_never_negative_and_tends_to_the_unbiased_one() -> None:
+    kernel, generator = gaussian_kernel(2.0), torch.Generator().manual_seed(0)
+
+    def distances(count: int, shift: float) -> tuple[float, float]:
+        x, y = torch.randn(2, count, 1, 4, generator=generator, dtype=torch.float64)
+        matrices = KernelMatrices.of(x + shift, y, kernel, [0] * count, [0] * count)
+        return matrices.mmd2_biased(), matrices.mmd2()
+
+    few = [distances(8, 0.0) for _ in range(20)]
+    assert min(biased for biased, _ in few) > 0 > min(unbiased for _, unbiased in few)
+    biased, unbiased = distances(400, 1.0)
+    assert biased == pytest.approx(unbiased, rel=0.05)
+    x = torch.randn(5, 2, 3, generator=generator, dtype=torch.float64)
+    assert KernelMatrices.of(x, x, kernel, [0] * 5, [0] * 5).mmd2_biased() == pytest.approx(0, abs=1e-12)
 
 
 def test_the_command_measures_a_model_prints_goals_and_writes_its_figures(

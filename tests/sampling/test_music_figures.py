@@ -31,7 +31,7 @@ from sampling.evaluation.measures import (
 from sampling.evaluation.music import MEASURES, Music, listen
 from sampling.evaluation.music_figures import OF_CORPUS, OF_FORMAT, STAGES, music_figures
 from sampling.evaluation.notes import _music
-from sampling.evaluation.picture import COLUMNS, LEFT, LINE, TOP, WIDTH, Examples, draw_stages
+from sampling.evaluation.picture import COLUMNS, LEFT, LINE, NOTE, TOP, WIDTH, Examples, draw_stages
 from sampling.evaluation.rhythm import Rhythm
 from sampling.evaluation.tables import show_music
 from sampling.generate import Generator
@@ -215,11 +215,9 @@ def test_the_picture_has_a_row_for_each_game_and_a_column_for_each_stage() -> No
     examples.add(GENERATED, "Cave", clicks(90))  # the first one stays
     assert not bool(examples.clips["Cave"][GENERATED].any())
     image = draw_stages(examples)
-    two = draw_stages(examples).crop((0, TOP, image.width, image.height))
-    assert (
-        two.crop((LEFT, 0, image.width, two.height // 2)).tobytes()
-        == two.crop((LEFT, two.height // 2, image.width, two.height)).tobytes()
-    )
+    half = (image.height - TOP - NOTE) // 2
+    rows = [image.crop((LEFT, TOP + row * half, image.width, TOP + (row + 1) * half)) for row in range(2)]
+    assert rows[0].tobytes() == rows[1].tobytes()
     # Clicks draw more of the curve than a held chord, which draws a flat line; silence is black above one.
     lines = [_count(image, column, LINE) for column in range(4)]
     assert lines[0] > 1.5 * lines[1]
