@@ -34,7 +34,7 @@ def test_the_ratio_is_of_the_samples_that_the_other_run_took() -> None:
 
 
 @pytest.mark.parametrize("module", ["unet", "vae"])
-def test_the_command_trains_both_ways_alike_draws_them_and_trains_nothing_twice(
+def test_the_command_trains_both_ways_alike_and_draws_them(
     module: str, model: ModelFolder, dataset: Path, tmp_path: Path
 ) -> None:
     for game in tiny.GAMES[:2]:  # which the model knows, one of them by another name
@@ -43,7 +43,7 @@ def test_the_command_trains_both_ways_alike_draws_them_and_trains_nothing_twice(
     command = ["-m", "tests.benchmarks.start_from", "--model", model.path, "--music", tmp_path / "music"]
     command += ["--module", module, "--config", config, "--samples", 16, "--points", 2, "--validation-samples", 8]
     command += ["--work", tmp_path / "work", "--min-seconds", 1, "--set", "module_trainer.crop_seconds=0.512"]
-    result = tiny.run(*command, "--json", tmp_path / "figures.json")
+    result = tiny.run(*command, "--json", tmp_path / "figures.json", timeout=280)
     assert result.returncode == 0, result.stderr
     figures = json.loads((tmp_path / "figures.json").read_text())
     curves = figures["curves"][0]
@@ -53,4 +53,3 @@ def test_the_command_trains_both_ways_alike_draws_them_and_trains_nothing_twice(
     stored = [read_json(path) for path in sorted((tmp_path / "work").glob(f"{module}-*/runs/{module}/config.json"))]
     assert [key for key in stored[0] if stored[0][key] != stored[1][key]] == ["model", "init"]
     assert Image.open(tmp_path / "work" / f"{module}.png").size[0] > 500
-    assert tiny.run(*command).stdout.count("nothing to do") == 2
