@@ -79,8 +79,9 @@ class Asked:
         return apply_overrides({**recommended.beside(self.said()), **self.fields}, self.overrides)
 
     def and_field(self, name: str, value: Any) -> Asked:
-        """The same with another field, said whole."""
-        return replace(self, fields={**self.fields, name: value})
+        """The same with another field, said whole: what an override says of all of it no longer holds."""
+        others = tuple(override for override in self.overrides if override.partition("=")[0] != name)
+        return replace(self, fields={**self.fields, name: value}, overrides=others)
 
     def and_override(self, override: str) -> Asked:
         """The same with another override, after the others."""

@@ -179,8 +179,15 @@ def test_nothing_is_left_out_but_what_is_meant_to_be() -> None:
 
 
 def test_the_demo_needs_no_test_packages_and_plays_the_model_in_the_box() -> None:
-    lines = subprocess.run(["make", "-n", "-B", "demo"], cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
+    lines = subprocess.run(
+        ["make", "--no-print-directory", "-n", "-B", "demo"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.splitlines()
     assert lines[-1].endswith("-m webui --model chiptune --port 7860")
     assert not any("tests/requirements.txt" in line or "train.py" in line for line in lines)
-    own = subprocess.run(["make", "-n", "-B", "demo", "MODEL=models/demo"], cwd=ROOT, capture_output=True, text=True)
+    own = subprocess.run(
+        ["make", "--no-print-directory", "-n", "-B", "demo", "MODEL=models/demo"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert "unet_tiny.json" in own.stdout and own.stdout.splitlines()[-1].endswith("--model models/demo --port 7860")

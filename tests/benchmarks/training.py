@@ -73,8 +73,9 @@ class Case:
 
     def inputs(self, device: str) -> tuple[Tensor, Tensor, Tensor]:
         """Noisy latents (B, C, F, T), noise levels (B,) and games (B,)."""
+        channels = read_config(ROOT / "config" / "models" / f"unet_{self.preset}.json")["in_channels"]
         with torch.device(device):
-            x = torch.randn(self.batch, 4, ROWS, self.columns)
+            x = torch.randn(self.batch, channels, ROWS, self.columns)
             return x, torch.rand(self.batch), torch.arange(self.batch) % GAMES
 
 

@@ -155,7 +155,7 @@ def test_each_game_and_evaluate_take_it(advised: ModelFolder, dataset: Path) -> 
     parser = build_parser(None, "").__class__(prog="evaluate")
     evaluation.add_options(parser)
     words = ["--model", str(advised.path), "--dataset", str(dataset), "--cfg-scale", "1.5"]
-    _, _, request = evaluation._check(parser.parse_args(words))
+    _, _, request = evaluation.check(parser.parse_args(words))
     assert (request["sampler"], request["steps"], request["cfg_scale"]) == ("euler", 3, 1.5)
     assert request["sampler_options"] == {"reinjection": 0.8}
 

@@ -79,4 +79,6 @@ def test_without_the_peer_there_is_a_reason_instead_of_a_figure(
 
 
 def test_a_folder_that_is_no_model_is_one_line() -> None:
-    assert_one_line_error(run("-m", "tests.benchmarks.sampling", "--model", "nowhere"), "nowhere", "not a model folder")
+    assert_one_line_error(
+        run("-m", "tests.benchmarks.sampling", "--model", "nowhere"), "nowhere", "no such model folder"
+    )
