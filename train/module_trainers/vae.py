@@ -228,7 +228,8 @@ class VAETrainer:
         """
         if self.module.label_dim:
             save_labels(self.model, self.labels)
-        if self.config.trained == "decoder" and bool((self.module.latents_std != 1).any()):
+        measured = bool((self.module.latents_std != 1).any())  # exactly 1 is what a new VAE has
+        if self.config.trained == "decoder" and measured:
             return
         latents = torch.cat([self._encode(crop)[1][0].flatten(1) for crop in self._some_crops()], dim=1)
         self.module.latents_mean.copy_(latents.mean(dim=1))
