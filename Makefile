@@ -26,7 +26,7 @@ $(VENV)/.ready-more: requirements.txt tests/requirements.txt .ci/setup_venv.py
 demo: $(VENV)/.ready $(if $(filter $(DEMO),$(MODEL)),demo-model)
 	$(BIN)/python -m webui --model $(MODEL) --port $(PORT)
 
-# The whole way from audio to a tiny model, in a quarter of an hour.
+# The whole way from audio to a tiny model.
 demo-model: $(DEMO)/.ready
 
 # Each command finds what it did before and goes on from there; --wait lets a command that outlived a killed `make`
