@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import io
 import json
 import resource
@@ -95,6 +96,7 @@ def compare(module: str, preset: str, changes: list[str]) -> dict[str, float]:
 
 def measure(config: TrainConfig) -> int:
     """Most bytes that torch's allocator of the CPU had given out during the second update of a real training."""
+    gc.collect()  # what an earlier measurement left would be given back within this one, and be taken off it
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as building:
         trainer = Trainer(config, Accelerator(mixed_precision=config.mixed_precision, cpu=True))
         batches = trainer._batches()

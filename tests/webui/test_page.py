@@ -163,6 +163,7 @@ def test_the_help_says_how_to_watch_a_training_or_how_to_begin_one(visit: Visit)
     page.route("**/api/health", lambda route: route.fulfill(json={**route.fetch().json(), "shipped": True}))
     visit.open()
     page.click("#help-button")
+    until(lambda: page.locator("#train-own").is_visible(), "a model that comes with the program has no curves")
     assert "make demo MODEL=models/demo" in page.locator("#train-own").inner_text()
     assert not page.locator("#tensorboard").is_visible()
 
