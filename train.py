@@ -34,7 +34,7 @@ def main() -> int:
 
     config = load_train_config(arguments.config, arguments.overrides)
     if arguments.dry_run:
-        from train.plan import show_plan
+        from train.commands.dry_run import show_plan
 
         show_plan(config, auto_batch=arguments.auto_batch, memory_gib=arguments.memory)
         return 0

@@ -59,8 +59,8 @@ def synth_command(options: argparse.Namespace) -> int:
     """Writes the built-in corpus."""
     from rich.console import Console
 
+    from dataset_processing.run.terminal import make_progress
     from dataset_processing.synth.corpus import write_corpus
-    from dataset_processing.terminal import make_progress
     from dualdiffusion.files import folder_lock
 
     console = Console()
@@ -157,7 +157,7 @@ def _run(options: argparse.Namespace, config, selected: list[str], ranks) -> int
 
 def _ranks(config, selected: list[str]):
     """This process among those of `accelerate launch`; only asked for when a step can share its work."""
-    from dataset_processing.runner import Ranks, step_name
+    from dataset_processing.run.runner import Ranks, step_name
 
     if not any(part.cls.distributed and step_name(part) in selected for part in config.steps):
         return Ranks()

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dataset_processing.decode.sniff import SIDE_EXTENSIONS, extension_of
-from dataset_processing.names import readable
-from dataset_processing.report import shown
-from dataset_processing.runner import RunConfig
-from dataset_processing.sources import walk
+from dataset_processing.report.report import shown
+from dataset_processing.run.names import readable
+from dataset_processing.run.runner import RunConfig
+from dataset_processing.run.sources import walk
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import TEMPORARY_MARK, atomic_path, folder_lock, sweep
 

@@ -1,6 +1,27 @@
 """The library of Dual Diffusion; imports none of the programs beside it.
 
 `dualdiffusion.load("chiptune")` gives a model in memory.
+
+data/            Reading a finished dataset
+diffusion/       Diffusion itself
+dsp/             Signal processing that formats are made of
+formats/         Formats
+latent_report/   `python -m dualdiffusion latent-report`
+machine/         What the machine is and can do
+model/           A model on disk and in memory
+models/          Backbones and autoencoders
+nn/              Layers and blocks that networks are made of
+pictures/        Pictures for reports
+audio.py         Audio files and levels: tensors of shape (channels, samples), float32, full scale at +-1
+codec.py         Between audio and normalised latents
+command_line.py  What every command shares: an argument parser with one-line errors, and exit codes
+component.py     Parts chosen by name in a config: `{"type": "unet_edm2.UNet", ...}`
+conditioning.py  What a network may be told besides its input
+config.py        Strict configuration
+errors.py        Errors that a user can mend: one line with what, where and the remedy; commands exit with 2
+files.py         Writing that survives being killed: everything is written aside, synced, and renamed into place
+labels.py        The games: class ids, names, and weighted mixes of them
+randomness.py    Randomness without state: every random number is a function of what it is for
 """
 
 from __future__ import annotations
@@ -9,7 +30,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dualdiffusion.loaded_model import LoadedModel
+    from dualdiffusion.model.loaded import LoadedModel
 
 __version__ = "0.1.0"
 
@@ -28,7 +49,7 @@ def load(model: str | os.PathLike[str], *, ema: str | None = None, device: str =
     # Torch takes a second, which commands that only want the version or --help need not wait for.
     from pathlib import Path
 
-    from dualdiffusion.loaded_model import load_model
-    from dualdiffusion.shipped import find_model
+    from dualdiffusion.model.loaded import load_model
+    from dualdiffusion.model.shipped import find_model
 
     return load_model(find_model(Path(model)), ema=ema, device=device)

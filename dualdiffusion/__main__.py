@@ -10,11 +10,11 @@ from dualdiffusion.command_line import Command, add_set_option, run_one_of
 from dualdiffusion.config import apply_overrides, validate
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import atomic_path, read_text, write_json
-from dualdiffusion.model_folder import ModelFolder
-from dualdiffusion.shipped import find_model, is_shipped
+from dualdiffusion.model.folder import ModelFolder
+from dualdiffusion.model.shipped import find_model, is_shipped
 
 if TYPE_CHECKING:
-    from dualdiffusion.latent_report import LatentReport
+    from dualdiffusion.latent_report.report import LatentReport
 
 REPORT, PICTURE = "latent_report.json", "latent_report.png"
 
@@ -43,9 +43,9 @@ def run_latent_report(arguments: argparse.Namespace) -> int:
     out = report_folder(model, arguments.out)
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out}: is a file, not a folder")
-    from dualdiffusion.data.manifest import DatasetFolder
-    from dualdiffusion.latent_picture import draw_report
-    from dualdiffusion.latent_report import LatentReportConfig, make_report
+    from dualdiffusion.data.dataset_folder import DatasetFolder
+    from dualdiffusion.latent_report.picture import draw_report
+    from dualdiffusion.latent_report.report import LatentReportConfig, make_report
 
     config = validate(LatentReportConfig, apply_overrides({}, arguments.overrides), "--set")
     report = make_report(model, DatasetFolder(arguments.dataset), config)
@@ -79,8 +79,8 @@ def run_export(arguments: argparse.Namespace) -> int:
     model = find_model(arguments.model)
     texts = {name: getattr(arguments, name) for name in ("data", "licence", "hardware", "command")}
     texts = {name: text for name, text in texts.items() if text is not None}
-    from dualdiffusion.export import MAX_MEGABYTES, MEGABYTE, export
-    from dualdiffusion.model_card import CardNotes, read_measures
+    from dualdiffusion.model.card import CardNotes, read_measures
+    from dualdiffusion.model.export import MAX_MEGABYTES, MEGABYTE, export
 
     if arguments.card:
         texts["text"] = read_text(arguments.card)

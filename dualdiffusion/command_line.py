@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from dualdiffusion.errors import UserError, one_line
-from dualdiffusion.threads import prepare_cpu
+from dualdiffusion.machine.threads import prepare_cpu
 
 # What a path given by a user can cause; anything else is a fault of ours and keeps its traceback.
 PATH_ERRORS = {

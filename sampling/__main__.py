@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 from dualdiffusion.command_line import Command, run_command, run_one_of
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import folder_lock
-from dualdiffusion.model_folder import ModelFolder
-from dualdiffusion.shipped import is_shipped
-from sampling.grid import GAME, SEED, Axis, Cell
-from sampling.options import build_parser, check, model_and_request, output_settings, plan_clips
-from sampling.output_settings import OutputSettings
+from dualdiffusion.model.folder import ModelFolder
+from dualdiffusion.model.shipped import is_shipped
+from sampling.command.grid import GAME, SEED, Axis, Cell
+from sampling.command.options import build_parser, check, model_and_request, output_settings, plan_clips
+from sampling.output.settings import OutputSettings
 
 if TYPE_CHECKING:
-    from sampling.contact_sheet import ContactSheet
+    from sampling.output.contact_sheet import ContactSheet
 
-EVALUATION, RECOMMEND = "sampling.evaluation.command", "sampling.recommend"
+EVALUATION, RECOMMEND = "sampling.evaluation.command", "sampling.command.recommend"
 COMMANDS = {
     "evaluate": Command(
         "Measures a model's clips against music that it was not trained on.",
@@ -41,13 +41,13 @@ def main() -> int:
     arguments = build_parser(__doc__, epilog).parse_args()
     check(arguments)
     if arguments.source:
-        from sampling.repeat import repeat
+        from sampling.command.repeat import repeat
 
         return repeat(arguments)
     output = output_settings(arguments)
     folder, asked = model_and_request(arguments)
     if arguments.plot_schedule:
-        from sampling.plot_schedule import plot_schedule
+        from sampling.command.plot_schedule import plot_schedule
 
         return plot_schedule(arguments, asked, folder)
     if folder is None:
@@ -68,8 +68,8 @@ def main() -> int:
 def _make(
     axes: list[Axis], cells: list[Cell], output: OutputSettings, folder: ModelFolder, arguments: argparse.Namespace
 ) -> int:
-    from sampling.batch import clips_there, identity
-    from sampling.generate import fingerprints, model_fingerprint
+    from sampling.command.batch import clips_there, identity
+    from sampling.generator import fingerprints, model_fingerprint
 
     fingerprint_of = fingerprints(folder)
     identities = [identity(cell.request, output, fingerprint_of(cell.request)) for cell in cells]
@@ -98,8 +98,8 @@ def _generate(
     arguments: argparse.Namespace,
     sheet: ContactSheet | None,
 ) -> int:
-    from sampling.batch import ProgressBar, generate_all, load
-    from sampling.output import file_stem, save
+    from sampling.command.batch import ProgressBar, generate_all, load
+    from sampling.output.clips import file_stem, save
 
     done = 0
     try:
@@ -140,7 +140,7 @@ def _sheet(axes: list[Axis], cells: list[Cell], made_by: str, arguments: argpars
     wanted = bool(arguments.grid) if arguments.sheet is None else arguments.sheet
     if not wanted:
         return None
-    from sampling.contact_sheet import ContactSheet
+    from sampling.output.contact_sheet import ContactSheet
 
     return ContactSheet(arguments.out, axes, cells, made_by)
 

@@ -26,9 +26,9 @@ from pydantic import Field, model_validator
 
 from dualdiffusion.config import Config
 from dualdiffusion.errors import UserError
-from dualdiffusion.model_folder import ModelFolder
-from dualdiffusion.shipped import find_model
-from sampling.samplers import Denoise
+from dualdiffusion.model.folder import ModelFolder
+from dualdiffusion.model.shipped import find_model
+from sampling.solvers.samplers import Denoise
 
 if TYPE_CHECKING:
     import torch
@@ -191,7 +191,7 @@ def load_weak(guidance: Guidance, folder: ModelFolder, device: torch.device | st
     Raises:
         UserError: no such model or EMA, or a model whose latents are another VAE's, or whose games are others.
     """
-    from dualdiffusion.module import load_module
+    from dualdiffusion.model.module import load_module
 
     if not (guidance.weak_ema or guidance.weak_model):
         return None

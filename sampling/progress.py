@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from PIL import Image
 from torch import Tensor
 
-from sampling.codec import Preview, picture
-from sampling.samplers import SamplerStep
+from dualdiffusion.codec import Preview, picture
+from sampling.solvers.samplers import SamplerStep
 
 # Share of the progress that sampling is given; the rest is phase recovery.
 SAMPLING_SHARE = 0.8

@@ -12,7 +12,7 @@ from typing import Any
 from dualdiffusion.config import apply_overrides, validate
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import read_json
-from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.model.folder import ModelFolder
 from sampling.request import Request
 
 RECOMMENDABLE = (

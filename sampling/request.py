@@ -12,9 +12,9 @@ from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, fie
 from dualdiffusion.config import Config, InvalidPartError, nearest
 from dualdiffusion.labels import Labels
 from sampling.guidance import Guidance
-from sampling.sampler_options import options_config
-from sampling.samplers import SAMPLERS
-from sampling.schedules import EDM_RHO, SCHEDULES, ErrorOf
+from sampling.solvers.options import options_config
+from sampling.solvers.samplers import SAMPLERS
+from sampling.solvers.schedules import EDM_RHO, SCHEDULES, ErrorOf
 
 MAX_SECONDS = 600.0
 DEFAULT_STRENGTH = 0.6
@@ -71,9 +71,9 @@ class Request(Config):
     cfg_scale: Annotated[float, Field(ge=0, le=100)] = 2.0
     """Classifier-free guidance: 1 is off, larger follows the games more closely."""
     sampler: Annotated[str, _one_of(list(SAMPLERS))] = "heun"
-    """Name of a sampler in sampling/samplers.py."""
+    """Name of a sampler in sampling/solvers/samplers.py."""
     schedule: Annotated[str, _one_of(list(SCHEDULES))] = "edm"
-    """Name of a schedule in sampling/schedules.py."""
+    """Name of a schedule in sampling/solvers/schedules.py."""
     sigma_max: Annotated[float, Field(gt=0, le=1000)] = 80.0
     """First noise level, in units of the latents' standard deviation."""
     sigma_min: Annotated[float, Field(gt=0, le=10)] = 0.01
@@ -175,7 +175,7 @@ class Request(Config):
         At the edm schedule these are the last levels of the whole one where strength * (steps - 1) is a whole number.
 
         Args:
-            error: of the model, for schedules that need it; see `sampling.schedules`.
+            error: of the model, for schedules that need it; see `sampling.solvers.schedules`.
         """
         rho = self.rho or EDM_RHO
         low, high = self.sigma_min ** (1 / rho), self.sigma_max ** (1 / rho)

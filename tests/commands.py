@@ -21,19 +21,19 @@ import torch
 # Imported once; torch._dynamo is what optimizers import when they are first made, in a second or two.
 PRELOADED = [
     "torch._dynamo",
-    "dataset_processing.runner",
+    "dataset_processing.run.runner",
     "dualdiffusion.formats.mel_spectrogram",
-    "dualdiffusion.latent_report",
+    "dualdiffusion.latent_report.report",
     "dualdiffusion.models.unet_edm2",
     "dualdiffusion.models.vae_edm2",
-    "sampling.contact_sheet",
-    "sampling.generate",
-    "sampling.output",
+    "sampling.output.contact_sheet",
+    "sampling.generator",
+    "sampling.output.clips",
     "train.launch",
     "train.module_trainers.unet",
     "train.module_trainers.vae",
-    "train.overfit",
-    "train.sweep",
+    "train.commands.overfit",
+    "train.commands.sweep",
 ]
 ROOT = Path(__file__).resolve().parent.parent
 

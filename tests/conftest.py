@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.model.folder import ModelFolder
 from tests import tiny
 
 # Started in the background, a run of the tests ignores Ctrl-C and a closed terminal, and so would what it starts.

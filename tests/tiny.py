@@ -11,13 +11,13 @@ import torch
 
 from dualdiffusion import audio
 from dualdiffusion.component import component_from_json
+from dualdiffusion.data.dataset_folder import latents_file_name
 from dualdiffusion.data.latent_crops import LatentsHeader, write_latents
-from dualdiffusion.data.manifest import latents_file_name
 from dualdiffusion.diffusion.preconditioning import Denoiser
 from dualdiffusion.files import write_json, write_jsonl
 from dualdiffusion.labels import Game, Labels
-from dualdiffusion.model_folder import ModelFolder
-from dualdiffusion.module import save_module
+from dualdiffusion.model.folder import ModelFolder
+from dualdiffusion.model.module import save_module
 from tests import commands
 
 ROOT = Path(__file__).resolve().parent.parent

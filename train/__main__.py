@@ -17,7 +17,7 @@ def add_overfit(parser: argparse.ArgumentParser) -> None:
 
 def run_overfit(arguments: argparse.Namespace) -> int:
     """Learns one batch by heart."""
-    from train.overfit import check_steps, run
+    from train.commands.overfit import check_steps, run
     from train.starting import load_train_config
 
     check_steps(arguments.steps)
@@ -34,8 +34,8 @@ def add_ema(parser: argparse.ArgumentParser) -> None:
 
 def run_ema(arguments: argparse.Namespace) -> int:
     """Writes an EMA of another length."""
-    from dualdiffusion.shipped import find_model
-    from train.ema_command import write_ema
+    from dualdiffusion.model.shipped import find_model
+    from train.commands.ema import write_ema
 
     path = write_ema(find_model(arguments.model), arguments.module, arguments.std, arguments.name)
     print(f"{path}: written; choose it by the name {path.stem}")
@@ -53,7 +53,7 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
 
 def run_sweep(arguments: argparse.Namespace) -> int:
     """Trains all combinations of some settings."""
-    from train.sweep import sweep
+    from train.commands.sweep import sweep
 
     return sweep(arguments.config, arguments.overrides, stop_above=arguments.stop_above)
 

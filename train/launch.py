@@ -11,8 +11,9 @@ import torch
 from accelerate import Accelerator, PartialState
 
 from dualdiffusion.files import folder_lock
-from dualdiffusion.threads import usable_cores
-from train.auto_batch import (
+from dualdiffusion.machine.threads import usable_cores
+from train.interruption import launcher_id, processes_asked, threads_asked
+from train.memory.auto_batch import (
     choose_micro_batch,
     device_memory,
     is_out_of_memory,
@@ -20,7 +21,6 @@ from train.auto_batch import (
     warn_if_too_large,
     with_micro_batch,
 )
-from train.interruption import launcher_id, processes_asked, threads_asked
 from train.precision import with_precision
 from train.trainer import TrainConfig, Trainer
 

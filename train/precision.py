@@ -7,8 +7,8 @@ from accelerate.utils import broadcast_object_list
 
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import read_json
-from dualdiffusion.model_folder import ModelFolder
-from dualdiffusion.precision import choose_precision, may_be_half
+from dualdiffusion.machine.precision import choose_precision, may_be_half
+from dualdiffusion.model.folder import ModelFolder
 from train.train_config import TrainConfig
 
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import torch
 
 from dualdiffusion.component import Component
-from dualdiffusion.data.manifest import DatasetFolder
+from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.errors import UserError
 from dualdiffusion.labels import Game, Labels
-from dualdiffusion.model_folder import RAW, ModelFolder
-from dualdiffusion.module import (
+from dualdiffusion.model.folder import RAW, ModelFolder
+from dualdiffusion.model.module import (
     Module,
     config_differences,
     find_label_dim,
@@ -25,7 +25,7 @@ from dualdiffusion.module import (
     set_label_dim,
 )
 from dualdiffusion.randomness import mix_seed
-from train.growing import grown_weights
+from train.checkpoints.growing import grown_weights
 from train.starting import started_weights, tell_start
 
 

@@ -18,8 +18,8 @@ from dualdiffusion.component import Component, type_name
 from dualdiffusion.config import load_config
 from dualdiffusion.errors import UserError
 from dualdiffusion.labels import Labels
-from dualdiffusion.model_folder import ModelFolder
-from dualdiffusion.module import (
+from dualdiffusion.model.folder import ModelFolder
+from dualdiffusion.model.module import (
     Module,
     differing_keys,
     find_label_dim,
@@ -28,8 +28,8 @@ from dualdiffusion.module import (
     module_component,
     set_label_dim,
 )
+from dualdiffusion.model.shipped import find_model, reference
 from dualdiffusion.randomness import mix_seed
-from dualdiffusion.shipped import find_model, reference
 from train.train_config import TrainConfig
 
 # Share of the vector of "no label" in that of a new game, by amplitude; the rest is its own, random.

@@ -9,11 +9,11 @@ from pydantic import Field, field_validator, model_validator
 
 from dualdiffusion.component import part_of
 from dualdiffusion.config import Config
-from dualdiffusion.shipped import is_shipped
-from train.ema import MAX_STD, ema_name
+from dualdiffusion.model.shipped import is_shipped
+from train.averages.ema import MAX_STD, ema_name
+from train.averages.post_hoc import SnapshotConfig
 from train.optimizer import OptimizerConfig, ScheduleConfig
-from train.post_hoc_ema import SnapshotConfig
-from train.validation import ValidationConfig
+from train.reports.validation import ValidationConfig
 
 Positive = Annotated[int, Field(gt=0)]
 

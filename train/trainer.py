@@ -18,27 +18,27 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast, gather_object
 
 from dualdiffusion.data.audio_crops import Batch
-from dualdiffusion.data.manifest import DatasetFolder
+from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import read_json, write_json, write_text
-from dualdiffusion.model_folder import RAW, ModelFolder
-from dualdiffusion.module import load_state, save_module, save_weights
+from dualdiffusion.model.folder import RAW, ModelFolder
+from dualdiffusion.model.module import load_state, save_module, save_weights
 from dualdiffusion.randomness import StepRandom, mix_seed
-from train import changes
-from train.checkpoint import Checkpoints, CheckpointState, Stateful, samples_of
-from train.ema import PowerEMA, ema_name, restored
-from train.gradient_noise_scale import GradientNoiseScale
-from train.growing import grown_checkpoint
+from train.averages.ema import PowerEMA, ema_name, restored
+from train.averages.post_hoc import Snapshots
+from train.checkpoints import changes
+from train.checkpoints.checkpoint import Checkpoints, CheckpointState, Stateful, samples_of
+from train.checkpoints.growing import grown_checkpoint
 from train.interruption import Interruption, signals_held
 from train.loader import build_loader, micro_batch_size
-from train.metrics import StepMetrics
+from train.memory.preflight import predict
+from train.module_trainer import ModuleTrainer, StepOutput, TrainingStep
 from train.optimizer import add_gradient_noise, load_packed_state, packed_state, parameter_groups
-from train.post_hoc_ema import Snapshots
-from train.preflight import predict
-from train.progress import TrainingProgress
-from train.reports import Reports
+from train.reports.gradient_noise_scale import GradientNoiseScale
+from train.reports.metrics import StepMetrics
+from train.reports.progress import TrainingProgress
+from train.reports.report import Reports
 from train.starting import init_of
-from train.step import ModuleTrainer, StepOutput, TrainingStep
 from train.train_config import TrainConfig
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from dualdiffusion.command_line import CommandParser, run_command
 from dualdiffusion.errors import UserError
-from dualdiffusion.model_folder import ModelFolder
-from dualdiffusion.shipped import find_model, reference
+from dualdiffusion.model.folder import ModelFolder
+from dualdiffusion.model.shipped import find_model, reference
 from webui.settings import Settings
 
 

@@ -1,6 +1,6 @@
 """The outputs folder as the page sees it: audio, pictures and peaks beside it, and the bin.
 
-<outputs>/<audio files>            written by `sampling.output`, shared with the command line
+<outputs>/<audio files>            written by `sampling.output.clips`, shared with the command line
 <outputs>/history.sqlite3          the queue and the history
 <outputs>/.webui/<job id>.png      spectrogram
 <outputs>/.webui/<job id>.json     waveform peaks: {"seconds", "peaks"}

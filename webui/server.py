@@ -36,8 +36,8 @@ from starlette.exceptions import HTTPException
 from dualdiffusion.config import Config, explain
 from sampling.recommended import RECOMMENDABLE, Recommended
 from sampling.request import Request as SamplingRequest
-from sampling.samplers import SAMPLERS
-from sampling.schedules import SCHEDULES
+from sampling.solvers.samplers import SAMPLERS
+from sampling.solvers.schedules import SCHEDULES
 from webui.jobs import QueueFullError
 from webui.refusal import RefusedError, json_response
 from webui.security import Guard

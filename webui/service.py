@@ -18,8 +18,8 @@ from pydantic_core import from_json
 
 from dualdiffusion.config import explain
 from dualdiffusion.errors import UserError
-from dualdiffusion.model_folder import ModelFolder
-from dualdiffusion.shipped import is_shipped
+from dualdiffusion.model.folder import ModelFolder
+from dualdiffusion.model.shipped import is_shipped
 from sampling.recommended import Asked, read_recommended
 from sampling.request import Request
 from webui.events import Events

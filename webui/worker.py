@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dualdiffusion.errors import UserError, one_line
 from dualdiffusion.files import atomic_path, sweep, write_json
-from dualdiffusion.threads import prepare_cpu
+from dualdiffusion.machine.threads import prepare_cpu
 from sampling.request import Request
 from webui.outputs import OutputFolder
 
@@ -40,7 +40,7 @@ PEAKS = 800
 
 
 class Report(Protocol):
-    """What the model says after each step; see `sampling.generate.StepReport`."""
+    """What the model says after each step; see `sampling.generator.StepReport`."""
 
     fraction: float
     text: str
@@ -71,8 +71,8 @@ class SamplingModel:
     """The real model, as `sampling` makes it."""
 
     def __init__(self, path: Path) -> None:
-        from dualdiffusion.model_folder import ModelFolder
-        from sampling.generate import Cancelled, Generator
+        from dualdiffusion.model.folder import ModelFolder
+        from sampling.generator import Cancelled, Generator
 
         self.generator = Generator.load(ModelFolder(path), device=None)
         self.fingerprint, self.sample_rate = self.generator.fingerprint, self.generator.sample_rate
@@ -82,12 +82,12 @@ class SamplingModel:
         return self.generator.generate(request, on_step=on_step)
 
     def save(self, result: Any, folder: Path) -> Path:
-        from sampling.output import save
+        from sampling.output.clips import save
 
         return save(result, folder, device=self.generator.vae.device)
 
     def picture(self, result: Any) -> Image:
-        from sampling.output import spectrogram_image
+        from sampling.output.clips import spectrogram_image
 
         return spectrogram_image(result.audio, result.sample_rate)
 

@@ -1,4 +1,15 @@
-"""Decoding that cannot be fooled: by content, whole, and checked against what the file says of its own length."""
+"""Decoding that cannot be fooled: by content, whole, and checked against what the file says of its own length.
+
+audio_file.py  One audio file, opened by its content and delivered whole, in blocks, or refused with a reason
+boxes.py       The outermost parts of MP4
+claim.py       What a file says of its own length, read from its structure without decoding it
+mpeg.py        MPEG audio (MP3) told apart from noise, and counted frame by frame: its headers lie or are absent
+ogg.py         Ogg pages
+pcm.py         The length that WAV
+raw_frames.py  Raw AAC
+sniff.py       What a file is, told by its content and not by its name
+speakers.py    Which channel is which
+"""
 
 from dataset_processing.decode.audio_file import AudioError, AudioFile, open_audio, rechunk
 

@@ -18,12 +18,12 @@ import dualdiffusion.config
 from dataset_processing.latent_tiles import Encoder, Track, Variation, encode_tiles
 from dataset_processing.step import CollectiveStep, Record, Work
 from dualdiffusion.conditioning import game_conditioning
+from dualdiffusion.data.dataset_folder import latents_file_name
 from dualdiffusion.data.latent_crops import LatentsHeader, latents_writer
-from dualdiffusion.data.manifest import latents_file_name
 from dualdiffusion.errors import UserError, one_line
-from dualdiffusion.module import load_module
-from dualdiffusion.shipped import find_model
-from dualdiffusion.threads import usable_cores
+from dualdiffusion.machine.threads import usable_cores
+from dualdiffusion.model.module import load_module
+from dualdiffusion.model.shipped import find_model
 
 
 class Encode(CollectiveStep):

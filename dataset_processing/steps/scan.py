@@ -12,7 +12,12 @@ from pydantic import Field
 import dualdiffusion.config
 from dataset_processing.decode import AudioError, AudioFile, open_audio, rechunk
 from dataset_processing.decode.sniff import AUDIO_EXTENSIONS, extension_of
-from dataset_processing.fingerprint import FINGERPRINTS, FingerprintMeter, fingerprint_path, write_fingerprint
+from dataset_processing.duplicates.acoustic_fingerprint import (
+    FINGERPRINTS,
+    FingerprintMeter,
+    fingerprint_path,
+    write_fingerprint,
+)
 from dataset_processing.meters import AudioMeter
 from dataset_processing.step import Record, Step
 from dualdiffusion.audio import read_tags

@@ -28,7 +28,7 @@ from dataset_processing.synth.render import render
 from dataset_processing.synth.score_files import MARK, remove_score, write_score, write_text_if_new
 from dataset_processing.synth.titles import track_title
 from dualdiffusion.files import atomic_path, sweep
-from dualdiffusion.threads import usable_cpus
+from dualdiffusion.machine.threads import usable_cpus
 
 # Raise when the sound of any track changes: files of another version are written again.
 SYNTH_VERSION = 3

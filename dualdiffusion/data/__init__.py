@@ -1,0 +1,7 @@
+"""Reading a finished dataset: crops of audio and of latents.
+
+audio_crops.py     Random crops of audio, read from the files as slices
+dataset_folder.py  A finished dataset on disk: its tracks, its games, and where its latents lie
+latent_crops.py    Latents on disk, and random crops of them read as slices
+order.py           Which track a training sample is of: a pure function of the seed and the sample's number
+"""

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dualdiffusion import audio
-from dualdiffusion.data.manifest import Track
+from dualdiffusion.data.dataset_folder import Track
 from dualdiffusion.data.order import EpochOrder
 from dualdiffusion.errors import UserError
 

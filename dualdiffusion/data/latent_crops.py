@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dualdiffusion.data.audio_crops import Crop
-from dualdiffusion.data.manifest import DatasetFolder, Track
+from dualdiffusion.data.dataset_folder import DatasetFolder, Track
 from dualdiffusion.data.order import EpochOrder
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import tensor_file, write_tensors

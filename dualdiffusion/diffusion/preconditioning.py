@@ -13,7 +13,7 @@ from torch import Tensor
 from dualdiffusion.component import part_of
 from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.config import Config
-from dualdiffusion.module import Module
+from dualdiffusion.model.module import Module
 from dualdiffusion.nn.magnitude_preserving import MPConv, MPFourier
 
 

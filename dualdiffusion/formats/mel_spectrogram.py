@@ -18,7 +18,7 @@ from dualdiffusion.dsp.frequency_scale import log_centers, log_filters, mel_cent
 from dualdiffusion.dsp.phase_recovery import BandTransform, CircularTransform, bin_shares, recover_audio
 from dualdiffusion.dsp.stft import hann_power_window, stft
 from dualdiffusion.dsp.tiles import Held, both_held, decode_loop_tiles, decode_tiles, loop_context, tile_starts
-from dualdiffusion.module import Module
+from dualdiffusion.model.module import Module
 from dualdiffusion.randomness import ItemRandom
 
 Positive = Annotated[int, Field(gt=0)]

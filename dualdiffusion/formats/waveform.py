@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dualdiffusion.config import Config
 from dualdiffusion.dsp.tiles import Held
-from dualdiffusion.module import Module
+from dualdiffusion.model.module import Module
 
 Positive = Annotated[int, Field(gt=0)]
 

@@ -21,7 +21,7 @@ from torch.utils.checkpoint import checkpoint
 
 from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.config import Config
-from dualdiffusion.module import Module
+from dualdiffusion.model.module import Module
 from dualdiffusion.nn.blocks import BlockSettings, DecoderBlock, EncoderBlock, LabelEmbedding
 from dualdiffusion.nn.magnitude_preserving import (
     MPConv,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.config import Config
-from dualdiffusion.module import Module
+from dualdiffusion.model.module import Module
 from dualdiffusion.nn.blocks import Block, BlockSettings, DecoderBlock, EncoderBlock, LabelEmbedding
 from dualdiffusion.nn.magnitude_preserving import (
     MPConv,

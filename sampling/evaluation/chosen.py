@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from dualdiffusion.config import nearest
-from dualdiffusion.data.manifest import DatasetFolder
+from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.errors import UserError
-from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.model.folder import ModelFolder
 from sampling.evaluation.clips import Excerpt, excerpts, spread, tracks_of
 
 EXCERPTS = 64

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from dualdiffusion import audio
 from dualdiffusion.conditioning import game_conditioning
-from dualdiffusion.data.manifest import DatasetFolder, Track
+from dualdiffusion.data.dataset_folder import DatasetFolder, Track
 from dualdiffusion.errors import UserError
-from sampling.generate import PEAK_LIMIT, Generator
+from sampling.generator import PEAK_LIMIT, Generator
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from dualdiffusion.command_line import CommandParser, add_set_option
 from dualdiffusion.config import validate
-from dualdiffusion.data.manifest import DatasetFolder
+from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import read_json, write_json
-from dualdiffusion.model_folder import ModelFolder
-from dualdiffusion.shipped import find_model
+from dualdiffusion.model.folder import ModelFolder
+from dualdiffusion.model.shipped import find_model
 from sampling.evaluation.embeddings import check_name, embedding_names
 from sampling.recommended import Asked, read_recommended
 from sampling.request import Request
@@ -21,7 +21,7 @@ from sampling.request import Request
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sampling.generate import Generator
+    from sampling.generator import Generator
 
 DESCRIPTION = "Measure generated clips against the music that the model was not trained on."
 CHOSEN_HERE = {"games": "--games", "seed": "--seed", "seconds": "--seconds"}
@@ -94,9 +94,9 @@ def measure(arguments: argparse.Namespace, console: Console) -> tuple[dict[str, 
     # Slow imports and loading come after everything that can be wrong with the options.
     from sampling.evaluation.chosen import Settings, choose
     from sampling.evaluation.evaluate import evaluate
-    from sampling.evaluation.picture import Examples, save_picture
-    from sampling.evaluation.stages import Stages
-    from sampling.evaluation.tables import show
+    from sampling.evaluation.report.picture import Examples, save_picture
+    from sampling.evaluation.report.stages import Stages
+    from sampling.evaluation.report.tables import show
 
     settings = Settings(
         clips=arguments.clips,
@@ -175,13 +175,13 @@ def _dataset(model: ModelFolder, path: Path | None) -> DatasetFolder:
 
 def sample_rate(model: ModelFolder) -> int:
     """Of the audio that a model makes, in Hz."""
-    from dualdiffusion.module import module_component
+    from dualdiffusion.model.module import module_component
 
     return module_component(model, "format").config.sample_rate
 
 
 def _load(model: ModelFolder, device: str | None) -> Generator:
-    from sampling.generate import Generator
+    from sampling.generator import Generator
 
     try:
         return Generator.load(model, device)

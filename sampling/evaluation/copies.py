@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dualdiffusion import audio
-from dualdiffusion.data.manifest import Track
+from dualdiffusion.data.dataset_folder import Track
 from dualdiffusion.formats.mel_spectrogram import MelSpectrogram
 
 FRAMES_PER_SECOND = 32

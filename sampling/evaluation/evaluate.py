@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from dualdiffusion import __version__
-from dualdiffusion.data.manifest import DatasetFolder
-from dualdiffusion.model_folder import ModelFolder
-from sampling.batch import generate
+from dualdiffusion.data.dataset_folder import DatasetFolder
+from dualdiffusion.model.folder import ModelFolder
+from sampling.command.batch import generate
 from sampling.evaluation.chosen import EXCERPTS, Chosen, Settings, choose
 from sampling.evaluation.hearing import Listener, hear_splits
 from sampling.evaluation.measures import (
@@ -25,12 +25,12 @@ from sampling.evaluation.measures import (
     nearest_figures,
     sound_comparison,
 )
-from sampling.evaluation.music_figures import music_figures
-from sampling.evaluation.notes import find_notes
-from sampling.evaluation.picture import Examples
-from sampling.evaluation.stages import Stages
-from sampling.generate import Generator
-from sampling.output import save
+from sampling.evaluation.music.figures import music_figures
+from sampling.evaluation.report.notes import find_notes
+from sampling.evaluation.report.picture import Examples
+from sampling.evaluation.report.stages import Stages
+from sampling.generator import Generator
+from sampling.output.clips import save
 from sampling.request import Request
 
 

@@ -10,11 +10,11 @@ from sampling.evaluation.copies import CopySearch
 from sampling.evaluation.embeddings import Embedding, build_embedding
 from sampling.evaluation.embeddings.mel_statistics import MelStatistics
 from sampling.evaluation.measures import THROUGH_FORMAT, THROUGH_VAE, TRAINING, VALIDATION, Heard
-from sampling.evaluation.music import listen
-from sampling.evaluation.picture import Examples
+from sampling.evaluation.music.record import listen
+from sampling.evaluation.report.picture import Examples
+from sampling.evaluation.report.stages import Stages
 from sampling.evaluation.sound import sound_figures
-from sampling.evaluation.stages import Stages
-from sampling.generate import Generator
+from sampling.generator import Generator
 
 
 class Listener:

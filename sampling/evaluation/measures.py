@@ -23,7 +23,7 @@ from sampling.evaluation.distances import (
     needs_shrinking,
     polynomial_kernel,
 )
-from sampling.evaluation.music import Music
+from sampling.evaluation.music.record import Music
 from sampling.evaluation.sound import FIGURES
 from sampling.evaluation.statistics import (
     Quartiles,

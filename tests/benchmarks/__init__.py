@@ -1,5 +1,5 @@
 """Commands that print figures. They import torch at their top, so threads are prepared for it here."""
 
-from dualdiffusion.threads import prepare_cpu
+from dualdiffusion.machine.threads import prepare_cpu
 
 prepare_cpu()

@@ -3,11 +3,11 @@
     python -m tests.benchmarks.busy [--model MODEL] [--pairs 5] [--json FILE]
 
 Waiting threads of OpenMP ask again and again whether the others are done, for about 3 ms (GNU), before they sleep;
-`dualdiffusion.threads` lets them sleep at once. Sampling (a clip of a tiny model with random weights, or of MODEL) and
-training (steps of the tiny UNet, batch 16 of latents 4 x 32 x 64) are measured with both ways of waiting, on the
-machine as it is and beside a competing load of one busy process for each core. Each measurement has a process of its
-own, and both ways take turns, so that what else goes on meets both alike. Medians count; ratios are usual / passive.
-Only on a CPU: a GPU's process has no threads to wait for.
+`dualdiffusion.machine.threads` lets them sleep at once. Sampling (a clip of a tiny model with random weights, or of
+MODEL) and training (steps of the tiny UNet, batch 16 of latents 4 x 32 x 64) are measured with both ways of waiting,
+on the machine as it is and beside a competing load of one busy process for each core. Each measurement has a process
+of its own, and both ways take turns, so that what else goes on meets both alike. Medians count; ratios are usual /
+passive. Only on a CPU: a GPU's process has no threads to wait for.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from dualdiffusion.diffusion.preconditioning import Denoiser
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_json
 from dualdiffusion.labels import Game, Labels
-from dualdiffusion.model_folder import ModelFolder
-from dualdiffusion.module import save_module
-from dualdiffusion.threads import WAITING, usable_cores, usable_cpus
-from sampling.generate import Generator
+from dualdiffusion.machine.threads import WAITING, usable_cores, usable_cpus
+from dualdiffusion.model.folder import ModelFolder
+from dualdiffusion.model.module import save_module
+from sampling.generator import Generator
 from sampling.request import Request
 from tests.benchmarks.training import Case, make_step
 

@@ -17,15 +17,15 @@ from rich.table import Table
 from torch import Tensor
 
 from dualdiffusion.command_line import CommandParser, run_command
-from dualdiffusion.data.manifest import DatasetFolder
+from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.files import write_json
-from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.model.folder import ModelFolder
 from sampling.evaluation import command
 from sampling.evaluation.chosen import Settings, choose
 from sampling.evaluation.embeddings.mel_statistics import MelStatistics
 from sampling.evaluation.evaluate import requests
 from sampling.evaluation.measures import Heard, class_control
-from sampling.generate import Generator
+from sampling.generator import Generator
 
 CLIP_SECONDS = 8.0
 PHASE_ITERATIONS = 10  # timbre needs no more

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dataset_processing.synth.games import GAMES
-from dualdiffusion.data.manifest import DatasetFolder
+from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import read_json, read_jsonl, write_json, write_jsonl
 

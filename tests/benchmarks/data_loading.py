@@ -34,8 +34,8 @@ from torch import Tensor
 from dualdiffusion import audio
 from dualdiffusion.command_line import CommandParser, run_command
 from dualdiffusion.data.audio_crops import AudioCrops
+from dualdiffusion.data.dataset_folder import DatasetFolder, Track, latents_file_name
 from dualdiffusion.data.latent_crops import LatentCrops, LatentsHeader, write_latents
-from dualdiffusion.data.manifest import DatasetFolder, Track, latents_file_name
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_json
 from tests.benchmarks.training import PRESETS, Case, make_step, seconds_of

@@ -28,11 +28,11 @@ import numpy as np
 import soundfile
 import soxr
 
-from dataset_processing import flow, runner
 from dataset_processing.decode import AudioError, open_audio
-from dataset_processing.fingerprint import fingerprint_path, read_fingerprint
-from dataset_processing.near_duplicates import find_pairs
-from dataset_processing.pool import Finished
+from dataset_processing.duplicates.acoustic_fingerprint import fingerprint_path, read_fingerprint
+from dataset_processing.duplicates.near import find_pairs
+from dataset_processing.run import flow, runner
+from dataset_processing.run.pool import Finished
 from dataset_processing.steps.filter import Filter
 from dualdiffusion.config import load_config
 from dualdiffusion.files import read_json, write_json
@@ -298,7 +298,7 @@ def invented(function: Callable, todo: list, processes: int) -> Iterator[Finishe
 def measured_load(dataset: Path) -> tuple[int, float, int]:
     """Loads both manifests in a fresh process: tracks, seconds, bytes of memory that this took."""
     code = (
-        "import sys, time; from pathlib import Path; from dualdiffusion.data.manifest import DatasetFolder\n"
+        "import sys, time; from pathlib import Path; from dualdiffusion.data.dataset_folder import DatasetFolder\n"
         "used = lambda: 4096 * int(Path('/proc/self/statm').read_text().split()[1])\n"
         "before, start = used(), time.perf_counter()\n"
         "folder = DatasetFolder(Path(sys.argv[1]))\n"

@@ -18,11 +18,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from dualdiffusion.chart import Line, line_chart
 from dualdiffusion.command_line import CommandParser, run_command
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_json
-from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.model.folder import ModelFolder
+from dualdiffusion.pictures.chart import Line, line_chart
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CONFIG = "config/train/unet_tiny.json"

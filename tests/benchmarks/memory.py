@@ -28,13 +28,13 @@ from torch.profiler import ProfilerActivity, profile
 
 from dualdiffusion import audio
 from dualdiffusion.config import load_config
+from dualdiffusion.data.dataset_folder import latents_file_name
 from dualdiffusion.data.latent_crops import LatentsHeader, write_latents
-from dualdiffusion.data.manifest import latents_file_name
 from dualdiffusion.files import write_json, write_jsonl
 from dualdiffusion.labels import Game, Labels
-from dualdiffusion.model_folder import ModelFolder
-from dualdiffusion.module import save_module
-from train.preflight import predict
+from dualdiffusion.model.folder import ModelFolder
+from dualdiffusion.model.module import save_module
+from train.memory.preflight import predict
 from train.train_config import TrainConfig
 from train.trainer import Trainer
 

@@ -21,12 +21,12 @@ from rich.table import Table
 
 from dualdiffusion.command_line import CommandParser, add_set_option, run_command
 from dualdiffusion.files import write_json
-from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.model.folder import ModelFolder
 from sampling.evaluation import command
 from sampling.evaluation.measures import GENERATED, THROUGH_VAE
-from sampling.evaluation.music_figures import OF_CORPUS, OF_FORMAT
-from sampling.evaluation.tables import interval
-from sampling.generate import Generator
+from sampling.evaluation.music.figures import OF_CORPUS, OF_FORMAT
+from sampling.evaluation.report.tables import interval
+from sampling.generator import Generator
 from sampling.request import Request
 from tests.benchmarks.corpus import built_in_dataset
 

@@ -23,26 +23,26 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from dualdiffusion.chart import Line, line_chart
 from dualdiffusion.command_line import CommandParser, add_set_option, run_command
 from dualdiffusion.config import validate
-from dualdiffusion.data.manifest import DatasetFolder
+from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import atomic_path, write_json
-from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.model.folder import ModelFolder
+from dualdiffusion.pictures.chart import Line, line_chart
 from dualdiffusion.randomness import ItemRandom
+from sampling.command.plot_schedule import error_of
 from sampling.evaluation.classifier import NearestCentroid
 from sampling.evaluation.clips import excerpts, tracks_of
 from sampling.evaluation.embeddings.mel_statistics import MelStatistics
-from sampling.evaluation.pitch import sharpness
-from sampling.evaluation.rhythm import rhythm
-from sampling.generate import Generator
-from sampling.plot_schedule import error_of
+from sampling.evaluation.music.pitch import sharpness
+from sampling.evaluation.music.rhythm import rhythm
+from sampling.generator import Generator
 from sampling.recommended import Asked, Recommended
 from sampling.request import Request
-from sampling.sampler_options import keywords
-from sampling.samplers import SAMPLERS
-from sampling.schedules import ErrorOf
+from sampling.solvers.options import keywords
+from sampling.solvers.samplers import SAMPLERS
+from sampling.solvers.schedules import ErrorOf
 
 BUDGETS = (50, 100, 200, 400)
 EXCERPTS = 12  # of each game, for the reference and the classifier

@@ -36,14 +36,14 @@ from dualdiffusion.conditioning import Conditioning, one_hot
 from dualdiffusion.diffusion.preconditioning import Denoiser
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_json
-from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.model.folder import ModelFolder
+from dualdiffusion.model.shipped import find_model
 from dualdiffusion.randomness import ItemRandom
-from dualdiffusion.shipped import find_model
-from sampling.generate import Generator, StepReport
+from sampling.generator import Generator, StepReport
 from sampling.guidance import Guidance, PassCounter, conditional, guided
 from sampling.request import Request
-from sampling.samplers import SAMPLERS, Denoise
-from sampling.schedules import SCHEDULES
+from sampling.solvers.samplers import SAMPLERS, Denoise
+from sampling.solvers.schedules import SCHEDULES
 from tests.benchmarks import sampling_peer
 
 LEVELS = {"sigma_min": 0.01, "sigma_max": 80.0, "rho": 7.0}

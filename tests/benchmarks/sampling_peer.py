@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sampling.samplers import SAMPLERS, Denoise
+from sampling.solvers.samplers import SAMPLERS, Denoise
 
 MISSING = "diffusers is not installed: pip install -r tests/benchmarks/requirements.txt"
 PAIRS = ("euler", "heun", "dpmpp_2m", "dpmpp_2m_sde")

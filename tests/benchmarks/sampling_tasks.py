@@ -24,14 +24,14 @@ import torch
 from torch import Tensor
 
 from dualdiffusion import audio
+from dualdiffusion.codec import Codec, Preview
 from dualdiffusion.command_line import CommandParser, run_command
 from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.files import write_json
-from dualdiffusion.shipped import find_model
-from sampling.codec import Codec, Preview
-from sampling.generate import Generator
-from sampling.known_regions import FADE_SECONDS
+from dualdiffusion.model.shipped import find_model
+from sampling.generator import Generator
 from sampling.request import Request, Source
+from sampling.tasks.known_regions import FADE_SECONDS
 
 
 def flux(samples: Tensor, size: int, hop: int) -> Tensor:

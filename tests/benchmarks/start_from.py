@@ -22,17 +22,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from dualdiffusion.chart import Line, line_chart
 from dualdiffusion.command_line import CommandParser, add_set_option, run_command
 from dualdiffusion.config import apply_overrides, read_config
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import atomic_path, write_json
-from dualdiffusion.model_folder import ModelFolder
-from dualdiffusion.module import module_component
-from dualdiffusion.shipped import find_model
+from dualdiffusion.model.folder import ModelFolder
+from dualdiffusion.model.module import module_component
+from dualdiffusion.model.shipped import find_model
+from dualdiffusion.pictures.chart import Line, line_chart
+from train.commands.sweep import validation_losses
 from train.setup import copy_modules
 from train.starting import Source
-from train.sweep import validation_losses
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = ("unet", "vae")

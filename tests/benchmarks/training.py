@@ -43,7 +43,7 @@ from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_json
 from dualdiffusion.models.unet_edm2 import UNet
 from tests.benchmarks.vae import device_name, peak_flops
-from train.preflight import MemoryTracker
+from train.memory.preflight import MemoryTracker
 
 ROOT = Path(__file__).resolve().parents[2]
 PRESETS = ("tiny", "small", "base")

@@ -39,13 +39,13 @@ from dualdiffusion.component import component_from_json
 from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.config import load_config, read_config
 from dualdiffusion.data.audio_crops import collate
-from dualdiffusion.data.manifest import DatasetFolder
+from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_json, write_jsonl
 from dualdiffusion.labels import Game, Labels
 from tests.benchmarks.phase_recovery import SAMPLE_RATE, distance, mid_side, read_stereo
-from train.overfit import prepare, scratch_trainer, update
-from train.step import ModuleTrainer
+from train.commands.overfit import prepare, scratch_trainer, update
+from train.module_trainer import ModuleTrainer
 from train.trainer import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[2]

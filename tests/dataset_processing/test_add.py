@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from dataset_processing import runner
 from dataset_processing.__main__ import main
+from dataset_processing.run import runner
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import folder_lock
 from dualdiffusion.labels import Labels

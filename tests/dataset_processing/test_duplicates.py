@@ -11,9 +11,9 @@ import pytest
 import soundfile
 import soxr
 
-from dataset_processing.duplicates import noted_relations, without_exact, without_near
-from dataset_processing.fingerprint import FingerprintMeter, fingerprint_of
-from dataset_processing.near_duplicates import Pair, find_pairs
+from dataset_processing.duplicates.acoustic_fingerprint import FingerprintMeter, fingerprint_of
+from dataset_processing.duplicates.near import Pair, find_pairs
+from dataset_processing.duplicates.resolve import noted_relations, without_exact, without_near
 from dataset_processing.step import Record
 from tests import tiny
 from tests.dataset_processing.sounds import RATE, tune, write

@@ -22,11 +22,11 @@ from dataset_processing.step import Paths, Record
 from dataset_processing.steps.encode import Encode
 from dualdiffusion import audio
 from dualdiffusion.conditioning import Conditioning
+from dualdiffusion.data.dataset_folder import DatasetFolder, latents_file_name
 from dualdiffusion.data.latent_crops import LatentCrops, LatentsHeader, latents_writer, read_header, write_latents
-from dualdiffusion.data.manifest import DatasetFolder, latents_file_name
 from dualdiffusion.errors import UserError
-from dualdiffusion.model_folder import ModelFolder
-from dualdiffusion.module import load_module
+from dualdiffusion.model.folder import ModelFolder
+from dualdiffusion.model.module import load_module
 from tests import tiny
 
 HOP, COLUMN = 64, 512  # samples
@@ -188,7 +188,7 @@ def test_memory_does_not_grow_with_the_track(model: ModelFolder, tmp_path: Path)
         import re, sys
         from pathlib import Path
         from dataset_processing import latent_tiles
-        from dualdiffusion.model_folder import ModelFolder
+        from dualdiffusion.model.folder import ModelFolder
         from tests.dataset_processing.test_encode import encode_one
         latent_tiles.TILE_FRAMES = 1024  # so that the shorter track, too, has tiles of full size
         for name in ("short", "short", "long"):

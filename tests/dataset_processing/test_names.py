@@ -7,7 +7,7 @@ import unicodedata
 
 import pytest
 
-from dataset_processing.names import MAX_BYTES, Names, readable, safe_name
+from dataset_processing.run.names import MAX_BYTES, Names, readable, safe_name
 
 
 @pytest.mark.parametrize(

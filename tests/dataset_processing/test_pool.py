@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from dataset_processing.pool import run_one, run_pool, time_limit
+from dataset_processing.run.pool import run_one, run_pool, time_limit
 from dataset_processing.step import Record
 
 RECORDS = [Record(f"g/{number}", "g") for number in range(6)]

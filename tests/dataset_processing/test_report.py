@@ -19,8 +19,10 @@ import pytest
 import soundfile
 from rich.console import Console
 
-from dataset_processing import preview, report, report_page, runner, terminal
-from dataset_processing.report_charts import BANDWIDTH, DURATION, LOUDNESS, clock, decimal, histogram
+from dataset_processing.report import page as report_page
+from dataset_processing.report import preview, report
+from dataset_processing.report.charts import BANDWIDTH, DURATION, LOUDNESS, clock, decimal, histogram
+from dataset_processing.run import runner, terminal
 from dataset_processing.step import Paths, Record
 from tests.dataset_processing.sounds import contents, make_config, make_source, tune, write
 
@@ -214,7 +216,7 @@ def test_what_cannot_be_decoded_has_no_preview(tmp_path):
 
 def test_two_encodings_are_equal_byte_by_byte():
     code = (
-        "import hashlib, numpy as np\nfrom dataset_processing.preview import encode_mp3\n"
+        "import hashlib, numpy as np\nfrom dataset_processing.report.preview import encode_mp3\n"
         "sound = np.sin(np.arange(40000) / 20).astype('float32') / 2\nprint(hashlib.md5(encode_mp3(sound)).hexdigest())"
     )
     outputs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True) for _ in range(2)]

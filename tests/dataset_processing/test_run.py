@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import pytest
 
-from dataset_processing import runner
+from dataset_processing.run import runner
 from dataset_processing.step import CollectiveStep, Record
 from dualdiffusion.component import Component
 from dualdiffusion.errors import UserError

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from dualdiffusion.chart import COLORS, Line, line_chart, log_ticks, ticks
+from dualdiffusion.pictures.chart import COLORS, Line, line_chart, log_ticks, ticks
 
 LABELS = {"title": "t", "x_label": "x", "y_label": "y"}
 

@@ -13,12 +13,12 @@ from safetensors.torch import load_file
 
 from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.errors import UserError
-from dualdiffusion.export import ema_named, export
 from dualdiffusion.files import write_json
-from dualdiffusion.model_folder import ModelFolder
-from dualdiffusion.module import load_module, save_weights
+from dualdiffusion.model.export import ema_named, export
+from dualdiffusion.model.folder import ModelFolder
+from dualdiffusion.model.module import load_module, save_weights
 from dualdiffusion.nn.magnitude_preserving import MPConv
-from sampling.generate import Generator
+from sampling.generator import Generator
 from sampling.request import Request
 from tests import tiny
 from tests.tiny import assert_one_line_error, run
@@ -183,7 +183,7 @@ def test_an_export_that_fails_leaves_the_earlier_one_whole(
     def full(*_: object) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr("dualdiffusion.export.model_card", full)
+    monkeypatch.setattr("dualdiffusion.model.export.model_card", full)
     with pytest.raises(OSError, match="No space"):
         export(trained, out, ema="raw")
     assert ModelFolder(out).fingerprint("unet") == before
@@ -251,12 +251,12 @@ def test_the_command_prints_sizes_and_writes_a_card_of_facts(trained: ModelFolde
 
 
 def test_seconds_trained_are_those_of_all_parts_of_the_run(dataset: Path, model: ModelFolder, tmp_path: Path) -> None:
-    from dualdiffusion.model_card import seconds_trained
-    from train.events import EventFile
+    from dualdiffusion.model.card import seconds_trained
+    from train.reports.events import EventFile
 
     times = iter([100.0, 101.0, 160.0, 1000.0, 1010.0])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("train.events.time.time", lambda: next(times))
+        patch.setattr("train.reports.events.time.time", lambda: next(times))
         first = EventFile(tmp_path, first_step=1)
         from tensorboard.compat.proto.summary_pb2 import Summary
 
@@ -275,7 +275,7 @@ def test_a_model_that_is_too_large_to_ship_is_told(
 
     from dualdiffusion.__main__ import add_export, run_export
 
-    monkeypatch.setattr("dualdiffusion.export.MAX_MEGABYTES", 0.01)
+    monkeypatch.setattr("dualdiffusion.model.export.MAX_MEGABYTES", 0.01)
     parser = argparse.ArgumentParser()
     add_export(parser)
     assert run_export(parser.parse_args([str(trained.path), str(tmp_path / "out")])) == 0

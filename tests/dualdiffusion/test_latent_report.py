@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from dualdiffusion.latent_picture import row_of
-from dualdiffusion.latent_report import (
+from dualdiffusion.latent_report.picture import row_of
+from dualdiffusion.latent_report.report import (
     OCTAVES,
     Clip,
     LatentReportConfig,
@@ -21,7 +21,7 @@ from dualdiffusion.latent_report import (
     _octave_shares,
     find_problems,
 )
-from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.model.folder import ModelFolder
 from tests import tiny
 
 GOOD: dict[str, Any] = {

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dualdiffusion.errors import UserError
-from dualdiffusion.model_folder import ModelFolder
-from dualdiffusion.module import load_module
+from dualdiffusion.model.folder import ModelFolder
+from dualdiffusion.model.module import load_module
 from tests import tiny
 
 MODULES = ("format", "vae", "unet")

@@ -12,9 +12,9 @@ from dualdiffusion.component import component_from_json
 from dualdiffusion.conditioning import Conditioning, concatenate
 from dualdiffusion.config import read_config
 from dualdiffusion.diffusion.preconditioning import Denoiser
+from dualdiffusion.model.module import describe
 from dualdiffusion.models.unet_edm2 import UNet
 from dualdiffusion.models.vae_edm2 import VAE, Posterior
-from dualdiffusion.module import describe
 from dualdiffusion.nn.blocks import Block, BlockSettings, DecoderBlock, EncoderBlock
 from dualdiffusion.nn.magnitude_preserving import (
     MPConv,

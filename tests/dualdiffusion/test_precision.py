@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dualdiffusion.precision import WORTH, choose_precision, may_be_half, measure_speedup
+from dualdiffusion.machine.precision import WORTH, choose_precision, may_be_half, measure_speedup
 
 
 def never() -> float:

@@ -14,14 +14,14 @@ import torch
 
 import dualdiffusion
 import webui.__main__ as webui_command
-from dualdiffusion import shipped
 from dualdiffusion.__main__ import report_folder
 from dualdiffusion.errors import UserError
-from dualdiffusion.export import export
-from dualdiffusion.model_folder import ModelFolder
-from dualdiffusion.module import save_weights
-from dualdiffusion.shipped import find_model, is_shipped, shipped_names
-from sampling.generate import Generator
+from dualdiffusion.model import shipped
+from dualdiffusion.model.export import export
+from dualdiffusion.model.folder import ModelFolder
+from dualdiffusion.model.module import save_weights
+from dualdiffusion.model.shipped import find_model, is_shipped, shipped_names
+from sampling.generator import Generator
 from sampling.request import Request
 from tests import commands, tiny
 from tests.tiny import assert_one_line_error, run

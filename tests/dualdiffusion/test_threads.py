@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from dualdiffusion.model_folder import ModelFolder
-from dualdiffusion.threads import WAITING, prepare_cpu, usable_cores, usable_cpus
+from dualdiffusion.machine.threads import WAITING, prepare_cpu, usable_cores, usable_cpus
+from dualdiffusion.model.folder import ModelFolder
 from tests import tiny
 from train import interruption
 
@@ -102,7 +102,8 @@ def test_a_number_of_threads_that_is_set_stays(commands: dict[str, list[object]]
 
 
 def test_the_openmp_library_of_torch_hears_it() -> None:
-    code = "from dualdiffusion.threads import prepare_cpu; prepare_cpu(); import torch; print(torch.get_num_threads())"
+    prepare = "from dualdiffusion.machine.threads import prepare_cpu; prepare_cpu()"
+    code = f"{prepare}\nimport torch; print(torch.get_num_threads())"
     env = environment(OMP_DISPLAY_ENV="VERBOSE")
     result = subprocess.run([sys.executable, "-c", code], cwd=tiny.ROOT, env=env, capture_output=True, text=True)
     assert result.stdout.strip() == OURS["OMP_NUM_THREADS"]

@@ -17,8 +17,8 @@ import torch
 from PIL import Image
 
 from dualdiffusion import audio
-from dualdiffusion.model_folder import ModelFolder
-from sampling.output import read_settings
+from dualdiffusion.model.folder import ModelFolder
+from sampling.output.clips import read_settings
 from tests import tiny
 from tests.sampling.conftest import Command
 from tests.tiny import ROOT, assert_one_line_error, run
@@ -99,9 +99,9 @@ def test_from_says_what_is_not_as_it_was(
     model: ModelFolder, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = command("--model", model.path, "--game", "Cave", *SHORT, "--out", tmp_path)
-    monkeypatch.setattr("sampling.repeat.__version__", "9.9")
+    monkeypatch.setattr("sampling.command.repeat.__version__", "9.9")
     monkeypatch.setattr(torch, "__version__", "2.11.0+other")
-    monkeypatch.setattr("sampling.repeat.machine", lambda device: {"device": "abacus", "threads": 77})
+    monkeypatch.setattr("sampling.command.repeat.machine", lambda device: {"device": "abacus", "threads": 77})
     other = tiny.make_model(tmp_path / "other", seed=1)
     again = command("--from", made.stdout.strip(), "--model", other.path, "--out", tmp_path)
     for words in (
@@ -246,7 +246,7 @@ def test_too_little_memory_is_one_line_with_the_remedy(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("sampling.generate.Generator.generate_many", fail)
+    monkeypatch.setattr("sampling.generator.Generator.generate_many", fail)
     result = command("--model", model.path, "--game", "Castle", "--out", tmp_path)
     assert_one_line_error(result, "out of memory at", "shorter clip")
 

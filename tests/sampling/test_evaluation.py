@@ -13,10 +13,10 @@ from torch import Tensor
 
 from dataset_processing.synth.corpus import compose_track
 from dualdiffusion import audio
-from dualdiffusion.data.manifest import Track
+from dualdiffusion.data.dataset_folder import Track
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_jsonl
-from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.model.folder import ModelFolder
 from sampling.evaluation import command, evaluate
 from sampling.evaluation.classifier import NearestCentroid
 from sampling.evaluation.clips import excerpts, spread, through_the_vae
@@ -44,7 +44,7 @@ from sampling.evaluation.statistics import (
     percentile_interval,
     proportion,
 )
-from sampling.generate import Generator
+from sampling.generator import Generator
 from tests import tiny
 
 RATE = 16000

@@ -13,13 +13,13 @@ import torch
 
 from dualdiffusion.errors import UserError
 from dualdiffusion.labels import Game, Labels
-from dualdiffusion.model_folder import ModelFolder
-from dualdiffusion.module import save_weights
-from sampling import generate as generate_module
-from sampling.generate import Cancelled, Generator, StepReport, model_fingerprint
+from dualdiffusion.model.folder import ModelFolder
+from dualdiffusion.model.module import save_weights
+from sampling import generator as generate_module
+from sampling.generator import Cancelled, Generator, StepReport, model_fingerprint
 from sampling.guidance import Guidance, load_weak
-from sampling.output import read_settings, same_audio, save, spectrogram_image
-from sampling.output_settings import OutputSettings
+from sampling.output.clips import read_settings, same_audio, save, spectrogram_image
+from sampling.output.settings import OutputSettings
 from sampling.request import Request
 from tests import tiny
 from tests.tiny import assert_one_line_error, run
@@ -120,7 +120,7 @@ def test_a_saved_clip_carries_its_request_and_is_never_overwritten(generator: Ge
 
 
 def test_file_names_are_safe_whatever_a_game_is_called() -> None:
-    from sampling.output import file_stem
+    from sampling.output.clips import file_stem
 
     for name in ("../../etc/passwd", "a/b\\c", "", "ゲーム", 'x"y\n', "." * 300):
         stem = file_stem(Request(games={name: 1.0}))
@@ -128,7 +128,7 @@ def test_file_names_are_safe_whatever_a_game_is_called() -> None:
 
 
 def test_file_names_of_long_names_in_any_script_fit_the_file_system() -> None:
-    from sampling.output import file_stem
+    from sampling.output.clips import file_stem
 
     names = [first + "ゲーム" * 60 for first in "abc"]
     assert len(f"{file_stem(Request(games=dict.fromkeys(names, 1.0), seed=2**52))} (999).flac".encode()) < 240

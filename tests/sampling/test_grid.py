@@ -12,13 +12,13 @@ import torch
 
 from dualdiffusion import audio
 from dualdiffusion.errors import UserError
-from sampling.batch import identity
-from sampling.contact_sheet import ContactSheet
-from sampling.grid import Axis, Cell, combinations, parse_grid, parse_seeds
-from sampling.output_settings import OutputSettings
+from sampling.command.batch import identity
+from sampling.command.grid import Axis, Cell, combinations, parse_grid, parse_seeds
+from sampling.output.contact_sheet import ContactSheet
+from sampling.output.settings import OutputSettings
 from sampling.recommended import Asked, Recommended
 from sampling.request import Request, Source
-from sampling.source import digest_of, with_file
+from sampling.tasks.source import digest_of, with_file
 
 GAMES = {"games": {"Castle": 1.0}}
 

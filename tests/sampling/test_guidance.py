@@ -16,7 +16,7 @@ from torch import Tensor
 from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.config import validate
 from dualdiffusion.errors import UserError
-from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.randomness import ItemRandom
 from sampling.guidance import (
     Guidance,
@@ -28,8 +28,8 @@ from sampling.guidance import (
     parallel_part,
     rescaled,
 )
-from sampling.samplers import SAMPLERS
-from sampling.schedules import SCHEDULES
+from sampling.solvers.samplers import SAMPLERS
+from sampling.solvers.schedules import SCHEDULES
 from tests import tiny
 from tests.tiny import run
 

@@ -10,16 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from dualdiffusion import codec as codec_module
+from dualdiffusion.codec import Codec, Preview
 from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.files import write_json
-from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.randomness import ItemRandom
-from sampling import codec as codec_module
-from sampling import generate as generate_module
-from sampling.codec import Codec, Preview
-from sampling.generate import Cancelled, Generator, StepReport
+from sampling import generator as generate_module
+from sampling.generator import Cancelled, Generator, StepReport
 from sampling.progress import Progress
-from sampling.variations import VariedNoise
+from sampling.tasks.variations import VariedNoise
 from tests import tiny
 from tests.benchmarks.sampling_tasks import level_drift, seam_ratio
 from tests.sampling.test_tasks import COLUMN, RATE, REQUEST, changed, from_source, steps_of, write_music

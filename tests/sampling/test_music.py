@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from sampling.evaluation.music import MEASURES, listen
-from sampling.evaluation.pitch import agreement, focus, intervals, pitch_classes, running_median, sharpness
-from sampling.evaluation.rhythm import autocorrelation, onset_curve, rhythm
-from sampling.evaluation.sections import section_contrast
+from sampling.evaluation.music.pitch import agreement, focus, intervals, pitch_classes, running_median, sharpness
+from sampling.evaluation.music.record import MEASURES, listen
+from sampling.evaluation.music.rhythm import autocorrelation, onset_curve, rhythm
+from sampling.evaluation.music.sections import section_contrast
 from tests.sampling.sounds import C_MAJOR, RATE, chord, clicks, noise, seeded, tune
 
 SEMITONE = 2 ** (1 / 12)

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from dualdiffusion import audio
-from dualdiffusion.data.manifest import DatasetFolder
+from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.errors import UserError
-from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.model.folder import ModelFolder
 from sampling.evaluation.distances import KernelMatrices, gaussian_kernel
 from sampling.evaluation.measures import GENERATED, THROUGH_VAE
-from sampling.evaluation.music_figures import OF_CORPUS, OF_FORMAT
+from sampling.evaluation.music.figures import OF_CORPUS, OF_FORMAT
 from tests import tiny
 from tests.benchmarks.corpus import built_in_dataset
 from tests.benchmarks.music import AT_LEAST, AT_MOST, TEXTS, figures

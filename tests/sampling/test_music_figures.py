@@ -13,9 +13,9 @@ from rich.console import Console
 from torch import Tensor
 
 from dualdiffusion import audio
-from dualdiffusion.data.manifest import Track
+from dualdiffusion.data.dataset_folder import Track
 from dualdiffusion.errors import UserError
-from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.model.folder import ModelFolder
 from sampling.evaluation import command
 from sampling.evaluation.clips import through_the_format, through_the_vae
 from sampling.evaluation.copies import CopySearch
@@ -28,13 +28,13 @@ from sampling.evaluation.measures import (
     Heard,
     nearest_figures,
 )
-from sampling.evaluation.music import MEASURES, Music, listen
-from sampling.evaluation.music_figures import OF_CORPUS, OF_FORMAT, STAGES, music_figures
-from sampling.evaluation.notes import _music
-from sampling.evaluation.picture import COLUMNS, LEFT, LINE, NOTE, TOP, WIDTH, Examples, draw_stages
-from sampling.evaluation.rhythm import Rhythm
-from sampling.evaluation.tables import show_music
-from sampling.generate import Generator
+from sampling.evaluation.music.figures import OF_CORPUS, OF_FORMAT, STAGES, music_figures
+from sampling.evaluation.music.record import MEASURES, Music, listen
+from sampling.evaluation.music.rhythm import Rhythm
+from sampling.evaluation.report.notes import _music
+from sampling.evaluation.report.picture import COLUMNS, LEFT, LINE, NOTE, TOP, WIDTH, Examples, draw_stages
+from sampling.evaluation.report.tables import show_music
+from sampling.generator import Generator
 from tests import tiny
 from tests.sampling.sounds import C_MAJOR, RATE, chord, clicks, noise, seeded, tune
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from dualdiffusion.model_folder import ModelFolder
-from sampling.generate import Generator
+from dualdiffusion.model.folder import ModelFolder
+from sampling.generator import Generator
 from sampling.guidance import PassCounter
 from tests.benchmarks import music_sampling
 from tests.tiny import assert_one_line_error, run

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from dualdiffusion.randomness import ItemRandom
-from sampling.noise import BrownianNoise, NoiseSource
-from sampling.samplers import ONE_ITEM_AT_A_TIME, SAMPLERS
-from sampling.schedules import SCHEDULES
+from sampling.solvers.noise import BrownianNoise, NoiseSource
+from sampling.solvers.samplers import ONE_ITEM_AT_A_TIME, SAMPLERS
+from sampling.solvers.schedules import SCHEDULES
 
 LOW, HIGH = 0.01, 80.0
 X = torch.zeros(1, 20000)

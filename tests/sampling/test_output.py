@@ -17,12 +17,12 @@ from torch import Tensor
 
 from dualdiffusion import audio
 from dualdiffusion.errors import UserError
-from sampling import output as output_module
-from sampling.clip_file import decode, encode
-from sampling.generate import Result
-from sampling.loudness import levelled
-from sampling.output import SUFFIXES, output_of, read_settings, same_audio, save, spectrogram_image
-from sampling.output_settings import SUBTYPES, OutputSettings
+from sampling.generator import Result
+from sampling.output import clips as output_module
+from sampling.output.clips import SUFFIXES, output_of, read_settings, same_audio, save, spectrogram_image
+from sampling.output.containers import decode, encode
+from sampling.output.loudness import levelled
+from sampling.output.settings import SUBTYPES, OutputSettings
 from sampling.request import Request
 from tests.tiny import SAMPLE_RATE
 

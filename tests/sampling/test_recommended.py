@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from dualdiffusion.config import load_config, validate
-from dualdiffusion.data.manifest import DatasetFolder
+from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.errors import UserError
-from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.model.folder import ModelFolder
+from sampling.command.grid import combinations, parse_grid
+from sampling.command.options import build_parser, model_and_request, plan_clips
 from sampling.evaluation import command as evaluation
-from sampling.generate import Generator
-from sampling.grid import combinations, parse_grid
-from sampling.options import build_parser, model_and_request, plan_clips
-from sampling.output import read_settings
+from sampling.generator import Generator
+from sampling.output.clips import read_settings
 from sampling.recommended import Asked, Recommended, check_recommended, read_recommended
 from sampling.request import Request
 from tests import tiny

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from dualdiffusion.randomness import ItemRandom
-from sampling.noise import BrownianNoise
-from sampling.renoising import Leg, Renoising, legs, passes
-from sampling.samplers import ONE_ITEM_AT_A_TIME, SAMPLERS
-from sampling.schedules import SCHEDULES
+from sampling.solvers.noise import BrownianNoise
+from sampling.solvers.renoising import Leg, Renoising, legs, passes
+from sampling.solvers.samplers import ONE_ITEM_AT_A_TIME, SAMPLERS
+from sampling.solvers.schedules import SCHEDULES
 from tests.sampling.test_samplers import DATA_MEAN, DATA_STD, STOCHASTIC, counted, denoise, denoise_modes, exact
 
 LEVELS = [10.0, 6.0, 3.0, 1.5, 0.8, 0.4, 0.2, 0.1, 0.0]

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from dualdiffusion.config import explain
 from dualdiffusion.randomness import ItemRandom
 from sampling.request import Request
-from sampling.sampler_options import keywords, options_config
-from sampling.samplers import SAMPLERS
+from sampling.solvers.options import keywords, options_config
+from sampling.solvers.samplers import SAMPLERS
 
 LEVELS = [10.0, 4.0, 1.0, 0.3, 0.1, 0.0]
 

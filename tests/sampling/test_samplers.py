@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from dualdiffusion.randomness import ItemRandom, stratified
-from sampling.dpm_solver import fast_orders
-from sampling.samplers import ONE_ITEM_AT_A_TIME, SAMPLERS, Denoise, SamplerStep
-from sampling.schedules import SCHEDULES
-from sampling.solver_maths import adams_bashforth_weights, phi
+from sampling.solvers.dpm_solver import fast_orders
+from sampling.solvers.maths import adams_bashforth_weights, phi
+from sampling.solvers.samplers import ONE_ITEM_AT_A_TIME, SAMPLERS, Denoise, SamplerStep
+from sampling.solvers.schedules import SCHEDULES
 
 DATA_STD = 0.5
 DATA_MEAN = 1.5

@@ -9,8 +9,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from dualdiffusion.model_folder import ModelFolder
-from sampling.samplers import SAMPLERS
+from dualdiffusion.model.folder import ModelFolder
+from sampling.solvers.samplers import SAMPLERS
 from tests.benchmarks import sampling, sampling_peer
 from tests.tiny import assert_one_line_error, run
 

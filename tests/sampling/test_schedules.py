@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from sampling.samplers import SAMPLERS
-from sampling.schedule_picture import schedule_picture
-from sampling.schedules import EVEN_SHARE, NEED_ERROR, SCHEDULES
+from sampling.command.schedule_picture import schedule_picture
+from sampling.solvers.samplers import SAMPLERS
+from sampling.solvers.schedules import EVEN_SHARE, NEED_ERROR, SCHEDULES
 
 RANGES = [(1e-4, 1000.0), (0.01, 80.0), (1e-4, 1.1e-4), (9.99999, 10.0), (1.0, 1.0 + 1e-6)]
 

@@ -17,16 +17,16 @@ from torch import Tensor
 from dualdiffusion import audio
 from dualdiffusion.config import validate
 from dualdiffusion.errors import UserError
-from dualdiffusion.model_folder import ModelFolder
-from sampling import generate as generate_module
-from sampling.canvas import Grid, plan_canvas
-from sampling.generate import Generator, _limited
-from sampling.known_regions import FADE_SECONDS, keep_known, known_frames, known_weight
-from sampling.output import read_settings, same_audio, save
+from dualdiffusion.model.folder import ModelFolder
+from sampling import generator as generate_module
+from sampling.generator import Generator, _limited
+from sampling.output.clips import read_settings, same_audio, save
 from sampling.request import Request, Source
-from sampling.samplers import SAMPLERS
-from sampling.schedules import SCHEDULES
-from sampling.source import load_source
+from sampling.solvers.samplers import SAMPLERS
+from sampling.solvers.schedules import SCHEDULES
+from sampling.tasks.canvas import Grid, plan_canvas
+from sampling.tasks.known_regions import FADE_SECONDS, keep_known, known_frames, known_weight
+from sampling.tasks.source import load_source
 from tests import tiny
 from tests.benchmarks.sampling_tasks import border_steps
 from tests.tiny import assert_one_line_error, run

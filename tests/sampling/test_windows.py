@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from dualdiffusion.randomness import ItemRandom
-from sampling.samplers import SAMPLERS, Denoise
-from sampling.schedules import SCHEDULES
-from sampling.variations import PLATEAU, between, mix_weights
-from sampling.windows import Windows, windowed
+from sampling.solvers.samplers import SAMPLERS, Denoise
+from sampling.solvers.schedules import SCHEDULES
+from sampling.tasks.variations import PLATEAU, between, mix_weights
+from sampling.tasks.windows import Windows, windowed
 
 SIGMAS = SCHEDULES["edm"](4, sigma_min=0.1, sigma_max=10.0, rho=7.0)
 LAYOUTS = [

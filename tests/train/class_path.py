@@ -17,8 +17,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dualdiffusion.files import write_json
-from dualdiffusion.model_folder import ModelFolder
-from sampling.generate import Generator
+from dualdiffusion.model.folder import ModelFolder
+from sampling.generator import Generator
 from sampling.request import Request
 from tests import tiny
 

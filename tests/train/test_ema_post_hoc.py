@@ -15,11 +15,11 @@ from torch import nn
 
 from dualdiffusion.component import component_from_json
 from dualdiffusion.conditioning import Conditioning
-from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.model.folder import ModelFolder
 from tests import tiny
 from tests.train.test_training import fresh_model
-from train.ema import PowerEMA, exponent_of, normalize
-from train.post_hoc_ema import Profile, Snapshots, inner_product, reconstruct, redundant, solve
+from train.averages.ema import PowerEMA, exponent_of, normalize
+from train.averages.post_hoc import Profile, Snapshots, inner_product, reconstruct, redundant, solve
 
 STEPS, BATCH = 1600, 4
 

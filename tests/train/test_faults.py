@@ -25,11 +25,11 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dualdiffusion.files import folder_lock
-from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.model.folder import ModelFolder
 from tests import tiny
 from tests.train import forked
 from tests.train.test_training import assert_equal, fresh_model, scalars, wait_for
-from train.checkpoint import damage, samples_of
+from train.checkpoints.checkpoint import damage, samples_of
 
 pytestmark = pytest.mark.timeout(900)  # each starts the command several times, also on a busy machine
 TRIES = 50

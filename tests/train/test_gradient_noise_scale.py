@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.model.folder import ModelFolder
 from tests import tiny
 from tests.train.test_training import fresh_model, scalars
-from train.gradient_noise_scale import GradientNoiseScale
+from train.reports.gradient_noise_scale import GradientNoiseScale
 
 
 @pytest.mark.parametrize(("size", "micro", "spread"), [(16, 4, 1.0), (64, 8, 3.0)])

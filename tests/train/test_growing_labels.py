@@ -15,15 +15,15 @@ from safetensors.torch import load_file
 from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.diffusion.preconditioning import Denoiser
 from dualdiffusion.files import read_json, read_jsonl, write_json, write_jsonl
-from dualdiffusion.model_folder import RAW, ModelFolder
+from dualdiffusion.model.folder import RAW, ModelFolder
 from dualdiffusion.nn.blocks import LabelEmbedding
 from dualdiffusion.nn.magnitude_preserving import normalize_weights
-from sampling.generate import Generator
+from sampling.generator import Generator
 from sampling.request import Request
 from tests import tiny
 from tests.train.test_training import assert_equal, digest, fresh_model, train_until
-from train.checkpoint import CheckpointState
-from train.growing import grown_checkpoint, grown_weights
+from train.checkpoints.checkpoint import CheckpointState
+from train.checkpoints.growing import grown_checkpoint, grown_weights
 from train.optimizer import OptimizerConfig
 
 NEW = "Harbour"

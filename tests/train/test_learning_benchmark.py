@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from dualdiffusion.config import load_config
-from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.model.folder import ModelFolder
 from tests import tiny
 from tests.benchmarks.learning import BASELINE, CONFIG, EMA, RAW, VARIANTS, mean_curve, overrides
 from train.train_config import TrainConfig

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from dualdiffusion.component import component_from_json
 from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.data.audio_crops import Batch
-from dualdiffusion.data.manifest import DatasetFolder
+from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.diffusion.loss import denoising_loss
 from dualdiffusion.diffusion.sigma_sampling import AdaptiveDensity, SigmaDensity
-from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.nn.magnitude_preserving import MPConv, MPFourier
 from dualdiffusion.randomness import StepRandom, stratified
 from tests import tiny

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from dualdiffusion.config import load_config
-from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.model.folder import ModelFolder
 from tests import tiny
 from tests.train.test_training import assert_equal, digest, fresh_model, train_until
 from train.optimizer import (

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.model.folder import ModelFolder
 from tests import tiny
-from train.overfit import Overfitting
+from train.commands.overfit import Overfitting
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

@@ -12,21 +12,21 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 from torch import nn
 
 from dualdiffusion.conditioning import Conditioning
+from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.data.latent_crops import LatentCrops
-from dualdiffusion.data.manifest import DatasetFolder
 from dualdiffusion.data.order import EpochOrder
 from dualdiffusion.diffusion.loss import denoising_loss
 from dualdiffusion.diffusion.sigma_sampling import SigmaDensity
-from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.randomness import StepRandom
 from tests import tiny
-from train import events, metrics
-from train.checkpoint import OLD_MARK, Checkpoints, CheckpointState
-from train.ema import PowerEMA, exponent_of
+from train.averages.ema import PowerEMA, exponent_of
+from train.checkpoints.checkpoint import OLD_MARK, Checkpoints, CheckpointState
 from train.loader import build_loader
 from train.losses.multiscale_spectral import MultiscaleSpectral
-from train.metrics import MetricLog
 from train.optimizer import ScheduleConfig
+from train.reports import events, metrics
+from train.reports.metrics import MetricLog
 
 
 @pytest.mark.parametrize("std", [0.05, 0.1, 0.2])

@@ -10,12 +10,12 @@ from safetensors.torch import load_file
 
 from dualdiffusion.config import load_config
 from dualdiffusion.files import read_json, write_json
-from dualdiffusion.model_folder import ModelFolder
-from dualdiffusion.precision import Precision
+from dualdiffusion.machine.precision import Precision
+from dualdiffusion.model.folder import ModelFolder
 from tests import tiny
 from tests.train.test_training import assert_equal, digest, fresh_model
+from train.memory.preflight import predict
 from train.precision import in_half, with_precision
-from train.preflight import predict
 from train.train_config import TrainConfig
 
 

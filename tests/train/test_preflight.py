@@ -12,15 +12,15 @@ import torch
 
 from dualdiffusion.config import load_config
 from dualdiffusion.errors import UserError
-from dualdiffusion.model_folder import ModelFolder
-from dualdiffusion.module import load_module
+from dualdiffusion.model.folder import ModelFolder
+from dualdiffusion.model.module import load_module
 from tests import tiny
 from tests.benchmarks.memory import measure
 from tests.train.test_training import fresh_model, scalars
-from train.auto_batch import available_memory, choose_micro_batch, fits, remedies, warn_if_too_large
-from train.checkpoint import damage
+from train.checkpoints.checkpoint import damage
 from train.launch import launch
-from train.preflight import MemoryTracker, predict
+from train.memory.auto_batch import available_memory, choose_micro_batch, fits, remedies, warn_if_too_large
+from train.memory.preflight import MemoryTracker, predict
 from train.train_config import TrainConfig
 from train.trainer import Trainer
 

@@ -16,16 +16,16 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dualdiffusion.files import read_jsonl, write_jsonl
-from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.model.folder import ModelFolder
 from tests import tiny
 from tests.train import forked
 from tests.train.test_faults import BATCH, checkpoints, everything, interrupt, write_config
 from tests.train.test_growing_labels import more_games
 from tests.train.test_training import assert_equal, fresh_model, scalars
-from train.changes import dataset_differences
-from train.checkpoint import samples_of
-from train.metrics import MetricAverages, StepMetrics, merged
-from train.step import StepOutput
+from train.checkpoints.changes import dataset_differences
+from train.checkpoints.checkpoint import samples_of
+from train.module_trainer import StepOutput
+from train.reports.metrics import MetricAverages, StepMetrics, merged
 
 pytestmark = pytest.mark.timeout(900)  # each starts the command several times, also on a busy machine
 STATEFUL = {

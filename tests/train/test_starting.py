@@ -12,15 +12,15 @@ import torch
 
 from dualdiffusion.component import Component
 from dualdiffusion.conditioning import Conditioning
-from dualdiffusion.data.manifest import DatasetFolder
+from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.diffusion.preconditioning import Denoiser
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import read_json, write_json
 from dualdiffusion.labels import Labels
-from dualdiffusion.model_folder import ModelFolder
-from dualdiffusion.module import load_module, module_component, save_module
+from dualdiffusion.model.folder import ModelFolder
+from dualdiffusion.model.module import load_module, module_component, save_module
 from dualdiffusion.nn.magnitude_preserving import normalize_weights
-from sampling.generate import Generator
+from sampling.generator import Generator
 from sampling.request import Request
 from tests import tiny
 from tests.train.test_growing_labels import NEW, denoiser, more_games, snapshot

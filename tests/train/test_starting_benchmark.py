@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from dualdiffusion.files import read_json
-from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.model.folder import ModelFolder
 from tests import tiny
 from tests.benchmarks.start_from import RUNS, compare, samples_to
 

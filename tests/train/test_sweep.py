@@ -8,10 +8,10 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dualdiffusion.errors import UserError
-from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.model.folder import ModelFolder
 from tests import tiny
 from tests.train.test_training import fresh_model
-from train.sweep import Run, build_runs, hopeless, split_values, train_run, validation_losses
+from train.commands.sweep import Run, build_runs, hopeless, split_values, train_run, validation_losses
 
 CONFIG = tiny.ROOT / "config" / "train" / "unet_tiny.json"
 

@@ -17,9 +17,9 @@ import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.model.folder import ModelFolder
 from tests import tiny
-from train.checkpoint import damage
+from train.checkpoints.checkpoint import damage
 
 
 def digest(model: Path, module: str) -> dict[str, torch.Tensor]:

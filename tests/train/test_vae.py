@@ -13,15 +13,15 @@ from dualdiffusion.component import component_from_json
 from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.config import load_config
 from dualdiffusion.data.audio_crops import Batch, collate
-from dualdiffusion.data.manifest import DatasetFolder
+from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.errors import UserError
-from dualdiffusion.model_folder import ModelFolder
+from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.models.vae_edm2 import VAE
 from dualdiffusion.randomness import ItemRandom, StepRandom
 from tests import tiny
 from train.losses.multiscale_spectral import MultiscaleSpectral
+from train.module_trainer import StepOutput
 from train.module_trainers.vae import VAETrainer
-from train.step import StepOutput
 from train.trainer import TrainConfig
 
 EXPERIMENTS = sorted((tiny.ROOT / "config" / "experiments").glob("vae_*.json"))

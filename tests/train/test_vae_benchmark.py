@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dualdiffusion import audio
-from dualdiffusion.data.manifest import DatasetFolder
+from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.errors import UserError
 from tests import tiny
 from tests.benchmarks import vae

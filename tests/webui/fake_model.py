@@ -21,7 +21,7 @@ SAMPLE_RATE = 32000
 STEP = 0.05  # seconds
 
 
-class Cancelled(Exception):  # noqa: N818 (the name that sampling.generate has)
+class Cancelled(Exception):  # noqa: N818 (the name that sampling.generator has)
     """Raised in on_step."""
 
 

@@ -14,25 +14,25 @@ from dualdiffusion.component import Component
 from dualdiffusion.conditioning import Conditioning, one_hot
 from dualdiffusion.config import Config, validate
 from dualdiffusion.data.audio_crops import Batch
+from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.data.latent_crops import LatentCrops, latents_image
-from dualdiffusion.data.manifest import DatasetFolder
 from dualdiffusion.diffusion.loss import DenoisingLoss, denoising_loss
 from dualdiffusion.diffusion.preconditioning import Denoiser
 from dualdiffusion.diffusion.sigma_sampling import AdaptiveDensity, SigmaDensity
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_json
-from dualdiffusion.image import spectrogram_pixels
 from dualdiffusion.labels import Labels
-from dualdiffusion.model_folder import ModelFolder
-from dualdiffusion.module import load_module, module_component
+from dualdiffusion.model.folder import ModelFolder
+from dualdiffusion.model.module import load_module, module_component
+from dualdiffusion.model.shipped import find_model
+from dualdiffusion.pictures.spectrogram import spectrogram_pixels
 from dualdiffusion.randomness import StepRandom
-from dualdiffusion.shipped import find_model
-from sampling.generate import Generator
+from sampling.generator import Generator
 from sampling.recommended import Asked, check_recommended, read_recommended
 from sampling.request import Request
+from train.module_trainer import Demo, Plan, StepOutput
 from train.setup import build_module, check_labels, copy_modules, new_games, save_labels, with_label_dim
 from train.starting import Source
-from train.step import Demo, Plan, StepOutput
 
 
 class UNetTrainer:

@@ -12,17 +12,17 @@ from dualdiffusion.component import part_of
 from dualdiffusion.conditioning import Conditioning, game_conditioning, one_hot
 from dualdiffusion.config import Config, nearest
 from dualdiffusion.data.audio_crops import AudioCrops, Batch, Crop, long_enough
+from dualdiffusion.data.dataset_folder import DatasetFolder, Track
 from dualdiffusion.data.latent_crops import latents_image
-from dualdiffusion.data.manifest import DatasetFolder, Track
 from dualdiffusion.errors import UserError
-from dualdiffusion.image import spectrogram_pixels
 from dualdiffusion.labels import Labels
-from dualdiffusion.model_folder import ModelFolder
-from dualdiffusion.module import load_module, save_module
+from dualdiffusion.model.folder import ModelFolder
+from dualdiffusion.model.module import load_module, save_module
+from dualdiffusion.pictures.spectrogram import spectrogram_pixels
 from dualdiffusion.randomness import StepRandom
+from train.module_trainer import Demo, Plan, StepOutput
 from train.setup import build_module, check_labels, new_games, save_labels, stored_part, with_label_dim
 from train.starting import Source
-from train.step import Demo, Plan, StepOutput
 
 # Weights of the terms that this trainer adds to those of the loss.
 OWN_WEIGHTS = {"point": 0.0, "shift": 0.0, "kl": 0.1}

@@ -1,1 +1,1 @@
-"""One file for each sound chip; each exports CHIP."""
+"""Sound chips, one for each game of the built-in corpus: add one as a file here."""

@@ -1,4 +1,4 @@
-"""The built-in games, one record in a file each. A new game is a new file, listed here."""
+"""The built-in games, one record in a file each: add one as a file here, and to the list below."""
 
 from __future__ import annotations
 

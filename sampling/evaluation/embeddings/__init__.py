@@ -1,4 +1,4 @@
-"""Embeddings by name: a file of this folder is an embedding, named after the file.
+"""Embeddings by name: add one as a file here, which is its name.
 
 A file has a function `build(generator) -> Embedding`; nothing else needs to be told of it. Imports no torch.
 """
@@ -15,7 +15,7 @@ from dualdiffusion.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sampling.generate import Generator
+    from sampling.generator import Generator
 
 
 class Embedding(Protocol):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dualdiffusion.formats.mel_spectrogram import MelSpectrogram
-from sampling.generate import Generator
+from sampling.generator import Generator
 
 BANDS = 64
 FRAMES_PER_SECOND = 100

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dualdiffusion.audio import mix_channels
 from dualdiffusion.conditioning import Conditioning
-from sampling.generate import Generator
+from sampling.generator import Generator
 
 
 class VAELatents:

@@ -1,0 +1,123 @@
+"""What a person sees of a run in the terminal: one progress bar, and tables at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column, Table
+from rich.text import Text
+
+from dataset_processing.report import report
+from dataset_processing.run.flow import Result, StepCount
+from dataset_processing.step import Record
+
+MOST_ROWS = 30
+MOST_FAULTS = 10
+
+
+def make_progress(console: Console) -> Progress:
+    """The progress bar of all commands here; nothing but the final tables goes to a file or pipe."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+class ProgressView:
+    """Shows the step at work in one progress bar."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("looking", total=None)
+
+    def start(self, step: str, total: int) -> None:
+        self._progress.reset(self._task, description=step, total=total)
+
+    def advance(self) -> None:
+        self._progress.advance(self._task)
+
+
+@contextmanager
+def progress_view(console: Console) -> Iterator[ProgressView]:
+    with make_progress(console) as progress:
+        yield ProgressView(progress)
+
+
+def print_line(console: Console, text: str, style: str = "") -> None:
+    """One line as it is: it is not wrapped, so that a path in it can be copied whole."""
+    console.print(Text(text, style=style), soft_wrap=True)
+
+
+def print_plan(console: Console, steps: Sequence[StepCount]) -> None:
+    """What a run would do, per step."""
+    table = Table("step", "new", "changed", "up to date", title="what would be done (nothing is written)")
+    for count in steps:
+        table.add_row(count.step, str(count.done), str(count.changed), str(count.up_to_date))
+    console.print(table)
+
+
+def print_result(console: Console, result: Result, dataset: str) -> None:
+    """The worst first: faults of ours, why files were refused, games, and what the run did. Long tables are cut."""
+    summary = report.summary_of(result.records)
+    _print_faults(console, result.records)
+    _print_reasons(console, summary["reasons"])
+    _print_games(console, result.records)
+    work = ", ".join(f"{count.step} {count.done}" for count in result.steps if count.done)
+    up_to_date = "nothing to do: everything is up to date" if not work and not result.changed_files else ""
+    print_line(console, up_to_date or f"done: {work or 'no track had to be read'}")
+    print_line(
+        console,
+        f"{summary['kept']} tracks kept ({summary['hours']:.2f} h), {summary['refused']} refused, "
+        f"{summary['not_audio']} files that are not audio; see {dataset}/report.html",
+    )
+    if result.waiting_for:
+        print_line(console, f"the dataset's manifests are written when {result.waiting_for} has run too")
+
+
+def _print_faults(console: Console, records: Sequence[Record]) -> None:
+    faults = [record for record in records if not record.kept and report.is_fault_of_ours(record.reason)]
+    for record in faults[:MOST_FAULTS]:
+        print_line(console, f"{report.shown(record.file)}: {report.shown(record.reason)}", style="red")
+    if len(faults) > MOST_FAULTS:
+        print_line(console, f"and {len(faults) - MOST_FAULTS} more such faults: see report.json", style="red")
+
+
+def _print_reasons(console: Console, reasons: dict[str, int]) -> None:
+    if not reasons:
+        return
+    table = Table("files", "why they were refused")
+    table.columns[0].justify = "right"
+    ordered = sorted(reasons.items(), key=lambda item: (not report.is_fault_of_ours(item[0]), -item[1], item[0]))
+    for reason, count in ordered[:MOST_ROWS]:
+        table.add_row(str(count), Text(report.shown(reason)))
+    others = ordered[MOST_ROWS:]
+    if others:
+        table.add_row(str(sum(count for _, count in others)), f"for {len(others)} other reasons: see report.html")
+    console.print(table)
+
+
+def _print_games(console: Console, records: Sequence[Record]) -> None:
+    table = Table(
+        Column("game", overflow="ellipsis", no_wrap=True, max_width=48),
+        Column("tracks", justify="right", no_wrap=True),
+        Column("hours", justify="right", no_wrap=True),
+        Column("refused", justify="right", no_wrap=True),
+    )
+    ordered = sorted(report.games_of(records), key=lambda game: (-game[3], game[0]))
+    # One row more is better than a row that says that one is left out.
+    cut = MOST_ROWS if len(ordered) > MOST_ROWS + 1 else len(ordered)
+    for game, tracks, hours, refused in ordered[:cut]:
+        table.add_row(Text(report.shown(game)), str(tracks), f"{hours:.2f}", str(refused) if refused else "")
+    if others := ordered[cut:]:
+        tracks, hours, refused = (sum(game[place] for game in others) for place in (1, 2, 3))
+        rest = str(refused) if refused else ""
+        table.add_row(f"and {len(others)} more games", str(tracks), f"{hours:.2f}", rest, style="italic")
+    console.print(table)

@@ -1,0 +1,140 @@
+"""Making clips one after the other: what is there already, progress, and a way out that leaves whole files."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from dualdiffusion.errors import UserError, one_line
+from dualdiffusion.model.folder import ModelFolder
+from sampling.generator import Generator, Result, StepReport
+from sampling.output.clips import output_of, read_settings
+from sampling.output.settings import SUBTYPES, OutputSettings
+from sampling.request import Request
+from sampling.tasks.source import digest_of
+
+
+def load(folder: ModelFolder, device: str | None) -> Generator:
+    """The model on a device; None is a GPU where there is one.
+
+    Raises:
+        UserError: not a whole model, or no such device.
+    """
+    try:
+        return Generator.load(folder, device)
+    except (RuntimeError, AssertionError) as error:
+        if device is None or type(error).__name__ == "OutOfMemoryError":
+            raise
+        raise UserError(f"--device {device}: {error}") from None
+
+
+def generate(generator: Generator, request: Request, on_step: Callable[[StepReport], None] | None = None) -> Result:
+    """A clip; see `generate_all`."""
+    return next(generate_all(generator, [request], on_step))
+
+
+def generate_all(
+    generator: Generator, requests: Sequence[Request], on_step: Callable[[StepReport], None] | None = None
+) -> Iterator[Result]:
+    """Clips in order, with the errors that only show now.
+
+    Raises:
+        UserError: shorter than a sample, or too little memory.
+    """
+    for request in requests:
+        if round(request.seconds * generator.sample_rate) < 1:
+            raise UserError(f"seconds: {request.seconds:g} s is less than one sample at {generator.sample_rate} Hz")
+    try:
+        yield from generator.generate_many(requests, on_step=on_step)
+    except (MemoryError, RuntimeError) as error:
+        text = one_line(error).split(". ")[0]
+        # The CPU's allocator has no type of error of its own.
+        short = isinstance(error, MemoryError) or "can't allocate memory" in text
+        if not short and type(error).__name__ != "OutOfMemoryError":
+            raise
+        seconds = max(request.seconds for request in requests)
+        raise UserError(
+            f"out of memory at {seconds:g} s ({text}); ask for a shorter clip, or add --device cpu (slower)"
+        ) from None
+
+
+class ProgressBar:
+    """Progress of all clips together, with the time left; nothing but printed lines where there is no terminal.
+
+    Args:
+        work: of each clip, in any unit: more steps take longer.
+    """
+
+    def __init__(self, work: list[float]) -> None:
+        self._work, self._done = work, 0
+        self._console = Console()
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        self._progress = Progress(
+            *columns,
+            transient=True,
+            console=self._console,
+            disable=not self._console.is_terminal,
+            speed_estimate_period=600,  # seconds: the last few steps alone would forget phase recovery
+        )
+        self._task = self._progress.add_task("sampling", total=sum(work))
+
+    def __enter__(self) -> ProgressBar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def on_step(self, report: StepReport) -> None:
+        """Shows where the clips that are being made stand."""
+        count = len(self._work)
+        which = f"clip {self._done + 1} of {count}: " if count > 1 else ""
+        whole = min(int(report.fraction * count), count - 1)
+        completed = sum(self._work[:whole]) + self._work[whole] * (report.fraction * count - whole)
+        self._progress.update(self._task, completed=completed, description=which + report.text)
+
+    def finish(self, text: str) -> None:
+        """Counts a clip as made, and prints a line above the bar."""
+        self._done += 1
+        self._progress.update(self._task, completed=sum(self._work[: self._done]))
+        self.print(text)
+
+    def print(self, text: str) -> None:
+        """Prints a line above the bar."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def identity(request: Request, output: OutputSettings, fingerprint: str) -> str:
+    """Equal for clips that are made by the same weights, and written in the same way; a source is what its file holds.
+
+    Args:
+        fingerprint: of the weights, see `sampling.generator.model_fingerprint`.
+    """
+    if request.source is not None:
+        path, digest = Path(request.source.path), request.source.sha256
+        source = request.source.model_copy(update={"sha256": digest or (digest_of(path) if path.is_file() else None)})
+        # The length is filled in when the clip is made.
+        request = request.model_copy(update={"source": source, "seconds": 0.0})
+    return json.dumps([request.to_json(), output.identity, fingerprint], sort_keys=True)
+
+
+def clips_there(out: Path) -> dict[str, Path]:
+    """The clips in a folder, by `identity`."""
+    there: dict[str, Path] = {}
+    for path, request, settings, output in _readable(out):
+        there.setdefault(identity(request, output, str(settings.get("fingerprint"))), path)
+    return there
+
+
+def _readable(out: Path) -> Iterator[tuple[Path, Request, dict[str, Any], OutputSettings]]:
+    paths = (path for format in SUBTYPES for path in out.glob(f"*.{format}") if not path.name.startswith("."))
+    for path in sorted(paths):
+        with contextlib.suppress(UserError):  # other files may lie here too, also clips of a newer version
+            request, settings = read_settings(path)
+            yield path, request, settings, output_of(settings, path)

@@ -1,0 +1,65 @@
+"""`python -m train ema`: writes an EMA of another length into a model folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from dualdiffusion.config import validate
+from dualdiffusion.data.dataset_folder import DatasetFolder
+from dualdiffusion.errors import UserError
+from dualdiffusion.files import read_json
+from dualdiffusion.model.folder import RAW, ModelFolder
+from dualdiffusion.model.module import Module, load_module, load_state, save_weights
+from train.averages.ema import ema_name, normalize
+from train.averages.post_hoc import Snapshots, reconstruct
+from train.train_config import TrainConfig
+
+
+def write_ema(model: ModelFolder, module: str, std: float, name: str | None = None) -> Path:
+    """Writes the EMA of relative width `std` that ends at the newest snapshot, for sampling and the page to pick.
+
+    Args:
+        name: of the EMA; None: ema_<std>_posthoc. "ema_" is put before one that does not begin with it.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: unknown module, no snapshots, a width that they do not cover, or a name that is no file name.
+    """
+    model.module_entry(module)
+    path = model.weights_path(module, _file_stem(name or f"{ema_name(std)}_posthoc"))
+    config_path = model.run_path(module) / "config.json"
+    folder = model.run_path(module) / "ema_snapshots"
+    if not config_path.exists():
+        raise UserError(f"{folder}: no snapshots: {module} was not trained in this model folder")
+    stored = {**read_json(config_path), "model": str(model.path)}
+    config = validate(TrainConfig, stored, str(config_path))
+    snapshots = Snapshots(folder, config.ema_snapshots.keep)
+    network, finish = _trained(model, module, config)
+    load_state(network, reconstruct(snapshots, std, network, config.seed), folder)
+    normalize(network)
+    finish()
+    save_weights(path, network.state_dict())
+    return path
+
+
+def _trained(model: ModelFolder, name: str, config: TrainConfig) -> tuple[Module, Callable[[], None]]:
+    """The module, and what its trainer does before weights are published."""
+    part = config.module_trainer
+    if not getattr(part.cls, "finish_measures", True):
+        return load_module(model, name, ema=RAW), lambda: None
+    # Statistics of the data belong to each set of weights: without the dataset they cannot be measured.
+    trainer = part.cls(part.config, model=model, dataset=DatasetFolder(config.dataset), seed=config.seed)
+    trainer.module.eval()
+    return trainer.module, trainer.finish
+
+
+def _file_stem(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise UserError(
+            f"--name {name!r}: must be letters, digits, dots, dashes and underscores, and begin with a letter or digit"
+        )
+    return name if name.startswith("ema_") else f"ema_{name}"
