@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import fcntl
 import json
@@ -67,19 +68,32 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_text(path: Path) -> str:
-    """Reads UTF-8.
+    """Reads text as editors save it: UTF-8 with or without a byte order mark, or UTF-16 with one; any line ends.
 
     Raises:
         UserError: the file is missing or cannot be read, or is not text.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return decode_text(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is not text in UTF-8: {error}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def decode_text(data: bytes) -> str:
+    """The text of a file's bytes. Its byte order mark says what it is in; without one, that is UTF-8.
+
+    Raises:
+        UnicodeDecodeError: it is not text in that encoding.
+    """
+    # UTF-32's mark begins with UTF-16's, so it is looked for first.
+    marks = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32"}
+    marks |= {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+    encoding = next((name for mark, name in marks.items() if data.startswith(mark)), "utf-8-sig")
+    return data.decode(encoding).replace("\r\n", "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -165,10 +179,8 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
         UserError: the file is missing or a line is not JSON.
     """
     try:
-        with open(path, encoding="utf-8") as file:
-            return [json.loads(line) for line in file if line.strip()]
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
+        # Not str.splitlines: JSON texts may hold other line separators unescaped.
+        return [json.loads(line) for line in read_text(path).split("\n") if line.strip()]
     except json.JSONDecodeError as error:
         raise UserError(f"{path}: not valid JSON lines: {error}") from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,14 @@ from typing import Any
 from dualdiffusion.config import nearest
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import read_json, write_json
+
+
+def normal_form(name: str) -> str:
+    """A game's name in the one form in which names are compared (Unicode NFC): an accent may be a character of its own.
+
+    Macs write names of files with combining accents, and most keyboards write them without.
+    """
+    return unicodedata.normalize("NFC", name)
 
 
 @dataclass(frozen=True)
@@ -43,8 +52,9 @@ class Labels:
         Raises:
             UserError: no game has this name; the message gives the nearest names.
         """
+        wanted = normal_form(name)
         for game in self.games:
-            if game.name == name:
+            if game.name == wanted:
                 return game.id
         hint = nearest(name, self.names, count=3) or self.names[:5]
         raise UserError(f"unknown game {name!r}; nearest: {', '.join(hint)}")
@@ -77,7 +87,9 @@ class Labels:
             UserError: the list is missing or malformed.
         """
         try:
-            games = tuple(Game(int(game["id"]), str(game["name"]), int(game["tracks"])) for game in data["games"])
+            games = tuple(
+                Game(int(game["id"]), normal_form(str(game["name"])), int(game["tracks"])) for game in data["games"]
+            )
         except (KeyError, TypeError, ValueError):
             raise UserError(f"{source}: games: must be a list of objects with id, name and tracks") from None
         return Labels(tuple(sorted(games, key=lambda game: game.id)))

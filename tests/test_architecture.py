@@ -80,8 +80,12 @@ def _is_there(name: str) -> bool:
         return False
 
 
-# OpenMP is told how to wait by its own environment variables alone; nothing of ours is set there.
-SETS_THE_ENVIRONMENT = Path("dualdiffusion/machine/threads.py")
+ALLOWED_TO_READ = {
+    # OpenMP is told how to wait by its own environment variables alone; nothing of ours is set there.
+    ("dualdiffusion/machine/threads.py", "os.environ"),
+    # The one parser of all commands puts the values of --set in order before argparse sees them.
+    ("dualdiffusion/command_line.py", "sys.argv"),
+}
 
 
 def test_nothing_reads_the_environment_and_the_library_no_command_line() -> None:
@@ -90,7 +94,8 @@ def test_nothing_reads_the_environment_and_the_library_no_command_line() -> None
         for package in ALLOWED
         for path in sorted((ROOT / package).rglob("*.py"))
         for found in re.findall(r"os\.environ|getenv|sys\.argv", path.read_text())
-        if (package == "dualdiffusion" or found != "sys.argv") and path.relative_to(ROOT) != SETS_THE_ENVIRONMENT
+        if (package == "dualdiffusion" or found != "sys.argv")
+        and (str(path.relative_to(ROOT)), found) not in ALLOWED_TO_READ
     ]
     assert wrong == []
 

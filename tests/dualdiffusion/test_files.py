@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dualdiffusion.errors import UserError
-from dualdiffusion.files import TEMPORARY_MARK, atomic_path, folder_lock, read_json, sweep, write_json
+from dualdiffusion.files import TEMPORARY_MARK, atomic_path, folder_lock, read_json, read_jsonl, sweep, write_json
 from tests.tiny import ROOT
 
 
@@ -53,3 +53,20 @@ def test_a_second_process_is_refused_with_the_first_ones_id(tmp_path: Path) -> N
         other.wait()
     with folder_lock(tmp_path):  # the kernel has let go of a killed process's lock
         pass
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_text_is_read_as_editors_of_all_systems_save_it(encoding: str, line_end: str, tmp_path: Path) -> None:
+    path = tmp_path / "request.json"
+    path.write_bytes(f'{{"game": "Pok\u00e9mon",{line_end} "seconds": 1}}{line_end}'.encode(encoding))
+    assert read_json(path) == {"game": "Pok\u00e9mon", "seconds": 1}
+    path.write_bytes(f'{{"a": 1}}{line_end}{line_end}{{"a": "\u2028"}}{line_end}'.encode(encoding))
+    assert read_jsonl(path) == [{"a": 1}, {"a": "\u2028"}]
+
+
+@pytest.mark.parametrize("data", [b"\x80abc", b"\xff\xfea", b"\xef\xbb\xbf\xff"])
+def test_what_is_not_text_is_one_line(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(data)
+    with pytest.raises(UserError, match="is not text"):
+        read_json(tmp_path / "a.json")
