@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import fcntl
+import errno
 import json
 import math
 import os
@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from dualdiffusion.errors import UserError
+from dualdiffusion.machine.locks import FileLock
 
 TEMPORARY_MARK = ".tmp-"
+# What fsync says where it is refused as such.
+NO_SYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES, errno.EPERM, errno.EBADF}
 
 
 def temporary_path(path: Path) -> Path:
@@ -25,18 +28,35 @@ def temporary_path(path: Path) -> Path:
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes a rename in `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Makes a rename in `folder` survive a power cut, where the system and the file system can do that."""
     try:
-        os.fsync(descriptor)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # Windows opens no folders
+        return
+    try:
+        _sync(descriptor)
     finally:
         os.close(descriptor)
 
 
 def sync_file(path: Path) -> None:
-    """Flushes a finished file's contents to the disk."""
+    """Flushes a finished file's contents to the disk.
+
+    Raises:
+        OSError: they cannot be written, such as to a full or a failing disk.
+    """
     with open(path, "rb+") as file:
-        os.fsync(file.fileno())
+        _sync(file.fileno())
+
+
+def _sync(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Shares of other machines and FUSE mounts may refuse to sync at all, folders above all. What is lost there is
+        # safety from power cuts; a full or failing disk is another matter.
+        if error.errno not in NO_SYNC:
+            raise
 
 
 @contextlib.contextmanager
@@ -197,7 +217,7 @@ def sweep(folder: Path) -> None:
 
 @contextlib.contextmanager
 def folder_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
-    """Holds `folder` for this process; the kernel lets go of it when the process ends, however it ends.
+    """Holds `folder` for this process, until the end of the block or of the process, however it ends.
 
     Args:
         folder: created if missing; the lock is the file `.lock` in it, which holds the owner's process id.
@@ -209,28 +229,24 @@ def folder_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     # Never unlinked: removing a lock file lets two processes hold two different files of the same name.
     with open(folder / ".lock", "a+", encoding="utf-8") as file:
-        _acquire(file, folder, wait)
-        file.seek(0)
-        file.truncate()
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        yield
-
-
-def _acquire(file: IO[str], folder: Path, wait: bool) -> None:
-    announced = False
-    while True:
+        lock = FileLock(file)
+        _acquire(lock, folder, wait)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
             file.seek(0)
-            owner = file.read().strip() or "unknown"
-            if not wait:
-                raise UserError(
-                    f"{folder}: process {owner} is already at work on this folder; wait for it or stop it first"
-                ) from None
-            if not announced:
-                print(f"{folder}: waiting for process {owner}, which is at work on this folder", flush=True)
-                announced = True
-            time.sleep(0.5)
+            file.truncate()
+            file.write(f"{os.getpid()}\n")
+            file.flush()
+            yield
+        finally:
+            lock.release()
+
+
+def _acquire(lock: FileLock, folder: Path, wait: bool) -> None:
+    announced = False
+    while owner := lock.try_acquire():
+        if not wait:
+            raise UserError(f"{folder}: {owner} is already at work on this folder; wait for it or stop it first")
+        if not announced:
+            print(f"{folder}: waiting for {owner}, which is at work on this folder", flush=True)
+            announced = True
+        time.sleep(0.5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import TEMPORARY_MARK, atomic_path, folder_lock, read_json, read_jsonl, sweep, write_json
+from dualdiffusion.machine import locks
 from tests.tiny import ROOT
 
 
@@ -36,9 +39,32 @@ def test_names_that_are_not_utf8_survive_json(tmp_path: Path) -> None:
     assert read_json(tmp_path / "names.json") == [name, "ゲーム"]
 
 
-def test_a_second_process_is_refused_with_the_first_ones_id(tmp_path: Path) -> None:
+# flock works, or says why it does not: on file systems without it, and where there is no such call, as on Windows.
+WITHOUT_LOCKS = [None, errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, "no fcntl"]
+
+
+def without_locks(reason: int | str | None) -> None:
+    """Makes this process one on such a file system."""
+    if isinstance(reason, str):
+        locks.fcntl = None
+    elif reason is not None:
+
+        def refuse(*_: object) -> None:
+            raise OSError(reason, os.strerror(reason))
+
+        locks.fcntl.flock = refuse
+
+
+@pytest.mark.parametrize("reason", WITHOUT_LOCKS)
+def test_a_second_process_is_refused_with_the_first_ones_id(
+    reason: int | str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "fcntl", locks.fcntl)  # put back at the end
+    monkeypatch.setattr(locks.fcntl, "flock", locks.fcntl.flock)
+    without_locks(reason)
     code = (
         "import sys, time; from pathlib import Path; from dualdiffusion.files import folder_lock\n"
+        f"from tests.dualdiffusion.test_files import without_locks; without_locks({reason!r})\n"
         f"with folder_lock(Path({str(tmp_path)!r})): print('held', flush=True); sys.stdin.read()"
     )
     other = subprocess.Popen(
@@ -51,8 +77,44 @@ def test_a_second_process_is_refused_with_the_first_ones_id(tmp_path: Path) -> N
     finally:
         other.kill()
         other.wait()
-    with folder_lock(tmp_path):  # the kernel has let go of a killed process's lock
+    with folder_lock(tmp_path):  # a killed process's lock counts for nothing
         pass
+    with folder_lock(tmp_path):  # and one that was let go of neither
+        pass
+
+
+def test_a_lock_of_another_machine_is_never_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "fcntl", None)
+    mark = tmp_path / f".lock{locks.MARK_SUFFIX}"
+    write_json(mark, {"process": 7, "started": 0.0, "host": "elsewhere"})
+    with pytest.raises(UserError, match=r"process 7 on elsewhere \(if that has ended: remove"), folder_lock(tmp_path):
+        pass
+    mark.write_text("{half")  # its writer was killed
+    with folder_lock(tmp_path):
+        assert mark.exists()
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("refusal", [errno.EINVAL, errno.ENOTSUP, errno.EACCES])
+def test_a_file_system_that_syncs_nothing_is_written_to_all_the_same(
+    refusal: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int) -> None:
+        raise OSError(refusal, os.strerror(refusal))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    write_json(tmp_path / "a.json", 1)
+    assert read_json(tmp_path / "a.json") == 1
+
+
+def test_a_failing_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        write_json(tmp_path / "a.json", 1)
+    assert not (tmp_path / "a.json").exists()
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
