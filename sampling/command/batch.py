@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from dualdiffusion.errors import UserError, one_line
+from dualdiffusion.files import sha256_of
 from dualdiffusion.model.folder import ModelFolder
 from sampling.generator import Generator, Result, StepReport
 from sampling.output.clips import output_of, read_settings
 from sampling.output.settings import SUBTYPES, OutputSettings
 from sampling.request import Request
-from sampling.tasks.source import digest_of
 
 
 def load(folder: ModelFolder, device: str | None) -> Generator:
@@ -118,7 +118,7 @@ def identity(request: Request, output: OutputSettings, fingerprint: str) -> str:
     """
     if request.source is not None:
         path, digest = Path(request.source.path), request.source.sha256
-        source = request.source.model_copy(update={"sha256": digest or (digest_of(path) if path.is_file() else None)})
+        source = request.source.model_copy(update={"sha256": digest or (sha256_of(path) if path.is_file() else None)})
         # The length is filled in when the clip is made.
         request = request.model_copy(update={"source": source, "seconds": 0.0})
     return json.dumps([request.to_json(), output.identity, fingerprint], sort_keys=True)

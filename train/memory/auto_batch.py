@@ -156,8 +156,8 @@ def out_of_memory(config: TrainConfig, error: BaseException, *, device_type: str
     used = f", with {_gib(torch.cuda.max_memory_allocated())} in use at most" if device_type == "cuda" else ""
     need = predict(config, device_type=device_type, processes=processes).peak
     return UserError(
-        f"out of memory{used} ({allocation_text(error)}); the last checkpoint is whole. A training step is predicted to "
-        f"need {_gib(need)}; {remedies(config, device_type=device_type, processes=processes)}"
+        f"out of memory{used} ({allocation_text(error)}); the last checkpoint is whole. A training step is predicted "
+        f"to need {_gib(need)}; {remedies(config, device_type=device_type, processes=processes)}"
     )
 
 
