@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import TimeElapsedColumn
 
 from dualdiffusion.errors import UserError, one_line
 from dualdiffusion.files import sha256_of
 from dualdiffusion.model.folder import ModelFolder
+from dualdiffusion.progress_bar import progress_bar
 from sampling.generator import Generator, Result, StepReport
 from sampling.output.clips import output_of, read_settings
 from sampling.output.settings import SUBTYPES, OutputSettings
@@ -74,14 +75,8 @@ class ProgressBar:
     def __init__(self, work: list[float]) -> None:
         self._work, self._done = work, 0
         self._console = Console()
-        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-        self._progress = Progress(
-            *columns,
-            transient=True,
-            console=self._console,
-            disable=not self._console.is_terminal,
-            speed_estimate_period=600,  # seconds: the last few steps alone would forget phase recovery
-        )
+        # The speed of ten minutes: the last few steps alone would forget phase recovery.
+        self._progress = progress_bar(self._console, columns=(TimeElapsedColumn(),), speed_estimate_period=600)
         self._task = self._progress.add_task("sampling", total=sum(work))
 
     def __enter__(self) -> ProgressBar:
