@@ -5,7 +5,6 @@ Shapes: C audio channels, N samples; Z latent channels, F rows, T columns.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -127,7 +126,7 @@ class Encoder:
 
     def misfit(self, track: Track) -> str | None:
         """Why the format cannot take a track, and what helps; None where it can."""
-        rate, channels = self.format.config.sample_rate, self.format.config.num_channels
+        rate, channels = self.format.sample_rate, self.format.num_channels
         if track.sample_rate != rate:
             return (
                 f"has {track.sample_rate} Hz, but the model's format {rate} Hz; set sample_rate of the convert step to "
@@ -182,7 +181,7 @@ def encode_tiles(
     format, hops = encoder.format, encoder.vae.downsampling
     lengths = [encoder.columns(tracks[v.pitch].samples - v.offset) * hops for v in variations]
     # The spectrogram's window reaches beyond its frames: some more audio, whose frames are thrown away.
-    reach = math.ceil(len(format.window) / format.config.hop_length)
+    reach = format.context_frames
     for first in range(0, max(lengths), TILE_FRAMES):
         start = max(0, first - CONTEXT_FRAMES)
         skip = min(start, reach)

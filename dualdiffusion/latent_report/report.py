@@ -110,7 +110,7 @@ def make_report(model: ModelFolder, dataset: DatasetFolder, config: LatentReport
         "dataset": str(dataset.path),
         "vae_fingerprint": model.fingerprint("vae", config.ema),
         "clips": len(clips),
-        "target_snr": vae.config.target_snr,
+        "target_snr": vae.target_snr,
         "channels": _channel_figures(vae, clips),
         "spectrum": _spectrum([clip.mode for clip in clips], format.frames_per_second / vae.downsampling),
         **_error_figures(clips, frequencies, config.bands),
@@ -131,16 +131,14 @@ def _load(model: ModelFolder, config: LatentReportConfig) -> tuple[Any, Any]:
 
 @torch.no_grad()
 def _clips(format: Any, vae: Any, dataset: DatasetFolder, samples: int, config: LatentReportConfig) -> Iterator[Clip]:
-    seconds = samples / format.config.sample_rate
+    seconds = samples / format.sample_rate
     tracks = [track for track in dataset.tracks("validation") if track.seconds >= seconds][: config.clips]
     if not tracks:
         raise UserError(
             f"{dataset.path}: the validation split has no track of {seconds:.2f} s or more; use shorter clips (--set "
             "seconds=2), or hold out more tracks in the dataset's split step"
         )
-    crops = AudioCrops(
-        tracks, samples, sample_rate=format.config.sample_rate, channels=format.config.num_channels, seed=None
-    )
+    crops = AudioCrops(tracks, samples, sample_rate=format.sample_rate, channels=format.num_channels, seed=None)
     position = format.position().to(vae.device)
     for index, track in enumerate(tracks):
         x = format.encode(crops[index].data[None].to(vae.device))

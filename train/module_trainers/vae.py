@@ -106,10 +106,10 @@ class VAETrainer:
 
     def _check(self) -> None:
         check_spectrogram(self.format)
-        format, vae = self.format.config, self.module.config
-        if format.n_mels % self.module.downsampling:
+        format, vae = self.format, self.module
+        if format.rows % vae.downsampling:
             raise UserError(
-                f"module_trainer.format.n_mels: {format.n_mels} is not a multiple of {self.module.downsampling}, by "
+                f"module_trainer.format.n_mels: {format.rows} is not a multiple of {vae.downsampling}, by "
                 "which the VAE divides the frequency axis"
             )
         if format.num_channels != vae.in_channels:
@@ -130,7 +130,7 @@ class VAETrainer:
         return self._crops(self.validation_tracks, self.samples, None)
 
     def _crops(self, tracks: list[Track], samples: int, seed: int | None) -> AudioCrops:
-        format = self.format.config
+        format = self.format
         return AudioCrops(tracks, samples, sample_rate=format.sample_rate, channels=format.num_channels, seed=seed)
 
     def _some_crops(self) -> list[Crop]:
@@ -202,7 +202,7 @@ class VAETrainer:
     def _demo(self, crop: Crop, game: str) -> list[Demo]:
         x, mode, conditioning = self._encode(crop)
         output = self.module.decode(mode, position=self.position, conditioning=conditioning)
-        rate = self.format.config.sample_rate
+        rate = self.format.sample_rate
         low, high = float(x.min()), float(x.max())
         original = {"spectrogram": spectrogram_pixels(x[0], low=low, high=high)}
         images = {"spectrogram": spectrogram_pixels(output[0], low=low, high=high), "latents": latents_image(mode[0])}
@@ -247,7 +247,7 @@ class VAETrainer:
         with torch.device("meta"):
             vae = with_label_dim(config.vae, labels).build()
         frames = crop_frames(format.frames_per_second * config.crop_seconds, vae.downsampling)
-        audio = (batch_size, format.config.num_channels, format.num_samples(frames))
+        audio = (batch_size, format.num_channels, format.num_samples(frames))
         format, measure, position = format.to("meta"), config.loss.build().to("meta"), format.position().to("meta")
 
         def forward() -> Tensor:

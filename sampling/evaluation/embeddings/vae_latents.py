@@ -28,7 +28,7 @@ class VAELatents:
     def __call__(self, clip: Tensor, sample_rate: int) -> Tensor:
         """(C, N) -> (m, 2 * Z * f). The encoder is told no game: otherwise the embedding would give it away."""
         frames = self.format.num_frames(clip.shape[1]) // self.vae.downsampling * self.vae.downsampling
-        clip = mix_channels(clip, self.format.config.num_channels)[:, : self.format.num_samples(frames)]
+        clip = mix_channels(clip, self.format.num_channels)[:, : self.format.num_samples(frames)]
         position = self.format.position().to(self.vae.device)
         x = self.format.encode(clip[None].to(self.vae.device))
         mode = self.vae.encode(x, position=position, conditioning=Conditioning()).mode
