@@ -107,7 +107,7 @@ class Encode(CollectiveStep):
             if reason := encoder.misfit(tracks[0.0]):
                 return record.refused(reason)
             variations = self._variations(encoder)
-            lengths = [encoder.columns(tracks[v.pitch].samples - v.offset) for v in variations]
+            lengths = [encoder.codec.columns(tracks[v.pitch].samples - v.offset) for v in variations]
             if max(lengths) == 0:
                 return record.refused("is shorter than one latent column")
             header = self._header(path, variations, lengths)
