@@ -215,11 +215,13 @@ class Generator:
             yield from (group[at : at + size] for at in range(0, len(group), size))
 
     def conditioning(self, mixes: Sequence[dict[str, float]], label_dim: int) -> Conditioning:
-        """Mixes of games as a network with `label_dim` labels is told them, one row each."""
+        """Mixes of games as a network with `label_dim` labels is told them, one row each.
+
+        A network may know fewer games than there are, and makes the best of a mix: see LabelEmbedding.
+        """
         if not label_dim:
             return Conditioning()
-        # A network trained before games were added to the labels knows the first ones.
-        rows = [self.labels.vector(mix)[:label_dim] for mix in mixes]
+        rows = [self.labels.vector(mix) for mix in mixes]
         return Conditioning(torch.tensor(rows, device=self.vae.device))
 
 

@@ -22,13 +22,13 @@ from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import read_json, write_json, write_text
 from dualdiffusion.model.folder import RAW, ModelFolder
+from dualdiffusion.model.label_growth import grown_checkpoint
 from dualdiffusion.model.module import load_state, save_module, save_weights
 from dualdiffusion.randomness import StepRandom, mix_seed
 from train.averages.ema import PowerEMA, ema_name, restored
 from train.averages.post_hoc import Snapshots
 from train.checkpoints import changes
 from train.checkpoints.checkpoint import Checkpoints, CheckpointState, samples_of
-from train.checkpoints.growing import grown_checkpoint
 from train.interruption import Interruption, signals_held
 from train.loader import build_loader, micro_batch_size
 from train.memory.preflight import predict

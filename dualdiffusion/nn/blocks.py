@@ -7,7 +7,9 @@ modulated attention, variance-preserving dropout. Shapes: B batch, C channels, E
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -46,9 +48,13 @@ class LabelEmbedding(nn.Module):
     """Mixes of games as unit-magnitude vectors: (B, label_dim) -> (B, E), linear in the mix.
 
     "No label" is one more label with a vector of its own, which is trained by dropping labels. A dropped label keeps
-    the expected magnitude, and the unconditional model is trained as truly as every game. A mix without any game that
-    this embedding knows is "no label" too: other parts of a model may know more games, or fewer.
+    the expected magnitude, and the unconditional model is trained as truly as every game.
+
+    Other parts of a model may know more games, or fewer. Of a mix with games that this embedding does not know, the
+    others remain, at the length of the whole mix; without any game that it knows, the mix is "no label" too.
     """
+
+    label_columns: ClassVar[Sequence[str]] = ("vectors.weight",)  # where room for new games is made: see label_growth
 
     def __init__(self, label_dim: int, emb_channels: int) -> None:
         super().__init__()
@@ -60,12 +66,22 @@ class LabelEmbedding(nn.Module):
         batch, labels, kept = len(like), conditioning.labels, conditioning.labels_kept
         if labels is None:
             labels, kept = like.new_zeros(batch, self.label_dim), like.new_zeros(batch)
-        labels = F.pad(labels.to(like.dtype), (0, self.label_dim - labels.shape[1]))
+        labels = _known(labels.to(like.dtype), self.label_dim)
         told = labels.any(dim=1) if kept is None else labels.any(dim=1) & (kept > 0)
         kept = told.to(like.dtype)
         mix = torch.cat([labels * kept[:, None], 1 - kept[:, None]], dim=1)
         # A one-hot row has magnitude 1 / sqrt(its length); the layer expects 1.
         return self.vectors(mix * math.sqrt(mix.shape[1]))
+
+
+def _known(labels: Tensor, label_dim: int) -> Tensor:
+    """Mixes (B, games) of the first `label_dim` games alone, each of its old length where it has any of them."""
+    if labels.shape[1] <= label_dim:
+        return F.pad(labels, (0, label_dim - labels.shape[1]))
+    known = labels[:, :label_dim]
+    # A shorter row would be a weaker game than any that the network was trained on.
+    share = known.norm(dim=1, keepdim=True) / labels.norm(dim=1, keepdim=True).clamp(min=1e-12)
+    return torch.where(share > 0, known / share.clamp(min=1e-12), 0)
 
 
 class Modulation(nn.Module):

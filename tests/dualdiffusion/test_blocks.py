@@ -13,7 +13,7 @@ from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.diffusion.loss import denoising_loss
 from dualdiffusion.diffusion.preconditioning import Denoiser
 from dualdiffusion.models.unet_edm2 import UNet
-from dualdiffusion.nn.blocks import Block, BlockSettings, DecoderBlock, EncoderBlock
+from dualdiffusion.nn.blocks import Block, BlockSettings, DecoderBlock, EncoderBlock, LabelEmbedding
 from dualdiffusion.nn.magnitude_preserving import MPConv, double, halve, mp_dropout, mp_silu, unit_magnitude
 from tests import tiny
 
@@ -236,3 +236,19 @@ def test_the_denoiser_compiles_to_one_graph_that_is_not_made_again_and_gives_the
         assert torch.allclose(output, denoiser(x, sigma, conditioning), atol=1e-5)
     assert counters["stats"]["unique_graphs"] == 1
     torch._dynamo.reset()
+
+
+def test_a_mix_with_games_that_a_network_does_not_know_keeps_the_magnitude_of_a_game() -> None:
+    torch.manual_seed(0)
+    embedding, like = LabelEmbedding(2, 64), torch.zeros(1)
+    castle, cave, _ = torch.eye(3)
+
+    def embed(mix: torch.Tensor) -> torch.Tensor:
+        return embedding(Conditioning(mix[None]), like)[0]
+
+    mix = torch.tensor([0.6, 0.0, 0.8])  # mostly of a game that came after this network
+    assert torch.allclose(embed(mix), embed(castle), atol=1e-6)
+    two = torch.tensor([0.5, 0.5, 0.5**0.5])
+    assert torch.allclose(embed(two), (embed(castle) + embed(cave)) * 0.5**0.5, atol=1e-5)
+    nothing = embedding(Conditioning(), like)[0]
+    assert torch.equal(embed(torch.tensor([0.0, 0.0, 1.0])), nothing)
