@@ -37,6 +37,7 @@ class CommandParser(argparse.ArgumentParser):
         super().__init__(*args, **{"allow_abbrev": False, **settings})  # type: ignore[arg-type]
 
     def error(self, message: str) -> NoReturn:
+        """Raises the message as a UserError, with the command that shows the usage."""
         raise UserError(f"{message}; see {self.prog} --help")
 
 

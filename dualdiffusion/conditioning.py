@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -32,6 +32,20 @@ class Conditioning:
         return Conditioning(self.labels, torch.zeros(len(self.labels), device=self.labels.device))
 
 
+class ToldGames(Protocol):
+    """A network that may be told games: `label_dim` of them, 0 for none."""
+
+    @property
+    def label_dim(self) -> int:
+        """Length of its label vectors."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are to be."""
+        ...
+
+
 def settled_label_dim(label_dim: int | None) -> int:
     """A network's number of games; 0 is unconditional.
 
@@ -49,12 +63,8 @@ def one_hot(game_ids: Tensor, label_dim: int) -> Tensor:
     return torch.nn.functional.one_hot(game_ids, label_dim).float()
 
 
-def game_conditioning(game_id: int | None, module: Any) -> Conditioning:
-    """One game as `module` knows it; nothing for a module without labels, and for a game that it never saw.
-
-    Args:
-        module: with `label_dim` and `device`.
-    """
+def game_conditioning(game_id: int | None, module: ToldGames) -> Conditioning:
+    """One game as `module` knows it; nothing for a module without labels, and for a game that it never saw."""
     if game_id is None or game_id >= module.label_dim:
         return Conditioning()
     return Conditioning(one_hot(torch.tensor([game_id], device=module.device), module.label_dim))

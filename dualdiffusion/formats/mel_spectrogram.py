@@ -38,6 +38,8 @@ class MelSpectrogram(Module):
     """
 
     class Config(Config):
+        """Settings of a mel spectrogram; fixed when a model is created."""
+
         sample_rate: Positive = 32000
         """In Hz."""
         num_channels: Positive = 2

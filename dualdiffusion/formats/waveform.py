@@ -26,6 +26,8 @@ class Waveform(Module):
     """
 
     class Config(Config):
+        """Settings of a waveform; fixed when a model is created."""
+
         sample_rate: Positive = 32000
         """In Hz."""
         num_channels: Positive = 2

@@ -88,6 +88,7 @@ class LatentReport:
 
     @property
     def passed(self) -> bool:
+        """Whether diffusion training may start."""
         return not self.problems
 
     def to_json(self) -> dict[str, Any]:

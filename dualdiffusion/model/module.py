@@ -34,9 +34,9 @@ logging.getLogger("torch.utils.flop_counter").setLevel(logging.ERROR)
 class Module(nn.Module):
     """A network or format with a typed config. Subclasses take `(config)` and declare `Config` inside."""
 
-    Config: ClassVar[type[Any]] = Config
+    Config: ClassVar[type[Config]] = Config
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
 

@@ -5,7 +5,7 @@
 - label mixes instead of one-hot labels, with a learned embedding for "no label";
 - a constant channel, and a channel that tells the log-frequency of each row;
 - optionally attention that knows the time between two columns;
-- magnitudes kept at any depth, in decoder blocks and at the edges too (`steady` in nn/blocks.py).
+- magnitudes kept at any depth, in decoder blocks and at the edges too (`pixel_norm` in nn/blocks.py).
 
 Shapes: B batch, C latent channels, F frequency rows, T time columns.
 """
@@ -42,6 +42,8 @@ class UNet(Module):
     """Backbone F(x; c_noise) of the denoiser: (B, C, F, T) -> (B, C, F, T). F and T must divide by 2^(levels - 1)."""
 
     class Config(Config):
+        """Settings of a UNet."""
+
         in_channels: Positive = 4
         """Latent channels."""
         label_dim: Annotated[int, Field(ge=0)] | None = None
@@ -100,7 +102,7 @@ class UNet(Module):
             mlp_multiplier=config.mlp_multiplier,
             mlp_groups=config.mlp_groups,
             rotary=config.attn_rotary,
-            steady=True,
+            pixel_norm=True,
         )
         self.noise_features = MPFourier(noise_channels, config.noise_bandwidth)
         self.noise_embedding = MPConv(noise_channels, emb_channels, ())
@@ -194,7 +196,9 @@ class UNet(Module):
         return block(*inputs)
 
     def before_update(self) -> None:
+        """Keeps the filters' lengths out of the update: see `project_gradients`."""
         project_gradients(self)
 
     def after_update(self) -> None:
+        """Brings the filters back to unit variance: see `normalize_weights`."""
         normalize_weights(self)

@@ -63,6 +63,8 @@ class VAE(Module):
     """
 
     class Config(Config):
+        """Settings of a VAE."""
+
         in_channels: Positive = 2
         """Spectrogram channels."""
         latent_channels: Positive = 4
@@ -222,9 +224,11 @@ class VAE(Module):
                 block.compile()
 
     def before_update(self) -> None:
+        """Keeps the filters' lengths out of the update: see `project_gradients`."""
         project_gradients(self)
 
     def after_update(self) -> None:
+        """Brings the filters back to unit variance: see `normalize_weights`."""
         normalize_weights(self)
 
 

@@ -41,7 +41,7 @@ class BlockSettings:
     mlp_groups: int = 8  # groups of these layers: wider at the same cost
     clip: float = 256.0  # activations are clipped to +-clip, for half precision
     rotary: bool = False  # attention is told how far apart two columns are
-    steady: bool = False  # magnitudes are kept at any depth and to the edges: see Block and edge_gain
+    pixel_norm: bool = False  # magnitudes are kept at any depth and to the edges: see Block and edge_gain
 
 
 class LabelEmbedding(nn.Module):
@@ -93,6 +93,7 @@ class Modulation(nn.Module):
         self.gain = nn.Parameter(torch.zeros(()))
 
     def forward(self, emb: Tensor) -> Tensor:
+        """(B, E) -> (B, C, 1, 1)."""
         return (self.linear(emb, gain=self.gain) + 1)[:, :, None, None]
 
 
@@ -122,6 +123,7 @@ class CosineAttention(nn.Module):
         self.modulate = Modulation(settings.emb_channels, channels) if settings.emb_channels else None
 
     def forward(self, x: Tensor, emb: Tensor | None) -> Tensor:
+        """x (B, C, F, T), emb (B, E) or None -> (B, C, F, T), of unit magnitude."""
         batch, channels, *space = x.shape
         qkv = self.qkv(x, modulation=None if self.modulate is None else self.modulate(emb))
         # Each (B, heads, positions, channels per head).
@@ -142,9 +144,9 @@ class ResidualBranch(nn.Module):
         super().__init__()
         hidden = out_channels * settings.mlp_multiplier
         self.dropout = settings.dropout
-        self.widen = MPConv(in_channels, hidden, (3, 3), settings.mlp_groups, settings.steady)
+        self.widen = MPConv(in_channels, hidden, (3, 3), settings.mlp_groups, settings.pixel_norm)
         self.modulate = Modulation(settings.emb_channels, hidden) if settings.emb_channels else None
-        self.narrow = MPConv(hidden, out_channels, (3, 3), settings.mlp_groups, settings.steady)
+        self.narrow = MPConv(hidden, out_channels, (3, 3), settings.mlp_groups, settings.pixel_norm)
 
     def forward(self, x: Tensor, emb: Tensor | None, **joined: Tensor) -> Tensor:
         """`joined`: `skip` and `modulation` of the first layer, see MPConv."""
@@ -159,9 +161,9 @@ class ResidualBranch(nn.Module):
 class Block(nn.Module):
     """What encoder and decoder blocks share: a residual branch, and attention where asked.
 
-    With `steady`, every pixel of the output is brought to unit magnitude. The paper does that at the start of encoder
-    blocks alone. But mp_silu makes what is larger than 1 larger still and what is smaller smaller, so that magnitudes
-    drift away from 1: over 24 decoder blocks, to between 0.2 on latents of two rows and 1.4 on 16 x 16.
+    With `pixel_norm`, every pixel of the output is brought to unit magnitude. The paper does that at the start of
+    encoder blocks alone. But mp_silu makes what is larger than 1 larger still and what is smaller smaller, so that
+    magnitudes drift away from 1: over 24 decoder blocks, to between 0.2 on latents of two rows and 1.4 on 16 x 16.
     """
 
     def __init__(self, in_channels: int, out_channels: int, settings: BlockSettings, attention: bool = False) -> None:
@@ -173,7 +175,7 @@ class Block(nn.Module):
     def _attend(self, x: Tensor, emb: Tensor | None) -> Tensor:
         if self.attention is not None:
             x = mp_sum(x, self.attention(x, emb), self.settings.attn_balance)
-        if self.settings.steady:
+        if self.settings.pixel_norm:
             return unit_magnitude(x, 1)
         return x.clamp(-self.settings.clip, self.settings.clip)
 
@@ -186,6 +188,7 @@ class EncoderBlock(Block):
         self.residual = ResidualBranch(out_channels, out_channels, settings)
 
     def forward(self, x: Tensor, emb: Tensor | None = None) -> Tensor:
+        """x (B, C_in, F, T), emb (B, E) or None -> (B, C_out, F, T)."""
         x = unit_magnitude(self.project(x), 1)
         return self._attend(mp_sum(x, self.residual(x, emb), self.settings.res_balance), emb)
 

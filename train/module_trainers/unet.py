@@ -39,6 +39,8 @@ class UNetTrainer:
     """Denoising with EDM preconditioning, learned log-variance and label dropout."""
 
     class Config(Config):
+        """Settings of a UNet's training."""
+
         denoiser: Denoiser.Config | None = None
         """The network and its preconditioning; null: that of the model that training starts from (`init`), or of the
         model folder."""
@@ -131,9 +133,11 @@ class UNetTrainer:
         self.position = self.position.to(device)
 
     def train_data(self, seed: int) -> LatentCrops:
+        """Random crops of the training split's latents."""
         return self._crops("train", seed)
 
     def validation_data(self) -> LatentCrops:
+        """The middle of each validation track, or of the training tracks where no other is long enough."""
         held_out = [track for track in self.dataset.tracks("validation") if track.seconds > self.seconds_per_sample + 1]
         return self._crops("validation" if held_out else "train", None)
 
@@ -142,6 +146,7 @@ class UNetTrainer:
         return LatentCrops(self.dataset, tracks, self.columns, vae_fingerprint=self.fingerprint, seed=seed)
 
     def step(self, batch: Batch, *, generator: StepRandom) -> StepOutput:
+        """The denoising loss of one batch of latents (B, Z, f, t)."""
         latents = batch.data
         sigma = self._density().sigma(self._quantiles(generator)).to(latents)
         noise = generator.randn_like(latents)
@@ -236,12 +241,14 @@ class UNetTrainer:
 
     @classmethod
     def completed(cls, config: Config, source: Source) -> Config:
+        """The config with the denoiser that it leaves to the model folder or to `init`."""
         given = None if config.denoiser is None else Component(Denoiser, config.denoiser)
         part = source.part("unet", given, "module_trainer.denoiser")
         return config.model_copy(update={"denoiser": part.config, "autoencoder": config.autoencoder or source.name})
 
     @classmethod
     def plan(cls, config: Config, *, model: ModelFolder, labels: Labels, batch_size: int) -> Plan:
+        """What training would do, on the meta device."""
         source = model if "vae" in model.module_names() or not config.autoencoder else find_model(config.autoencoder)
         rows, columns = _latent_size(source, config)
         beside = {"format", "vae"} & set(source.module_names())

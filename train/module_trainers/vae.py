@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, ValidationInfo, field_validator
@@ -12,6 +12,7 @@ from dualdiffusion.codec import Codec
 from dualdiffusion.component import part_of
 from dualdiffusion.conditioning import Conditioning, game_conditioning, one_hot
 from dualdiffusion.config import Config, nearest
+from dualdiffusion.contracts import Format
 from dualdiffusion.data.audio_crops import AudioCrops, Batch, Crop, long_enough
 from dualdiffusion.data.dataset_folder import DatasetFolder, Track
 from dualdiffusion.data.latent_crops import latents_image
@@ -35,6 +36,8 @@ class VAETrainer:
     """Reconstruction with the multi-scale spectral loss, under a fixed latent noise level."""
 
     class Config(Config):
+        """Settings of a VAE's training."""
+
         format: part_of("dualdiffusion.formats") | None = None
         """Audio <-> spectrogram; created with the model and fixed from then on. null: that of the model that training
         starts from (`init`), or of the model folder."""
@@ -125,9 +128,11 @@ class VAETrainer:
         self.position = self.position.to(device)
 
     def train_data(self, seed: int) -> AudioCrops:
+        """Random crops of the training split's audio."""
         return self._crops(self.train_tracks, self.samples, seed)
 
     def validation_data(self) -> AudioCrops:
+        """The middle of each validation track that is long enough, or of some training tracks where none is."""
         return self._crops(self.validation_tracks, self.samples, None)
 
     def _crops(self, tracks: list[Track], samples: int, seed: int | None) -> AudioCrops:
@@ -140,6 +145,7 @@ class VAETrainer:
         return [crops[index] for index in range(min(FIT_CLIPS, 4 * len(crops)))]
 
     def step(self, batch: Batch, *, generator: StepRandom) -> StepOutput:
+        """The reconstruction loss of one batch of audio (B, C, N), under the latents' noise."""
         with torch.no_grad(), torch.autocast(batch.data.device.type, enabled=False):
             x = self.format.encode(batch.data)
         conditioning = self._conditioning(batch, generator)
@@ -243,11 +249,13 @@ class VAETrainer:
 
     @classmethod
     def completed(cls, config: Config, source: Source) -> Config:
+        """The config with the networks that it leaves to the model folder or to `init`."""
         parts = {name: source.part(name, getattr(config, name), f"module_trainer.{name}") for name in ("format", "vae")}
         return config.model_copy(update=parts)
 
     @classmethod
     def plan(cls, config: Config, *, model: ModelFolder, labels: Labels, batch_size: int) -> Plan:
+        """What training would do, on the meta device."""
         format = config.format.build()
         check_spectrogram(format)
         with torch.device("meta"):
@@ -278,7 +286,7 @@ class VAETrainer:
         return Plan(vae, shapes, forward, (format, measure))
 
 
-def check_spectrogram(format: Any) -> None:
+def check_spectrogram(format: Format) -> None:
     """Raises UserError for a format without a frequency axis, on which this VAE cannot work."""
     if len(format.sample_shape(0)) != 3:
         raise UserError(
