@@ -57,6 +57,7 @@ class CommandParser(argparse.ArgumentParser):
         return options, rest
 
     def error(self, message: str) -> NoReturn:
+        """Raises the message as a UserError, with the command that shows the usage."""
         raise UserError(f"{message}; see {self.prog} --help")
 
 

@@ -13,10 +13,14 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from dualdiffusion.errors import UserError
 from dualdiffusion.machine.locks import FileLock
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
 
 TEMPORARY_MARK = ".tmp-"
 # What fsync says where it is refused as such.
@@ -187,7 +191,7 @@ def write_jsonl(path: Path, records: list[dict[str, Any]]) -> None:
     write_text(path, "".join(json.dumps(record) + "\n" for record in records))
 
 
-def write_tensors(path: Path, tensors: dict[str, Any], metadata: dict[str, str] | None = None) -> None:
+def write_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
     """Writes contiguous CPU tensors as safetensors, atomically.
 
     Raises:
@@ -224,7 +228,7 @@ class TensorFile:
     def __init__(self, file: IO[bytes], start: int, shape: tuple[int, ...]) -> None:
         self._file, self._start, self._shape = file, start, shape
 
-    def write(self, index: int, first: int, values: Any) -> None:
+    def write(self, index: int, first: int, values: np.ndarray) -> None:
         """Writes a part of entry `index` of the first axis.
 
         Args:

@@ -39,6 +39,7 @@ class Labels:
 
     @property
     def names(self) -> list[str]:
+        """The games' names, ordered by id."""
         return [game.name for game in self.games]
 
     @property
@@ -77,6 +78,7 @@ class Labels:
         return [value / length for value in vector]
 
     def to_json(self) -> dict[str, Any]:
+        """What `from_json` reads."""
         return {"games": [{"id": game.id, "name": game.name, "tracks": game.tracks} for game in self.games]}
 
     @staticmethod
@@ -96,7 +98,13 @@ class Labels:
 
     @staticmethod
     def load(path: Path) -> Labels:
+        """Reads a model's labels.json or a dataset's dataset_info.json.
+
+        Raises:
+            UserError: no such file, or not of this kind.
+        """
         return Labels.from_json(read_json(path), path)
 
     def save(self, path: Path) -> None:
+        """Writes labels.json, atomically."""
         write_json(path, self.to_json())

@@ -7,6 +7,7 @@ solvers/        Samplers and noise schedules
 tasks/          What a clip may be besides new and short
 generator.py    From a request to a clip: noise, sampling, decoding, phase recovery
 guidance.py     Guidance
+preview.py      Pictures of a clip while it forms
 progress.py     What is told while clips are made, and how a callback ends it
 recommended.py  What a model recommends to ask of it
 request.py      What one may ask of a trained model

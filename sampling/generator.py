@@ -11,7 +11,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from dualdiffusion.codec import Codec, Preview
+from dualdiffusion.codec import Codec
 from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.diffusion.preconditioning import Denoiser
 from dualdiffusion.dsp.circular import resample_circular
@@ -24,6 +24,7 @@ from dualdiffusion.model.module import load_module
 from dualdiffusion.model.shipped import find_model, reference
 from dualdiffusion.randomness import ItemRandom
 from sampling.guidance import Guidance, PassCounter, guided, load_weak
+from sampling.preview import Preview
 from sampling.progress import Cancelled, OnStep, Progress, StepReport
 from sampling.request import Request
 from sampling.solvers.noise import BrownianNoise
@@ -131,7 +132,7 @@ class Generator:
     @property
     def sample_rate(self) -> int:
         """Of the audio, in Hz."""
-        return self.format.config.sample_rate
+        return self.format.sample_rate
 
     def unet(self, ema: str | None) -> Denoiser:
         """The denoiser with the weights of an EMA. The default and the one that was asked for last are kept."""
@@ -162,8 +163,8 @@ class Generator:
 
     def grid(self, denoiser: Denoiser) -> Grid:
         """What latents are in time."""
-        hop = self.format.config.hop_length
-        multiple = denoiser.backbone.size_multiple
+        hop = self.format.hop_length
+        multiple = denoiser.size_multiple
         return Grid(self.sample_rate, hop, hop * self.vae.downsampling, multiple, self.window_columns)
 
     def generate(self, request: Request, *, on_step: OnStep | None = None) -> Result:
@@ -214,11 +215,13 @@ class Generator:
             yield from (group[at : at + size] for at in range(0, len(group), size))
 
     def conditioning(self, mixes: Sequence[dict[str, float]], label_dim: int) -> Conditioning:
-        """Mixes of games as a network with `label_dim` labels is told them, one row each."""
+        """Mixes of games as a network with `label_dim` labels is told them, one row each.
+
+        A network may know fewer games than there are, and makes the best of a mix: see LabelEmbedding.
+        """
         if not label_dim:
             return Conditioning()
-        # A network trained before games were added to the labels knows the first ones.
-        rows = [self.labels.vector(mix)[:label_dim] for mix in mixes]
+        rows = [self.labels.vector(mix) for mix in mixes]
         return Conditioning(torch.tensor(rows, device=self.vae.device))
 
 
@@ -234,7 +237,7 @@ class _Batch:
         self.codecs = [self._codec(mix) for mix in mixes]
         grid, samples, digest = generator.grid(self.denoiser), None, None
         if request.source is not None:
-            channels = generator.format.config.num_channels
+            channels = generator.format.num_channels
             samples, digest = load_source(request.source, sample_rate=grid.sample_rate, channels=channels)
         self.canvas = plan_canvas(request, grid, None if samples is None else samples.shape[-1])
         self.sources: list[PreparedSource] = []
@@ -326,7 +329,7 @@ class _Batch:
             x = source.put_back(x, codec)
         if request.loop:
             # Columns are coarse: the loop is stretched by less than half of one to whole hops, then to the sample.
-            x = resample_circular(x, max(1, round(self.canvas.samples / format.config.hop_length)))
+            x = resample_circular(x, max(1, round(self.canvas.samples / format.hop_length)))
         held = source.held if source is not None else None
         audio = format.decode(
             x[None],

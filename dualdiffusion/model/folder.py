@@ -32,26 +32,33 @@ class ModelFolder:
 
     @property
     def index_path(self) -> Path:
+        """model_index.json: which modules there are, of which type, with which weights by default."""
         return self.path / "model_index.json"
 
     @property
     def labels_path(self) -> Path:
+        """labels.json: the games."""
         return self.path / "labels.json"
 
     @property
     def request_path(self) -> Path:
+        """request.json: what the model recommends to ask of it."""
         return self.path / "request.json"
 
     def module_path(self, name: str) -> Path:
+        """The folder of a module."""
         return self.path / name
 
     def run_path(self, name: str) -> Path:
+        """What the training of a module leaves: checkpoints, metrics, its config."""
         return self.path / "runs" / name
 
     def weights_path(self, name: str, ema: str = RAW) -> Path:
+        """The weights of a module, raw or of one of its EMAs."""
         return self.module_path(name) / f"{name if ema == RAW else ema}.safetensors"
 
     def config_path(self, name: str) -> Path:
+        """A module's type and settings."""
         return self.module_path(name) / f"{name}.json"
 
     def read_index(self) -> dict[str, Any]:
@@ -81,6 +88,7 @@ class ModelFolder:
             write_json(self.index_path, index)
 
     def module_names(self) -> list[str]:
+        """The modules that the index names."""
         return list(self.read_index()["modules"])
 
     def module_entry(self, name: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@
 - label mixes instead of one-hot labels, with a learned embedding for "no label";
 - a constant channel, and a channel that tells the log-frequency of each row;
 - optionally attention that knows the time between two columns;
-- magnitudes kept at any depth, in decoder blocks and at the edges too (`steady` in nn/blocks.py).
+- magnitudes kept at any depth, in decoder blocks and at the edges too (`pixel_norm` in nn/blocks.py).
 
 Shapes: B batch, C latent channels, F frequency rows, T time columns.
 """
@@ -19,7 +19,7 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from dualdiffusion.conditioning import Conditioning
+from dualdiffusion.conditioning import Conditioning, settled_label_dim
 from dualdiffusion.config import Config
 from dualdiffusion.model.module import Module
 from dualdiffusion.nn.blocks import BlockSettings, DecoderBlock, EncoderBlock, LabelEmbedding
@@ -41,6 +41,8 @@ class UNet(Module):
     """Backbone F(x; c_noise) of the denoiser: (B, C, F, T) -> (B, C, F, T). F and T must divide by 2^(levels - 1)."""
 
     class Config(Config):
+        """Settings of a UNet."""
+
         in_channels: PositiveInt = 4
         """Latent channels."""
         label_dim: Annotated[int, Field(ge=0)] | None = None
@@ -85,7 +87,7 @@ class UNet(Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self.label_dim = config.label_dim or 0
+        self.label_dim = settled_label_dim(config.label_dim)
         widths = [config.model_channels * multiple for multiple in config.channel_mult]
         noise_channels = config.noise_channels or config.model_channels
         emb_channels = config.emb_channels or max(widths)
@@ -99,7 +101,7 @@ class UNet(Module):
             mlp_multiplier=config.mlp_multiplier,
             mlp_groups=config.mlp_groups,
             rotary=config.attn_rotary,
-            steady=True,
+            pixel_norm=True,
         )
         self.noise_features = MPFourier(noise_channels, config.noise_bandwidth)
         self.noise_embedding = MPConv(noise_channels, emb_channels, ())
@@ -140,6 +142,11 @@ class UNet(Module):
                 blocks[f"level{level}_block{i}"] = DecoderBlock(in_width, level_width, settings, attention)
                 width = level_width
         return blocks
+
+    @property
+    def in_channels(self) -> int:
+        """C, latent channels."""
+        return self.config.in_channels
 
     @property
     def size_multiple(self) -> int:
@@ -188,7 +195,9 @@ class UNet(Module):
         return block(*inputs)
 
     def before_update(self) -> None:
+        """Keeps the filters' lengths out of the update: see `project_gradients`."""
         project_gradients(self)
 
     def after_update(self) -> None:
+        """Brings the filters back to unit variance: see `normalize_weights`."""
         normalize_weights(self)

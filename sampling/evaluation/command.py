@@ -177,7 +177,7 @@ def sample_rate(model: ModelFolder) -> int:
     """Of the audio that a model makes, in Hz."""
     from dualdiffusion.model.module import module_component
 
-    return module_component(model, "format").config.sample_rate
+    return module_component(model, "format").build().sample_rate
 
 
 def _load(model: ModelFolder, device: str | None) -> Generator:

@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 
 from dualdiffusion import codec as codec_module
-from dualdiffusion.codec import Codec, Preview
+from dualdiffusion.codec import Codec
 from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.files import write_json
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.randomness import ItemRandom
 from sampling import generator as generate_module
+from sampling import preview as preview_module
 from sampling.generator import Cancelled, Generator, StepReport
+from sampling.preview import Preview
 from sampling.progress import Progress
 from sampling.tasks.variations import VariedNoise
 from tests import tiny
@@ -106,7 +108,7 @@ def test_tiles_of_the_vae_fit_together_as_if_there_were_none(
 def test_a_preview_of_a_long_clip_decodes_a_part_of_it_in_turn(
     generator: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(codec_module, "PREVIEW_COLUMNS", 10)
+    monkeypatch.setattr(preview_module, "PREVIEW_COLUMNS", 10)
     widths: list[int] = []
     codec = Codec(generator.format, generator.vae, Conditioning())
     decode = codec.decode
