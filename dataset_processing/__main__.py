@@ -88,7 +88,7 @@ def run_dataset_command(options: argparse.Namespace) -> int:
     """Makes a dataset, or says what would be done."""
     from rich.console import Console
 
-    from dataset_processing import runner, terminal
+    from dataset_processing.run import runner, terminal
 
     config, selected = _load(options)
     if options.dry_run:
@@ -101,7 +101,7 @@ def add_command(options: argparse.Namespace) -> int:
     """Copies more music into the source folder, then makes the dataset; or says what would be done."""
     from rich.console import Console
 
-    from dataset_processing import terminal
+    from dataset_processing.run import terminal
     from dataset_processing.add import add, plan_additions
 
     config, selected = _load(options)
@@ -124,7 +124,7 @@ def add_command(options: argparse.Namespace) -> int:
 
 def _load(options: argparse.Namespace):
     """The config, and the names of its steps that are to run."""
-    from dataset_processing import runner
+    from dataset_processing.run import runner
     from dualdiffusion.config import load_config
 
     config = load_config(runner.RunConfig, options.config, options.overrides)
@@ -134,7 +134,7 @@ def _load(options: argparse.Namespace):
 
 def _plan_with(config, selected: list[str], copied: int) -> list:
     """What each step would do once `copied` more files lie in the source, if none of them were refused."""
-    from dataset_processing import runner
+    from dataset_processing.run import runner
 
     if any(config.source.iterdir()):
         steps = runner.plan(config, selected).steps
@@ -146,7 +146,7 @@ def _plan_with(config, selected: list[str], copied: int) -> list:
 def _run(options: argparse.Namespace, config, selected: list[str], ranks) -> int:
     from rich.console import Console
 
-    from dataset_processing import runner, terminal
+    from dataset_processing.run import runner, terminal
 
     with terminal.progress_view(Console(stderr=True, quiet=ranks.rank > 0)) as view:
         result = runner.run(config, selected, wait=options.wait, ranks=ranks, view=view)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from pathlib import Path
 
@@ -79,6 +80,25 @@ def test_the_libraries_parts_do_not_reach_sideways_or_up() -> None:
             if sideways or up:
                 wrong.append(f"{path.relative_to(ROOT)}:{line} imports {name}")
     assert wrong == []
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_every_import_inside_a_function_finds_what_it_names(package: str) -> None:
+    wrong = []
+    for path in sorted((ROOT / package).rglob("*.py")):
+        for line, name in imports(path):
+            if name.split(".")[0] in ALLOWED and not _is_there(name):
+                wrong.append(f"{path.relative_to(ROOT)}:{line} imports {name}")
+    assert wrong == []
+
+
+def _is_there(name: str) -> bool:
+    """Whether a dotted name is a module, or something that a module holds."""
+    parent, _, last = name.rpartition(".")
+    try:
+        return not parent or hasattr(importlib.import_module(parent), last) or bool(importlib.import_module(name))
+    except ModuleNotFoundError:
+        return False
 
 
 # OpenMP is told how to wait by its own environment variables alone; nothing of ours is set there.

@@ -137,7 +137,7 @@ def make_run(folder: Path, module: str, preset: str, changes: list[str]) -> Trai
         records.append({**record, "sample_rate": format.config.sample_rate, "channels": 2})
         if module == "unet":
             columns = int(seconds * format.frames_per_second / vae.downsampling)
-            latents = torch.randn(1, 4, format.config.n_mels // vae.downsampling, columns)
+            latents = torch.randn(1, vae.config.latent_channels, format.config.n_mels // vae.downsampling, columns)
             print_of = model.fingerprint("vae")
             header = LatentsHeader(print_of, model.fingerprint("format"), "", ({},), (columns,))
             write_latents(config.dataset / latents_file_name(name, print_of), latents, header)

@@ -161,6 +161,7 @@ def test_the_help_says_how_to_watch_a_training_or_how_to_begin_one(visit: Visit)
     page.click("#help-button")
     assert page.locator("#tensorboard").is_visible() and not page.locator("#train-own").is_visible()
     page.route("**/api/health", lambda route: route.fulfill(json={**route.fetch().json(), "shipped": True}))
+    page.route_web_socket("**/api/events", lambda socket: None)  # which tells the health, too
     visit.open()
     page.click("#help-button")
     until(lambda: page.locator("#train-own").is_visible(), "a model that comes with the program has no curves")

@@ -1,0 +1,1 @@
+"""`python -m tests.benchmarks.gpu --out FOLDER`: all that a GPU is to be asked, in at most nine minutes."""
