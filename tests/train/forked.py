@@ -13,6 +13,8 @@ import io
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,6 +163,25 @@ def full_for(folder: Path, names: tuple[str, ...], room: int) -> None:
         return FullFile(path, mode, left) if any(name in path for name in names) else io.FileIO(path, mode)
 
     _intercept_writing(folder, make)
+
+
+# A signal from outside, at whatever moment it comes.
+
+
+def when(there: Callable[[], object], then: Callable[[], object]) -> None:
+    """Does something as soon as something is there, while the command runs."""
+
+    def watch() -> None:
+        while not there():
+            time.sleep(0.002)
+        then()
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def signal_when(path: Path, number: int) -> None:
+    """Sends the process a signal once a path is there."""
+    when(path.exists, functools.partial(os.kill, os.getpid(), number))
 
 
 # Losses and gradients that are not finite.
