@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +23,7 @@ from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.nn.magnitude_preserving import MPConv, MPFourier
 from dualdiffusion.randomness import StepRandom, stratified
 from tests import tiny
+from tests.train import forked
 from tests.train.test_training import assert_equal, digest, fresh_model, train_until
 from train.module_trainers.unet import UNetTrainer
 
@@ -222,14 +221,10 @@ def test_all_processes_share_one_adaptive_density(model: ModelFolder, dataset: P
     for processes in (1, 2):
         path = fresh_model(model, tmp_path / f"model{processes}", "unet")
         config = write_config(tmp_path / f"{processes}.json", path, dataset, total_samples=24)
-        words = ["train.py", config, "--set", "module_trainer.denoiser.backbone.dropout=0"]
-        if processes == 1:
-            result = tiny.run(*words)
-        else:
-            launch = [Path(sys.executable).with_name("torchrun"), "--standalone", "--nproc-per-node", str(processes)]
-            result = subprocess.run([*launch, *words], cwd=tiny.ROOT, capture_output=True, text=True, timeout=240)
-        assert result.returncode == 0, result.stderr
-        assert ("2 processes share each batch" in result.stdout) == (processes == 2)
+        override = "module_trainer.denoiser.backbone.dropout=0"
+        results = forked.run_together(config, tmp_path / "log", override, processes=processes)
+        assert [result.code for result in results] == [0] * processes, results[0].output
+        assert ("2 processes share each batch" in results[0].output) == (processes == 2)
         newest = max((path / "runs" / "unet" / "checkpoints").glob("samples-*"))
         tables.append(load_file(newest / "module_trainer.safetensors"))
     assert int(tables[1]["updated"]) == 24
