@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sampling.output.contact_sheet import ContactSheet
 
 EVALUATION, RECOMMEND = "sampling.evaluation.command", "sampling.command.recommend"
+REFERENCE = "sampling.command.reference"
 COMMANDS = {
     "evaluate": Command(
         "Measures a model's clips against music that it was not trained on.",
@@ -32,6 +33,11 @@ COMMANDS = {
         "Stores with a model how clips are to be made where nothing is said.",
         lambda parser: importlib.import_module(RECOMMEND).add_options(parser),
         lambda arguments: importlib.import_module(RECOMMEND).run(arguments),
+    ),
+    "reference": Command(
+        "Prints docs/request.md: all that one may ask for.",
+        lambda parser: importlib.import_module(REFERENCE).add_options(parser),
+        lambda arguments: importlib.import_module(REFERENCE).run(arguments),
     ),
 }
 
