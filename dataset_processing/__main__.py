@@ -11,15 +11,15 @@ from dualdiffusion.command_line import CommandParser, add_set_option, run_comman
 from dualdiffusion.errors import UserError
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, program: str = "python -m dataset_processing") -> int:
     """Parses the command line and runs it; returns the exit code."""
-    options = make_parser().parse_args(arguments)
+    options = make_parser(program).parse_args(arguments)
     return options.command(options)
 
 
-def make_parser() -> CommandParser:
+def make_parser(program: str = "python -m dataset_processing") -> CommandParser:
     """The parser; it imports nothing that takes time."""
-    parser = CommandParser(prog="python -m dataset_processing", description="Prepare audio for training.")
+    parser = CommandParser(prog=program, description="Prepare audio for training.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=CommandParser)
     synth = commands.add_parser("synth", help="write the built-in corpus of invented games")
     synth.add_argument("out", metavar="OUT", type=Path, help="folder to write, one folder per game")

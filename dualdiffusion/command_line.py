@@ -7,7 +7,7 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -118,18 +118,24 @@ class Command:
 
 def run_one_of(commands: dict[str, Command], *, program: str, description: str) -> None:
     """Parses the command line, runs the command that it names, and exits as `run_command` says."""
+    run_command(lambda: one_of(commands, None, program=program, description=description))
 
-    def main() -> int:
-        parser = CommandParser(prog=program, description=description)
-        parsers = parser.add_subparsers(required=True, metavar="COMMAND")
-        for name, command in commands.items():
-            options = parsers.add_parser(name, help=command.text, description=command.text)
-            command.add_options(options)
-            options.set_defaults(run=command.run)
-        arguments = parser.parse_args()
-        return arguments.run(arguments)
 
-    run_command(main)
+def one_of(commands: dict[str, Command], words: Sequence[str] | None, *, program: str, description: str) -> int:
+    """Runs the command that the first of some words names; returns its exit code.
+
+    Args:
+        words: None for those of the command line.
+        program: what is typed before them, for --help and errors.
+    """
+    parser = CommandParser(prog=program, description=description)
+    parsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, command in commands.items():
+        options = parsers.add_parser(name, help=command.text, description=command.text)
+        command.add_options(options)
+        options.set_defaults(run=command.run)
+    arguments = parser.parse_args(words)
+    return arguments.run(arguments)
 
 
 def run_command(command: Callable[[], int | None]) -> None:

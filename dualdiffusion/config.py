@@ -107,13 +107,19 @@ def read_config(path: Path, _seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     Raises:
         UserError: missing or malformed file, or files that extend one another in a circle.
     """
-    path = Path(path)
+    path = _installed(Path(path))
     if path.resolve() in _seen:
         raise UserError(f"{path}: extends itself")
     data = read_json(path)
     if not isinstance(data, dict):
         raise UserError(f"{path}: must hold a JSON object, not {_json_type(data)}")
     return _resolve_extends(data, path, (*_seen, path.resolve()))
+
+
+def _installed(path: Path) -> Path:
+    """The path itself; or, from a folder without configs, what came with the program as `config/...`."""
+    came_with_us = Path(__file__).resolve().parent.parent / path
+    return came_with_us if path.parts[:1] == ("config",) and not path.exists() and came_with_us.exists() else path
 
 
 def _resolve_extends(value: Any, path: Path, seen: tuple[Path, ...]) -> Any:

@@ -5,6 +5,7 @@ evaluation/     `python -m sampling evaluate`
 output/         Clips as files that carry the request that made them
 solvers/        Samplers and noise schedules
 tasks/          What a clip may be besides new and short
+clip.py         A clip in Python: audio, a file, a player in a notebook
 generator.py    From a request to a clip: noise, sampling, decoding, phase recovery
 guidance.py     Guidance
 preview.py      Pictures of a clip while it forms

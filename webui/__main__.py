@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import socket
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from dualdiffusion.model.shipped import find_model, reference
 from webui.settings import Settings
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = CommandParser(prog="python -m webui", description="Play with a trained model in the browser.")
+def _parser(program: str) -> argparse.ArgumentParser:
+    parser = CommandParser(prog=program, description="Play with a trained model in the browser.")
     parser.add_argument(
         "--model", type=Path, required=True, help="model folder, e.g. models/demo, or the name of a shipped one"
     )
@@ -48,9 +49,14 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def main() -> None:
-    """Serves until Ctrl-C."""
-    options = _parser().parse_args()
+def main(words: Sequence[str] | None = None, program: str = "python -m webui") -> None:
+    """Serves until Ctrl-C.
+
+    Args:
+        words: None for those of the command line.
+        program: what is typed before them, for --help and errors.
+    """
+    options = _parser(program).parse_args(words)
     settings = Settings(find_model(options.model).path, options.outputs, options.host, options.port, options.token)
     settings.check()
     with bind(options.host, options.port) as listener:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from dualdiffusion import programs
 from dualdiffusion.diffusion.preconditioning import Denoiser
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import read_json
 from dualdiffusion.labels import Labels
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.module import load_module
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dualdiffusion.programs import Clip
 
 WINDOW_COLUMNS = "window_columns"  # in the index entry of a denoiser
 
@@ -44,6 +50,19 @@ class LoadedModel:
     @property
     def device(self) -> torch.device:
         return self.denoiser.device
+
+    def generate(self, games: Mapping[str, float], **asked: Any) -> Clip:
+        """Makes a clip, the same as the command line makes of the same request.
+
+        Args:
+            games: weight of each game in the mix; only ratios matter.
+            asked: other fields of the request, such as `seconds=8, seed=1`; see docs/request.md. What is not asked for
+                is as the model recommends, or else the default.
+
+        Raises:
+            UserError: what is asked makes no sense, or is nothing that this model can make.
+        """
+        return programs.generate(self, {"games": dict(games), **asked})
 
 
 def load_model(folder: ModelFolder, *, ema: str | None = None, device: torch.device | str | None = None) -> LoadedModel:

@@ -431,6 +431,7 @@ def test_a_process_that_has_nothing_to_do_waits_for_the_other(finished: Path, tm
     assert path.read_bytes() == (finished / "dataset" / path.relative_to(tmp_path / "dataset")).read_bytes()
 
 
+@pytest.mark.kills
 def test_a_killed_run_goes_on_and_ends_as_if_undisturbed(finished: Path, tmp_path: Path) -> None:
     arguments = not_encoded(finished, tmp_path / "dataset")
     process = subprocess.Popen([sys.executable, *map(str, arguments)], cwd=tiny.ROOT, stderr=subprocess.DEVNULL)

@@ -187,6 +187,7 @@ def test_a_damaged_dataset_info_stops_the_run_before_ids_can_move(config):
         run(config)
 
 
+@pytest.mark.kills
 @pytest.mark.parametrize("sig", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_stopped_at_any_moment_goes_on_to_the_same_dataset(tmp_path, sig):
     make_source(tmp_path / "source", games=2, tracks=6, seconds=4)

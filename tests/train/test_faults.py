@@ -99,6 +99,7 @@ def run_config(run_model: Path, dataset: Path, tmp_path: Path) -> Path:
     return write_config(tmp_path / "train.json", run_model, dataset)
 
 
+@pytest.mark.kills
 def test_fifty_kills_at_random_bytes_and_moments_of_writing_lose_nothing(
     model: ModelFolder, dataset: Path, tmp_path: Path
 ) -> None:
@@ -136,6 +137,7 @@ def test_fifty_kills_at_random_bytes_and_moments_of_writing_lose_nothing(
     assert [file for file in left if "checkpoints" in file.parts] == []
 
 
+@pytest.mark.kills
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.55, 0.8, 0.99])
 def test_a_disk_that_is_full_anywhere_in_a_checkpoint_is_one_line_and_the_one_before_is_whole(
     share: float, run_model: Path, run_config: Path, tmp_path: Path, short: dict[str, torch.Tensor]
@@ -170,6 +172,7 @@ def small_disk(path: Path, size: int) -> Iterator[Path]:
         subprocess.run(["umount", "-l", path], check=True)
 
 
+@pytest.mark.kills
 def test_a_training_on_a_disk_that_really_fills_up_goes_on_when_there_is_room(
     model: ModelFolder, dataset: Path, tmp_path: Path, short: dict[str, torch.Tensor]
 ) -> None:
@@ -241,6 +244,7 @@ def test_a_signal_saves_after_the_step_and_ends_with_its_code(
     assert_equal(short, everything(run_model))
 
 
+@pytest.mark.kills
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_a_second_signal_leaves_at_once_in_the_middle_of_saving_and_the_checkpoint_before_is_whole(
     number: signal.Signals, run_model: Path, run_config: Path, tmp_path: Path, short: dict[str, torch.Tensor]
@@ -272,6 +276,7 @@ def members(group: int) -> list[int]:
     return found
 
 
+@pytest.mark.kills
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_a_signal_to_all_processes_spares_those_that_read_data_until_the_checkpoint_is_saved(
     number: signal.Signals, run_model: Path, dataset: Path, tmp_path: Path
@@ -291,6 +296,7 @@ def test_a_signal_to_all_processes_spares_those_that_read_data_until_the_checkpo
     wait_for(lambda: not members(process.pid))
 
 
+@pytest.mark.kills
 @pytest.mark.parametrize(
     ("number", "whom"), [(signal.SIGTERM, "launcher"), (signal.SIGINT, "everyone")], ids=["SIGTERM", "ctrl-c"]
 )

@@ -231,6 +231,7 @@ def clip(model: ModelFolder, game: str, ema: str | None = None) -> torch.Tensor:
     return Generator.load(model, "cpu").generate(request).audio
 
 
+@pytest.mark.kills
 def test_a_run_killed_after_it_made_room_and_resumed_equals_one_that_was_not(grown: Grown, tmp_path: Path) -> None:
     path = tmp_path / "model"
     shutil.copytree(grown.before.path, path)
