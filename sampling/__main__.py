@@ -69,7 +69,7 @@ def _make(
     axes: list[Axis], cells: list[Cell], output: OutputSettings, folder: ModelFolder, arguments: argparse.Namespace
 ) -> int:
     from sampling.command.batch import clips_there, identity
-    from sampling.generator import fingerprints, model_fingerprint
+    from sampling.fingerprints import fingerprints, model_fingerprint
 
     fingerprint_of = fingerprints(folder)
     identities = [identity(cell.request, output, fingerprint_of(cell.request)) for cell in cells]

@@ -6,7 +6,8 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -20,16 +21,23 @@ from dualdiffusion.errors import UserError
 from dualdiffusion.labels import Labels
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.loaded import LoadedModel, load_model
-from dualdiffusion.model.module import load_module
-from dualdiffusion.model.shipped import find_model, reference
+from dualdiffusion.model.shipped import reference
 from dualdiffusion.randomness import ItemRandom
-from sampling.guidance import Guidance, PassCounter, guided, load_weak
+from sampling.fingerprints import (
+    Weights,
+    fingerprints,
+    load_weak_weights,
+    load_weights,
+    model_fingerprint,
+    names_weak,
+)
+from sampling.guidance import Guidance, PassCounter, guided
 from sampling.progress import Cancelled, OnStep, Progress, StepReport
 from sampling.request import Request
 from sampling.solvers.noise import BrownianNoise
 from sampling.solvers.options import keywords
 from sampling.solvers.samplers import ONE_ITEM_AT_A_TIME, SAMPLERS, Denoise
-from sampling.tasks.canvas import Grid, most_columns, plan_canvas
+from sampling.tasks.canvas import Grid, check_length, most_columns, plan_canvas
 from sampling.tasks.known_regions import keep_known
 from sampling.tasks.source import PreparedSource, load_source, prepare_source, with_file
 from sampling.tasks.variations import VariedNoise, between, mix_weights
@@ -70,11 +78,10 @@ class Generator:
     """A model that is ready to generate.
 
     Args:
-        unets: denoisers by the name of their EMA.
+        unets: denoisers by the name of their EMA, all of them known by `fingerprint`.
         ema: of requests that name none; None is the model's default.
         load_unet: loads those that are not among `unets`.
         load_weak: loads the weaker network that a request's guidance names, or gives None.
-        fingerprint_of: identifies the weights that a request names; None: those of `fingerprint` are all there are.
         window_columns: latent columns of the UNet's training crops; None, where that is not known, takes clips of any
             length whole.
     """
@@ -88,17 +95,17 @@ class Generator:
         labels: Labels,
         fingerprint: str,
         model: str = "",
-        load_unet: Callable[[str | None], Denoiser] | None = None,
-        load_weak: Callable[[Guidance], Denoiser | None] | None = None,
-        fingerprint_of: Callable[[Request], str] | None = None,
+        load_unet: Callable[[str | None], Weights] | None = None,
+        load_weak: Callable[[Guidance], Weights | None] | None = None,
         window_columns: int | None = None,
         ema: str | None = None,
     ) -> None:
         self.format, self.vae, self.labels = format, vae, labels
         self.fingerprint, self.model, self.window_columns = fingerprint, model, window_columns
-        self._unets, self._load_unet, self._load_weak, self._ema = dict(unets), load_unet, load_weak, ema
-        self._weak: dict[Any, Denoiser | None] = {}
-        self.fingerprint_of = fingerprint_of or (lambda request: fingerprint)
+        self._load_unet, self._load_weak, self._ema = load_unet, load_weak, ema
+        self._vae_fingerprint, _, of_unet = fingerprint.partition("-")
+        self._unets = {name: Weights(denoiser, of_unet) for name, denoiser in unets.items()}
+        self._weak: dict[tuple[Path | None, str | None], Weights | None] = {}
         self.position = vae.latent_position(format.position()).to(vae.device)
 
     @classmethod
@@ -121,9 +128,8 @@ class Generator:
             labels=model.labels,
             fingerprint=model.fingerprint,
             model=reference(folder),
-            load_unet=lambda ema: load_module(folder, "unet", ema=ema, device=device),
-            load_weak=lambda guidance: load_weak(guidance, folder, device),
-            fingerprint_of=fingerprints(folder),
+            load_unet=lambda ema: load_weights(folder, ema, device),
+            load_weak=lambda guidance: load_weak_weights(guidance, folder, device),
             window_columns=model.window_columns,
             ema=model.ema,
         )
@@ -133,8 +139,16 @@ class Generator:
         """Of the audio, in Hz."""
         return self.format.config.sample_rate
 
+    @property
+    def least_seconds(self) -> float:
+        """Length of the shortest clip, a frame of the format."""
+        return self.format.config.hop_length / self.sample_rate
+
     def unet(self, ema: str | None) -> Denoiser:
         """The denoiser with the weights of an EMA. The default and the one that was asked for last are kept."""
+        return self._weights(ema).denoiser
+
+    def _weights(self, ema: str | None) -> Weights:
         ema = ema or self._ema
         if ema not in self._unets:
             self._forget_unets()
@@ -152,13 +166,23 @@ class Generator:
 
     def weak_unet(self, guidance: Guidance) -> Denoiser | None:
         """The weaker network that guidance names, or None; the last one is kept for the next request."""
-        if self._load_weak is None or not (guidance.weak_ema or guidance.weak_model):
+        weak = self._weak_weights(guidance)
+        return weak and weak.denoiser
+
+    def _weak_weights(self, guidance: Guidance) -> Weights | None:
+        if self._load_weak is None or not names_weak(guidance):
             return None
         key = (guidance.weak_model, guidance.weak_ema)
         if key not in self._weak:
             self._weak.clear()  # before the next one is loaded
             self._weak[key] = self._load_weak(guidance)
         return self._weak[key]
+
+    def fingerprint_of(self, request: Request) -> str:
+        """Identifies the weights that a request names, as they are in memory; they are loaded if need be."""
+        parts = [self._vae_fingerprint, self._weights(request.ema).fingerprint]
+        weak = self._weak_weights(request.guidance)
+        return "-".join(part for part in (*parts, weak and weak.fingerprint) if part)
 
     def grid(self, denoiser: Denoiser) -> Grid:
         """What latents are in time."""
@@ -185,6 +209,8 @@ class Generator:
         which are halved where the memory is too small for them."""
         if self._ema:  # which a clip is to tell
             requests = [r.model_copy(update={"ema": r.ema or self._ema}) for r in requests]
+        for request in requests:  # before hours are spent on those before it
+            check_length(request, self.grid(self.unet(self._ema)))
         done, waiting = 0, deque(self._batches(requests))
         while waiting:
             batch, begun = waiting.popleft(), done
@@ -230,6 +256,7 @@ class _Batch:
         self.request = request = requests[0]  # for all that they share
         self.passes = PassCounter()
         self.denoiser = generator.unet(request.ema)
+        self.fingerprint = generator.fingerprint_of(request)
         mixes = [r.games for r in requests]
         self.codecs = [self._codec(mix) for mix in mixes]
         grid, samples, digest = generator.grid(self.denoiser), None, None
@@ -349,7 +376,7 @@ class _Batch:
             x.cpu(),
             latents.cpu(),
             generator.model,
-            generator.fingerprint_of(request),
+            self.fingerprint,
             self.passes,
         )
 
@@ -389,30 +416,3 @@ def _limited(audio: Tensor, held: Held | None) -> Tensor:
     peak = float(made.abs().max()) if made.numel() else 0.0
     audio = audio * min(1.0, PEAK_LIMIT / max(peak, 1e-9))
     return audio if held is None else torch.lerp(audio, *held)
-
-
-def model_fingerprint(folder: ModelFolder, request: Request | None = None) -> str:
-    """Identifies what a clip depends on: the VAE, its format, and the UNet's weights, also weaker ones.
-
-    Args:
-        request: names the weights; None is the default ones.
-    """
-    parts = [folder.fingerprint("vae"), folder.fingerprint("unet", request.ema if request else None)]
-    guidance = request.guidance if request else Guidance()
-    if guidance.weak_ema or guidance.weak_model:
-        weak = find_model(guidance.weak_model) if guidance.weak_model else folder
-        parts.append(weak.fingerprint("unet", guidance.weak_ema))
-    return "-".join(parts)
-
-
-def fingerprints(folder: ModelFolder) -> Callable[[Request], str]:
-    """`model_fingerprint` of requests, which reads each file once."""
-    known: dict[Any, str] = {}
-
-    def fingerprint_of(request: Request) -> str:
-        key = (request.ema, request.guidance.weak_model, request.guidance.weak_ema)
-        if key not in known:
-            known[key] = model_fingerprint(folder, request)
-        return known[key]
-
-    return fingerprint_of

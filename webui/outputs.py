@@ -9,9 +9,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from sampling.output.publish import give_name
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,10 @@ class OutputFolder:
         number = 2
         while True:
             try:
-                # A link, unlike a rename, refuses to replace what is there.
-                os.link(source, target)
+                give_name(source, target)
                 break
             except FileExistsError:
                 target = folder / f"{source.stem} ({number}){source.suffix}"
                 number += 1
-        source.unlink()
+        source.unlink(missing_ok=True)  # there still where the file system has links: it has two names then
         return target.name

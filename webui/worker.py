@@ -53,11 +53,13 @@ class Model(Protocol):
 
     fingerprint: str
     sample_rate: int
+    least_seconds: float
+    """Length of the shortest clip that it can make."""
     cancelled: type[Exception]
     """Raised in `on_step` to stop."""
 
     def generate(self, request: Request, on_step: Callable[[Any], None]) -> Any:
-        """A result with `audio` of shape (2, samples) and `sample_rate`."""
+        """A result with `audio` of shape (2, samples), `sample_rate`, and the `fingerprint` of its weights."""
 
     def save(self, result: Any, folder: Path) -> Path: ...
 
@@ -76,7 +78,7 @@ class SamplingModel:
 
         self.generator = Generator.load(ModelFolder(path), device=None)
         self.fingerprint, self.sample_rate = self.generator.fingerprint, self.generator.sample_rate
-        self.cancelled = Cancelled
+        self.least_seconds, self.cancelled = self.generator.least_seconds, Cancelled
 
     def generate(self, request: Request, on_step: Callable[[Any], None]) -> Any:
         return self.generator.generate(request, on_step=on_step)
@@ -173,8 +175,12 @@ def peaks_of(audio: Any, count: int = PEAKS) -> list[float]:
     return [round(float(part.max(initial=0.0)), 3) for part in parts]
 
 
-def make(model: Model, outputs: OutputFolder, job_id: str, request: Request, progress: JobProgress) -> Path:
-    """Generates one clip and writes the audio, its spectrogram and its peaks; returns the audio's path."""
+def make(model: Model, outputs: OutputFolder, job_id: str, request: Request, progress: JobProgress) -> dict[str, str]:
+    """Generates one clip and writes the audio, its spectrogram and its peaks.
+
+    Returns:
+        What the history is to keep: the audio's "file", and the "fingerprint" of the weights, as the file's tag has it.
+    """
     result = model.generate(request, progress)
     progress.check()
     outputs.create()
@@ -182,7 +188,7 @@ def make(model: Model, outputs: OutputFolder, job_id: str, request: Request, pro
         within(model.picture(result), PICTURE_SIZE).save(temporary, "PNG")
     seconds = result.audio.shape[-1] / result.sample_rate
     write_json(outputs.peaks(job_id), {"seconds": seconds, "peaks": peaks_of(result.audio)})
-    return model.save(result, outputs.path)
+    return {"file": model.save(result, outputs.path).name, "fingerprint": result.fingerprint}
 
 
 def explain(error: Exception, request: Request) -> str:
@@ -204,7 +210,7 @@ def serve(channel: Channel, model: Model, outputs: OutputFolder) -> None:
         message = channel.requests.get()
         job_id, request = message["id"], Request.from_json(message["request"])
         try:
-            path = make(model, outputs, job_id, request, JobProgress(channel, job_id, model.cancelled))
+            made = make(model, outputs, job_id, request, JobProgress(channel, job_id, model.cancelled))
         except model.cancelled:
             channel.send("cancelled", id=job_id)
         except Exception as error:
@@ -214,7 +220,7 @@ def serve(channel: Channel, model: Model, outputs: OutputFolder) -> None:
             error.__traceback__ = None  # it holds the tensors that `recover` wants to free
             model.recover()
         else:
-            channel.send("done", id=job_id, file=path.name)
+            channel.send("done", id=job_id, **made)
         channel.cancelled.discard(job_id)
 
 
@@ -236,7 +242,9 @@ def main(arguments: list[str]) -> int:
         return 2
     outputs = OutputFolder(Path(outputs_path))
     sweep(outputs.extras)
-    channel.send("ready", fingerprint=model.fingerprint, sample_rate=model.sample_rate)
+    channel.send(
+        "ready", fingerprint=model.fingerprint, sample_rate=model.sample_rate, least_seconds=model.least_seconds
+    )
     serve(channel, model, outputs)
     return 0
 

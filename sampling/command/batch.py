@@ -45,11 +45,8 @@ def generate_all(
     """Clips in order, with the errors that only show now.
 
     Raises:
-        UserError: shorter than a sample, or too little memory.
+        UserError: too little memory.
     """
-    for request in requests:
-        if round(request.seconds * generator.sample_rate) < 1:
-            raise UserError(f"seconds: {request.seconds:g} s is less than one sample at {generator.sample_rate} Hz")
     try:
         yield from generator.generate_many(requests, on_step=on_step)
     except (MemoryError, RuntimeError) as error:
@@ -114,7 +111,7 @@ def identity(request: Request, output: OutputSettings, fingerprint: str) -> str:
     """Equal for clips that are made by the same weights, and written in the same way; a source is what its file holds.
 
     Args:
-        fingerprint: of the weights, see `sampling.generator.model_fingerprint`.
+        fingerprint: of the weights, see `sampling.fingerprints.model_fingerprint`.
     """
     if request.source is not None:
         path, digest = Path(request.source.path), request.source.sha256

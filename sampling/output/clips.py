@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import platform
@@ -25,6 +24,7 @@ from dualdiffusion.pictures.spectrogram import spectrogram_pixels
 from sampling.generator import Result
 from sampling.output.containers import decode, encode, read_tag
 from sampling.output.loudness import levelled
+from sampling.output.publish import give_name
 from sampling.output.settings import SUBTYPES, OutputSettings
 from sampling.request import Request
 
@@ -32,8 +32,6 @@ SETTINGS_TAG = "dualdiffusion"
 SETTINGS_VERSION = 1
 NAME_BYTES = 60  # of each game in a file name; three of them, seed and number fit into the usual limit of 255
 STEM_BYTES = 225
-# What os.link says on file systems without links, such as exFAT, and shares of other machines.
-NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 # A clip and what is written beside it. A name is taken if any of these is there.
 SUFFIXES = (".png", ".safetensors", ".json", *(f".{format}" for format in SUBTYPES))
 
@@ -108,7 +106,7 @@ def _publish(temporaries: dict[str, Path], folder: Path, stem: str) -> Path:
         try:
             for suffix, temporary in temporaries.items():
                 path = folder / f"{name}{suffix}"
-                _give_name(temporary, path)
+                give_name(temporary, path)
                 named.append((temporary, path))
         except BaseException as error:
             for temporary, path in named:
@@ -118,27 +116,6 @@ def _publish(temporaries: dict[str, Path], folder: Path, stem: str) -> Path:
             raise
         sync_folder(folder)
         return path
-
-
-def _give_name(temporary: Path, path: Path) -> None:
-    """Makes a file known by a name that, unlike with a rename, no other process can have taken just now.
-
-    Where there are no links, the temporary is gone afterwards.
-
-    Raises:
-        FileExistsError: the name is taken.
-    """
-    try:
-        os.link(temporary, path)
-    except OSError as error:
-        if error.errno not in NO_LINKS:
-            raise
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        try:
-            os.replace(temporary, path)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
 
 
 def file_stem(request: Request, differences: str = "") -> str:
