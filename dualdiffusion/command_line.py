@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from dualdiffusion.errors import UserError, one_line
+from dualdiffusion.machine.memory import allocation_text, is_out_of_memory
 from dualdiffusion.machine.threads import prepare_cpu
 
 # What a path given by a user can cause; anything else is a fault of ours and keeps its traceback.
@@ -111,9 +112,9 @@ def run_command(command: Callable[[], int | None]) -> None:
             code = 2
         else:
             raise
-    except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's, without importing torch
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
             raise
-        print(f"error: out of memory: {one_line(error).split('. ')[0]}; {OUT_OF_MEMORY_REMEDY}", file=sys.stderr)
+        print(f"error: out of memory: {one_line(allocation_text(error))}; {OUT_OF_MEMORY_REMEDY}", file=sys.stderr)
         code = 2
     sys.exit(code)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import hashlib
+import itertools
 import json
 import math
 import os
@@ -15,6 +18,9 @@ from typing import IO, Any
 from dualdiffusion.errors import UserError
 
 TEMPORARY_MARK = ".tmp-"
+MAX_NAME_BYTES = 255  # of one name in a folder, on all usual file systems
+# What os.link says on file systems without links, such as exFAT, and shares of other machines.
+NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 def temporary_path(path: Path) -> Path:
@@ -53,6 +59,55 @@ def atomic_path(path: Path) -> Iterator[Path]:
         sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def give_name(temporary: Path, path: Path) -> None:
+    """Makes a finished file known by a name that, unlike with a rename, no other process can have taken just now.
+
+    The temporary may be gone afterwards (where there are no links), or may still be there: remove it then.
+
+    Raises:
+        FileExistsError: the name is taken.
+    """
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        # Made empty first, which fails where the name is taken: a rename alone would replace what is there.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        try:
+            os.replace(temporary, path)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+
+def numbered_names(path: Path) -> Iterator[Path]:
+    """`path`, then the same with " (2)", " (3)", ... before its suffix, cut to what a file system takes as a name."""
+    yield path
+    for number in itertools.count(2):
+        mark = f" ({number})"
+        room = MAX_NAME_BYTES - len(os.fsencode(mark + path.suffix))
+        yield path.with_name(os.fsdecode(os.fsencode(path.stem)[:room]) + mark + path.suffix)
+
+
+def publish(temporary: Path, path: Path) -> Path:
+    """Gives a finished file the first of `numbered_names(path)` that is free, and returns it; see `give_name`."""
+    names = numbered_names(path)
+    while True:
+        try:
+            give_name(temporary, target := next(names))
+        except FileExistsError:
+            continue
+        temporary.unlink(missing_ok=True)
+        return target
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -11,12 +11,12 @@ import torch
 from accelerate import Accelerator, PartialState
 
 from dualdiffusion.files import folder_lock
+from dualdiffusion.machine.memory import is_out_of_memory
 from dualdiffusion.machine.threads import usable_cores
 from train.interruption import launcher_id, processes_asked, threads_asked
 from train.memory.auto_batch import (
     choose_micro_batch,
     device_memory,
-    is_out_of_memory,
     out_of_memory,
     warn_if_too_large,
     with_micro_batch,

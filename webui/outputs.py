@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sampling.output.publish import give_name
+from dualdiffusion.files import publish
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,4 @@ class OutputFolder:
             return file
         folder = self.bin if to_bin else self.path
         folder.mkdir(parents=True, exist_ok=True)
-        target = folder / source.name
-        number = 2
-        while True:
-            try:
-                give_name(source, target)
-                break
-            except FileExistsError:
-                target = folder / f"{source.stem} ({number}){source.suffix}"
-                number += 1
-        source.unlink(missing_ok=True)  # there still where the file system has links: it has two names then
-        return target.name
+        return publish(source, folder / source.name).name

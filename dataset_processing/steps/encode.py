@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -21,6 +20,7 @@ from dualdiffusion.conditioning import game_conditioning
 from dualdiffusion.data.dataset_folder import latents_file_name
 from dualdiffusion.data.latent_crops import LatentsHeader, latents_writer
 from dualdiffusion.errors import UserError, one_line
+from dualdiffusion.files import sha256_of
 from dualdiffusion.machine.threads import usable_cores
 from dualdiffusion.model.module import load_module
 from dualdiffusion.model.shipped import find_model
@@ -130,12 +130,10 @@ class Encode(CollectiveStep):
         return plain + [replace(variation, mirrored=True) for variation in plain if self.config.mirror]
 
     def _header(self, path: Path, variations: list[Variation], lengths: list[int]) -> LatentsHeader:
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
         return LatentsHeader(
             vae_fingerprint=self.fingerprint,
             format_fingerprint=find_model(self.config.model).fingerprint("format"),
-            source_sha256=digest,
+            source_sha256=sha256_of(path),
             variations=tuple(asdict(variation) for variation in variations),
             valid_lengths=tuple(lengths),
         )

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dualdiffusion.errors import UserError
-from dualdiffusion.files import read_json, write_json
+from dualdiffusion.files import read_json, sha256_of, write_json
 from dualdiffusion.labels import Labels
 
 FORMAT_VERSION = 1
@@ -137,8 +137,7 @@ class ModelFolder:
         digest = hashlib.sha256()
         digest.update(json.dumps(read_json(self.config_path(name)), sort_keys=True).encode())
         weights = self.weights_path(name, self.chosen_ema(name, ema))
-        with open(weights, "rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(bytes.fromhex(sha256_of(weights)))
         if name == "vae":
             digest.update(self.fingerprint("format").encode())
         return digest.hexdigest()[:16]

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import TimeElapsedColumn
 
 from dualdiffusion.errors import UserError, one_line
+from dualdiffusion.files import sha256_of
 from dualdiffusion.model.folder import ModelFolder
+from dualdiffusion.progress_bar import progress_bar
 from sampling.generator import Generator, Result, StepReport
 from sampling.output.clips import output_of, read_settings
 from sampling.output.settings import SUBTYPES, OutputSettings
 from sampling.request import Request
-from sampling.tasks.source import digest_of
 
 
 def load(folder: ModelFolder, device: str | None) -> Generator:
@@ -71,14 +72,8 @@ class ProgressBar:
     def __init__(self, work: list[float]) -> None:
         self._work, self._done = work, 0
         self._console = Console()
-        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-        self._progress = Progress(
-            *columns,
-            transient=True,
-            console=self._console,
-            disable=not self._console.is_terminal,
-            speed_estimate_period=600,  # seconds: the last few steps alone would forget phase recovery
-        )
+        # The speed of ten minutes: the last few steps alone would forget phase recovery.
+        self._progress = progress_bar(self._console, columns=(TimeElapsedColumn(),), speed_estimate_period=600)
         self._task = self._progress.add_task("sampling", total=sum(work))
 
     def __enter__(self) -> ProgressBar:
@@ -115,7 +110,7 @@ def identity(request: Request, output: OutputSettings, fingerprint: str) -> str:
     """
     if request.source is not None:
         path, digest = Path(request.source.path), request.source.sha256
-        source = request.source.model_copy(update={"sha256": digest or (digest_of(path) if path.is_file() else None)})
+        source = request.source.model_copy(update={"sha256": digest or (sha256_of(path) if path.is_file() else None)})
         # The length is filled in when the clip is made.
         request = request.model_copy(update={"source": source, "seconds": 0.0})
     return json.dumps([request.to_json(), output.identity, fingerprint], sort_keys=True)

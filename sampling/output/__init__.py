@@ -4,6 +4,5 @@ clips.py          Clips on disk: audio files that carry the request that made th
 contact_sheet.py  A page that shows the clips of a grid side by side
 containers.py     Clips as files of four formats
 loudness.py       Brings clips to a loudness, below a ceiling of the true peak
-publish.py        Giving a finished file its name, never over another file
 settings.py       How clips are written
 """

@@ -18,13 +18,12 @@ from torch import Tensor
 from dualdiffusion import __version__, audio
 from dualdiffusion.config import validate
 from dualdiffusion.errors import UserError
-from dualdiffusion.files import read_json, sync_file, sync_folder, temporary_path, write_json, write_tensors
+from dualdiffusion.files import give_name, read_json, sync_file, sync_folder, temporary_path, write_json, write_tensors
 from dualdiffusion.formats.mel_spectrogram import MelSpectrogram
 from dualdiffusion.pictures.spectrogram import spectrogram_pixels
 from sampling.generator import Result
 from sampling.output.containers import decode, encode, read_tag
 from sampling.output.loudness import levelled
-from sampling.output.publish import give_name
 from sampling.output.settings import SUBTYPES, OutputSettings
 from sampling.request import Request
 

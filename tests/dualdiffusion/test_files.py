@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +12,17 @@ from pathlib import Path
 import pytest
 
 from dualdiffusion.errors import UserError
-from dualdiffusion.files import TEMPORARY_MARK, atomic_path, folder_lock, read_json, sweep, write_json
+from dualdiffusion.files import (
+    TEMPORARY_MARK,
+    atomic_path,
+    folder_lock,
+    numbered_names,
+    publish,
+    read_json,
+    sha256_of,
+    sweep,
+    write_json,
+)
 from tests.tiny import ROOT
 
 
@@ -53,3 +66,31 @@ def test_a_second_process_is_refused_with_the_first_ones_id(tmp_path: Path) -> N
         other.wait()
     with folder_lock(tmp_path):  # the kernel has let go of a killed process's lock
         pass
+
+
+def without_links(source: Path, target: Path) -> None:
+    raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_publishing_takes_the_first_free_name_and_replaces_nothing(
+    links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not links:
+        monkeypatch.setattr(os, "link", without_links)
+    for text in ("first", "second", "third"):
+        (tmp_path / "new").write_text(text)
+        publish(tmp_path / "new", tmp_path / "a.flac")
+    found = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert found == {"a.flac": "first", "a (2).flac": "second", "a (3).flac": "third"}
+
+
+def test_numbered_names_fit_into_a_folder_however_long_the_name_was() -> None:
+    names = list(itertools.islice(numbered_names(Path("ä" * 125 + ".flac")), 3))
+    assert [len(os.fsencode(path.name)) for path in names] == [255, 255, 255]
+    assert [path.suffix for path in names] == [".flac"] * 3 and names[1].stem.endswith(" (2)")
+
+
+def test_a_files_sha256_is_that_of_its_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")  # the first example of FIPS 180-2
+    assert sha256_of(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

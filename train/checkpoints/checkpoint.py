@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import pickle
 import shutil
@@ -21,7 +20,7 @@ import torch
 from torch import Tensor
 
 from dualdiffusion.errors import UserError
-from dualdiffusion.files import TEMPORARY_MARK, read_json, sync_file, sync_folder, write_json
+from dualdiffusion.files import TEMPORARY_MARK, read_json, sha256_of, sync_file, sync_folder, write_json
 from dualdiffusion.model.module import load_weights, save_weights
 
 PREFIX = "samples-"
@@ -105,7 +104,7 @@ class Checkpoints:
             save_weights(temporary / f"{MODULE_TRAINER}.safetensors", state.module_trainer)
             _save_optimizer(temporary / "optimizer.pt", state.optimizer)
             write_json(temporary / "progress.json", state.progress)
-            hashes = {path.name: _sha256(path) for path in sorted(temporary.iterdir())}
+            hashes = {path.name: sha256_of(path) for path in sorted(temporary.iterdir())}
             write_json(temporary / MANIFEST, hashes)
             self._put_in_place(temporary, final)
         except BaseException as error:
@@ -173,7 +172,7 @@ def damage(path: Path) -> str | None:
         if not (path / name).is_file():
             return f"{name} is missing"
         try:
-            if _sha256(path / name) != expected:
+            if sha256_of(path / name) != expected:
                 return f"{name} is damaged"
         except OSError as error:
             if error.errno != errno.EIO:  # a failing disk is a damage like others
@@ -214,8 +213,3 @@ def _read(path: Path) -> CheckpointState:
         raise UserError(f"{path}/optimizer.pt: refused: {error}") from None
     module_trainer = weights.pop(MODULE_TRAINER, {})
     return CheckpointState(weights, optimizer, read_json(path / "progress.json"), module_trainer)
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
