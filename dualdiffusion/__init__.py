@@ -13,10 +13,11 @@ models/          Backbones and autoencoders
 nn/              Layers and blocks that networks are made of
 pictures/        Pictures for reports
 audio.py         Audio files and levels: tensors of shape (channels, samples), float32, full scale at +-1
-codec.py         Between audio and normalised latents
+codec.py         Between audio and latents
 command_line.py  What every command shares: an argument parser with one-line errors, and exit codes
 component.py     Parts chosen by name in a config: `{"type": "unet_edm2.UNet", ...}`
 conditioning.py  What a network may be told besides its input
+contracts.py     What the parts of a model promise one another: format, autoencoder, backbone and denoiser
 config.py        Strict configuration
 errors.py        Errors that a user can mend: one line with what, where and the remedy; commands exit with 2
 files.py         Writing that survives being killed: everything is written aside, synced, and renamed into place

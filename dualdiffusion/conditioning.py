@@ -32,6 +32,18 @@ class Conditioning:
         return Conditioning(self.labels, torch.zeros(len(self.labels), device=self.labels.device))
 
 
+def settled_label_dim(label_dim: int | None) -> int:
+    """A network's number of games; 0 is unconditional.
+
+    Raises:
+        ValueError: None. A config says so to leave the number open, which is settled before the network is built;
+            taken for 0 it would make a network that ignores every game without a word.
+    """
+    if label_dim is None:
+        raise ValueError("label_dim: null is not a number of games yet; say how many, or 0 for a network without games")
+    return label_dim
+
+
 def one_hot(game_ids: Tensor, label_dim: int) -> Tensor:
     """Labels of single games: (B,) ids -> (B, label_dim) float32."""
     return torch.nn.functional.one_hot(game_ids, label_dim).float()

@@ -5,9 +5,11 @@ evaluation/      `python -m sampling evaluate`
 output/          Clips as files that carry the request that made them
 solvers/         Samplers and noise schedules
 tasks/           What a clip may be besides new and short
+batch.py         Clips that are sampled together: from their noise to their audio
 fingerprints.py  What a clip's weights are known by
-generator.py     From a request to a clip: noise, sampling, decoding, phase recovery
+generator.py     From a request to a clip: the one door to generating
 guidance.py      Guidance
+preview.py       Pictures of a clip while it forms
 progress.py      What is told while clips are made, and how a callback ends it
 recommended.py   What a model recommends to ask of it
 request.py       What one may ask of a trained model

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dualdiffusion.errors import UserError, one_line
 from dualdiffusion.files import atomic_path, sweep, write_json
+from dualdiffusion.machine.memory import is_out_of_memory
 from dualdiffusion.machine.threads import prepare_cpu
 from sampling.request import Request
 from webui.outputs import OutputFolder
@@ -94,11 +95,7 @@ class SamplingModel:
         return spectrogram_image(result.audio, result.sample_rate)
 
     def recover(self) -> None:
-        import torch
-
         self.generator.free_memory()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
 
 
 def load_model(path: Path) -> Model:
@@ -195,10 +192,8 @@ def explain(error: Exception, request: Request) -> str:
     """One line for the person at the page."""
     if isinstance(error, UserError):
         return one_line(error)
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return (
-            f"out of memory at {request.seconds:g} s; choose a shorter length, or close other programs that use the GPU"
-        )
+    if is_out_of_memory(error):  # not while generating, of which the generator tells, but in what comes after
+        return f"out of memory while writing {request.seconds:g} s of audio; choose a shorter length"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "the disk is full; free some space and try again"
     return one_line(f"{type(error).__name__}: {error}"[:500])

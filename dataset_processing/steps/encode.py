@@ -89,7 +89,7 @@ class Encode(CollectiveStep):
                 f"offsets of the encode step: a latent column of {folder.path} has {vae.downsampling} hops, so there "
                 f"are no {config.offsets} different offsets; set offsets to {vae.downsampling} or less"
             )
-        if config.mirror and format.config.num_channels != 2:
+        if config.mirror and format.num_channels != 2:
             raise UserError(
                 f"mirror of the encode step: the format of {folder.path} has no left and right to change over; set "
                 "mirror to false"
@@ -107,7 +107,7 @@ class Encode(CollectiveStep):
             if reason := encoder.misfit(tracks[0.0]):
                 return record.refused(reason)
             variations = self._variations(encoder)
-            lengths = [encoder.columns(tracks[v.pitch].samples - v.offset) for v in variations]
+            lengths = [encoder.codec.columns(tracks[v.pitch].samples - v.offset) for v in variations]
             if max(lengths) == 0:
                 return record.refused("is shorter than one latent column")
             header = self._header(path, variations, lengths)

@@ -38,7 +38,23 @@ class Denoiser(Module):
 
     @property
     def label_dim(self) -> int:
+        """Games that the backbone is told; 0: unconditional."""
         return self.backbone.label_dim
+
+    @property
+    def in_channels(self) -> int:
+        """C, latent channels."""
+        return self.backbone.in_channels
+
+    @property
+    def size_multiple(self) -> int:
+        """Rows and columns must be multiples of this."""
+        return self.backbone.size_multiple
+
+    @property
+    def sigma_data(self) -> float:
+        """Standard deviation of the clean latents."""
+        return self.config.sigma_data
 
     def forward(
         self, x: Tensor, sigma: Tensor, conditioning: Conditioning, *, position: Tensor | None = None

@@ -5,6 +5,7 @@ Shapes: B batch, C channels, N samples, F mel bands, T frames (N / hop_length), 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
@@ -99,8 +100,34 @@ class MelSpectrogram(Module):
         self.register_buffer("std", torch.ones(()))
 
     @property
+    def sample_rate(self) -> int:
+        """Of the audio, in Hz."""
+        return self.config.sample_rate
+
+    @property
+    def num_channels(self) -> int:
+        """C."""
+        return self.config.num_channels
+
+    @property
+    def hop_length(self) -> int:
+        """Samples between frames."""
+        return self.config.hop_length
+
+    @property
+    def rows(self) -> int:
+        """F, mel bands."""
+        return self.config.n_mels
+
+    @property
     def frames_per_second(self) -> float:
+        """Frames of a second of audio."""
         return self.config.sample_rate / self.config.hop_length
+
+    @property
+    def context_frames(self) -> int:
+        """A frame's window reaches no farther than so many frames to either side."""
+        return math.ceil(len(self.window) / self.config.hop_length)
 
     def num_frames(self, samples: int) -> int:
         """Frames that `encode` makes of so many samples; a rest of less than a hop is dropped."""

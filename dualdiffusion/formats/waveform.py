@@ -35,8 +35,29 @@ class Waveform(Module):
         self.register_buffer("std", torch.ones(()))
 
     @property
+    def sample_rate(self) -> int:
+        """Of the audio, in Hz."""
+        return self.config.sample_rate
+
+    @property
+    def num_channels(self) -> int:
+        """C."""
+        return self.config.num_channels
+
+    @property
+    def hop_length(self) -> int:
+        """A frame is a sample."""
+        return 1
+
+    @property
     def frames_per_second(self) -> float:
+        """The sample rate."""
         return float(self.config.sample_rate)
+
+    @property
+    def context_frames(self) -> int:
+        """A frame depends on its own sample alone."""
+        return 0
 
     def num_frames(self, samples: int) -> int:
         """Frames that `encode` makes of so many samples."""

@@ -19,7 +19,7 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from dualdiffusion.conditioning import Conditioning
+from dualdiffusion.conditioning import Conditioning, settled_label_dim
 from dualdiffusion.config import Config
 from dualdiffusion.model.module import Module
 from dualdiffusion.nn.blocks import BlockSettings, DecoderBlock, EncoderBlock, LabelEmbedding
@@ -85,7 +85,7 @@ class UNet(Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self.label_dim = config.label_dim or 0
+        self.label_dim = settled_label_dim(config.label_dim)
         widths = [config.model_channels * multiple for multiple in config.channel_mult]
         noise_channels = config.noise_channels or config.model_channels
         emb_channels = config.emb_channels or max(widths)
@@ -140,6 +140,11 @@ class UNet(Module):
                 blocks[f"level{level}_block{i}"] = DecoderBlock(in_width, level_width, settings, attention)
                 width = level_width
         return blocks
+
+    @property
+    def in_channels(self) -> int:
+        """C, latent channels."""
+        return self.config.in_channels
 
     @property
     def size_multiple(self) -> int:

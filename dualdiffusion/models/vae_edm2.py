@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from dualdiffusion.conditioning import Conditioning
+from dualdiffusion.conditioning import Conditioning, settled_label_dim
 from dualdiffusion.config import Config
 from dualdiffusion.model.module import Module
 from dualdiffusion.nn.blocks import Block, BlockSettings, DecoderBlock, EncoderBlock, LabelEmbedding
@@ -91,7 +91,7 @@ class VAE(Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self.label_dim = config.label_dim or 0
+        self.label_dim = settled_label_dim(config.label_dim)
         widths = [config.model_channels * multiple for multiple in config.channel_mult]
         most = self.downsampling // config.patch
         if config.latent_supersampling > most:
@@ -135,6 +135,21 @@ class VAE(Module):
         self.loss_logvar = nn.Parameter(torch.zeros(()))
         self.register_buffer("latents_mean", torch.zeros(config.latent_channels))
         self.register_buffer("latents_std", torch.ones(config.latent_channels))
+
+    @property
+    def in_channels(self) -> int:
+        """C, spectrogram channels."""
+        return self.config.in_channels
+
+    @property
+    def latent_channels(self) -> int:
+        """Z."""
+        return self.config.latent_channels
+
+    @property
+    def target_snr(self) -> float:
+        """Standard deviation of the latents over that of their noise, which training aims at."""
+        return self.config.target_snr
 
     @property
     def downsampling(self) -> int:

@@ -110,7 +110,7 @@ class PreparedSource:
         """A decoded spectrogram (C, F, frames) with the source's own frames where it is kept."""
         if self.held is None:
             return x
-        weight = known_frames(self.held[1], codec.format.config.hop_length)
+        weight = known_frames(self.held[1], codec.format.hop_length)
         return torch.where(weight > 0, torch.lerp(x, codec.spectrogram(self.audio), weight), x)
 
 

@@ -246,7 +246,7 @@ def test_too_little_memory_is_one_line_with_the_remedy(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("sampling.generator.Generator.generate_many", fail)
+    monkeypatch.setattr("sampling.batch.Batch.results", fail)
     result = command("--model", model.path, "--game", "Castle", "--out", tmp_path)
     assert_one_line_error(result, "out of memory at", "shorter clip")
 

@@ -17,7 +17,7 @@ from dualdiffusion.labels import Game, Labels
 from dualdiffusion.model import loaded
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.module import save_weights
-from sampling import generator as generate_module
+from sampling import generator as generator_module
 from sampling.fingerprints import model_fingerprint
 from sampling.generator import Cancelled, Generator, StepReport
 from sampling.guidance import Guidance, load_weak
@@ -220,20 +220,20 @@ def test_a_batch_that_does_not_fit_the_memory_is_halved_and_nothing_is_made_twic
     requests = [REQUEST.model_copy(update={"seed": seed}) for seed in range(5)]
     sizes: list[int] = []
 
-    class Small(generate_module._Batch):
+    class Small(generator_module.Batch):
         def _sample(self) -> torch.Tensor:
             sizes.append(len(self.requests))
             if len(self.requests) > 2:
                 raise torch.OutOfMemoryError("too many")
             return super()._sample()
 
-    monkeypatch.setattr(generate_module, "_Batch", Small)
+    monkeypatch.setattr(generator_module, "Batch", Small)
     monkeypatch.setattr(Generator, "_batches", lambda self, requests: iter([list(requests)]))
     made = list(generator.generate_many(requests))
     assert [result.request.seed for result in made] == [0, 1, 2, 3, 4]
     assert sizes == [5, 3, 2, 1, 2]
     monkeypatch.setattr(Small, "_sample", lambda self: (_ for _ in ()).throw(torch.OutOfMemoryError("none at all")))
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(UserError, match=r"out of memory at 1 s \(none at all\); ask for a shorter clip"):
         next(generator.generate_many(requests[:1]))
 
 
@@ -334,3 +334,49 @@ def test_the_shortest_clip_can_be_made(generator: Generator) -> None:
     audio = generator.generate(REQUEST.model_copy(update={"seconds": generator.least_seconds})).audio
     assert audio.shape == (2, 64)
     assert bool(audio.isfinite().all())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB. GPU 0 has a total capacity of 8 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: 20 GiB"),
+        MemoryError(),
+    ],
+)
+def test_memory_that_runs_out_is_one_line_whoever_asks_and_holds_no_tensors(
+    model: ModelFolder, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    generator = Generator.load(model, "cpu")
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("sampling.batch.Batch.results", fail)
+    with pytest.raises(
+        UserError, match=r"^out of memory at 1 s \(.+\); ask for a shorter clip, .* --device cpu"
+    ) as told:
+        generator.generate(REQUEST)
+    assert "\n" not in str(told.value)
+    assert told.value.__context__ is None  # whose frames would keep what filled the memory
+    monkeypatch.setattr(generator_module, "load_model", fail)
+    with pytest.raises(UserError, match=r"^out of memory while loading .*tiny \("):
+        Generator.load(model, "cpu")
+
+
+def test_other_faults_of_the_code_are_not_taken_for_too_little_memory(
+    generator: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr("sampling.batch.Batch.results", fail)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        generator.generate(REQUEST)
+
+
+def test_a_device_that_is_not_there_is_one_line_in_python_too(model: ModelFolder) -> None:
+    for device in ("tpu9", "cuda:99"):
+        with pytest.raises(UserError, match=rf"^--device {device}: .*; take cpu") as told:
+            Generator.load(model, device)
+        assert "\n" not in str(told.value)

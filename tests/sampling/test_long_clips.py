@@ -12,13 +12,15 @@ import torch
 from torch import Tensor
 
 from dualdiffusion import codec as codec_module
-from dualdiffusion.codec import Codec, Preview
+from dualdiffusion.codec import Codec
 from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.files import write_json
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.randomness import ItemRandom
-from sampling import generator as generate_module
+from sampling import preview as preview_module
+from sampling.batch import Batch
 from sampling.generator import Cancelled, Generator, StepReport
+from sampling.preview import Preview
 from sampling.progress import Progress
 from sampling.tasks.variations import VariedNoise
 from tests import tiny
@@ -124,7 +126,7 @@ def test_tiles_of_the_vae_fit_together_as_if_there_were_none(
 def test_a_preview_of_a_long_clip_decodes_a_part_of_it_in_turn(
     generator: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(codec_module, "PREVIEW_COLUMNS", 10)
+    monkeypatch.setattr(preview_module, "PREVIEW_COLUMNS", 10)
     widths: list[int] = []
     codec = Codec(generator.format, generator.vae, Conditioning())
     decode = codec.decode
@@ -222,8 +224,8 @@ def test_a_batch_as_a_gpu_makes_it_is_the_clips_alone(
 ) -> None:
     requests = [changed(seed=seed, games=games, **changes) for seed, games in ((1, {"Castle": 1}), (2, {"Cave": 1}))]
     alone = [generator.generate(request) for request in requests]
-    monkeypatch.setattr(generate_module._Batch, "_together", lambda batch: 3)
+    monkeypatch.setattr(Batch, "_together", lambda batch: 3)
     progress = Progress(None, 0, 2, 2)
-    for one, result in zip(alone, generate_module._Batch(generator, requests, progress).results(), strict=True):
+    for one, result in zip(alone, Batch(generator, requests, progress).results(), strict=True):
         assert torch.allclose(one.latents, result.latents, atol=1e-3)
         assert result.request == one.request

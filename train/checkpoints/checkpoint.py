@@ -14,7 +14,7 @@ import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,23 +27,6 @@ PREFIX = "samples-"
 OLD_MARK = ".old-"
 MANIFEST = "manifest.json"
 MODULE_TRAINER = "module_trainer"  # file stem
-
-
-@runtime_checkable
-class Stateful(Protocol):
-    """A module trainer that changes while it trains, beside its module: what it learns is part of a checkpoint."""
-
-    def after_update(self, samples: int) -> bool:
-        """Called after every update, with the samples seen; whether the state has changed."""
-        ...
-
-    def state(self) -> dict[str, Tensor]:
-        """The state, on the CPU."""
-        ...
-
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Goes on from a state; from an empty one as at the start."""
-        ...
 
 
 @dataclass(frozen=True)

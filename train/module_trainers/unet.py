@@ -103,17 +103,17 @@ class UNetTrainer:
         self.format = load_module(model, "format")
         self.module: Denoiser = build_module(model, "unet", _denoiser(config, self.labels), self.labels, seed, init)
         columns = self.format.frames_per_second * config.crop_seconds / self.vae.downsampling
-        multiple = self.module.backbone.size_multiple
-        rows = self.format.config.n_mels // self.vae.downsampling
-        if self.module.backbone.config.in_channels != self.vae.config.latent_channels:
+        multiple = self.module.size_multiple
+        rows = self.format.rows // self.vae.downsampling
+        if self.module.in_channels != self.vae.latent_channels:
             raise UserError(
-                f"module_trainer.denoiser.backbone.in_channels: is {self.module.backbone.config.in_channels}, but the "
-                f"VAE has {self.vae.config.latent_channels} latent channels"
+                f"module_trainer.denoiser.backbone.in_channels: is {self.module.in_channels}, but the VAE has "
+                f"{self.vae.latent_channels} latent channels"
             )
         if rows % multiple:
             raise UserError(
-                f"module_trainer.denoiser.backbone.channel_mult: has {len(self.module.backbone.config.channel_mult)} "
-                f"levels, which need a multiple of {multiple} latent rows, but the VAE gives {rows}; use fewer levels"
+                f"module_trainer.denoiser.backbone.channel_mult: its levels need a multiple of {multiple} latent rows, "
+                f"but the VAE gives {rows}; use fewer levels"
             )
         self.columns = max(1, round(columns / multiple)) * multiple
         self.module.index_notes = {WINDOW_COLUMNS: self.columns}
@@ -249,9 +249,9 @@ class UNetTrainer:
         beside = {"format", "vae"} & set(source.module_names())
         with torch.device("meta"):
             denoiser = _denoiser(config, labels).build()
-            multiple = denoiser.backbone.size_multiple
+            multiple = denoiser.size_multiple
             columns = max(1, round(columns / multiple)) * multiple
-            shape = (batch_size, denoiser.backbone.config.in_channels, rows, columns)
+            shape = (batch_size, denoiser.in_channels, rows, columns)
             sigma, position = torch.ones(batch_size), torch.zeros(rows)
             vae = [module_component(source, "vae").build()] if "vae" in beside else []
         format = [module_component(source, "format").build()] if "format" in beside else []
@@ -280,8 +280,8 @@ def _denoiser(config: UNetTrainer.Config, labels: Labels) -> Component:
 def _latent_size(model: ModelFolder, config: UNetTrainer.Config) -> tuple[int, float]:
     """Rows and columns of a training sample; of the reference format (32 kHz) where the model does not exist yet."""
     if {"format", "vae"} <= set(model.module_names()):
-        format = module_component(model, "format").config
+        format = module_component(model, "format").build()
         with torch.device("meta"):
             factor = module_component(model, "vae").build().downsampling
-        return format.n_mels // factor, config.crop_seconds * format.sample_rate / format.hop_length / factor
+        return format.rows // factor, config.crop_seconds * format.frames_per_second / factor
     return 32, config.crop_seconds * 1000 / 8 / 8

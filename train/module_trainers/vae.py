@@ -8,6 +8,7 @@ import torch
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
+from dualdiffusion.codec import Codec
 from dualdiffusion.component import part_of
 from dualdiffusion.conditioning import Conditioning, game_conditioning, one_hot
 from dualdiffusion.config import Config, nearest
@@ -106,10 +107,10 @@ class VAETrainer:
 
     def _check(self) -> None:
         check_spectrogram(self.format)
-        format, vae = self.format.config, self.module.config
-        if format.n_mels % self.module.downsampling:
+        format, vae = self.format, self.module
+        if format.rows % vae.downsampling:
             raise UserError(
-                f"module_trainer.format.n_mels: {format.n_mels} is not a multiple of {self.module.downsampling}, by "
+                f"module_trainer.format.n_mels: {format.rows} is not a multiple of {vae.downsampling}, by "
                 "which the VAE divides the frequency axis"
             )
         if format.num_channels != vae.in_channels:
@@ -130,7 +131,7 @@ class VAETrainer:
         return self._crops(self.validation_tracks, self.samples, None)
 
     def _crops(self, tracks: list[Track], samples: int, seed: int | None) -> AudioCrops:
-        format = self.format.config
+        format = self.format
         return AudioCrops(tracks, samples, sample_rate=format.sample_rate, channels=format.num_channels, seed=seed)
 
     def _some_crops(self) -> list[Crop]:
@@ -200,9 +201,11 @@ class VAETrainer:
         return [demo for index in range(len(crops)) for demo in self._demo(crops[index], tracks[index].game)]
 
     def _demo(self, crop: Crop, game: str) -> list[Demo]:
-        x, mode, conditioning = self._encode(crop)
-        output = self.module.decode(mode, position=self.position, conditioning=conditioning)
-        rate = self.format.config.sample_rate
+        codec = self._codec(crop)
+        x = codec.spectrogram(crop.data)[None]
+        mode = codec.mode(x[0])
+        output = codec.decode_mode(mode)
+        rate = self.format.sample_rate
         low, high = float(x.min()), float(x.max())
         original = {"spectrogram": spectrogram_pixels(x[0], low=low, high=high)}
         images = {"spectrogram": spectrogram_pixels(output[0], low=low, high=high), "latents": latents_image(mode[0])}
@@ -211,11 +214,14 @@ class VAETrainer:
             Demo(f"{game}/reconstruction", self.format.decode(output)[0], rate, images),
         ]
 
-    def _encode(self, crop: Crop) -> tuple[Tensor, Tensor, Conditioning]:
-        """Spectrogram and mode of a crop, told its game as when latents are encoded for the UNet."""
-        x = self.format.encode(crop.data[None].to(self.format.window.device))
-        conditioning = game_conditioning(crop.game_id, self.module)
-        return x, self.module.encode(x, position=self.position, conditioning=conditioning).mode, conditioning
+    def _codec(self, crop: Crop) -> Codec:
+        """Told the crop's game, as when latents are encoded for the UNet."""
+        return Codec(self.format, self.module, game_conditioning(crop.game_id, self.module))
+
+    def _mode(self, crop: Crop) -> Tensor:
+        """Latents of a crop before they are normalised: (Z, F / 8 * T / 8)."""
+        codec = self._codec(crop)
+        return codec.mode(codec.spectrogram(crop.data))[0].flatten(1)
 
     @torch.no_grad()
     def finish(self) -> None:
@@ -231,7 +237,7 @@ class VAETrainer:
         measured = bool((self.module.latents_std != 1).any())  # exactly 1 is what a new VAE has
         if self.config.trained == "decoder" and measured:
             return
-        latents = torch.cat([self._encode(crop)[1][0].flatten(1) for crop in self._some_crops()], dim=1)
+        latents = torch.cat([self._mode(crop) for crop in self._some_crops()], dim=1)
         self.module.latents_mean.copy_(latents.mean(dim=1))
         self.module.latents_std.copy_(latents.std(dim=1))
 
@@ -247,7 +253,7 @@ class VAETrainer:
         with torch.device("meta"):
             vae = with_label_dim(config.vae, labels).build()
         frames = crop_frames(format.frames_per_second * config.crop_seconds, vae.downsampling)
-        audio = (batch_size, format.config.num_channels, format.num_samples(frames))
+        audio = (batch_size, format.num_channels, format.num_samples(frames))
         format, measure, position = format.to("meta"), config.loss.build().to("meta"), format.position().to("meta")
 
         def forward() -> Tensor:
