@@ -172,6 +172,11 @@ class Service:
             if ema is not None and ema not in (known := self.folder.emas("unet")):
                 has = f"this model has no {ema[:80]!r}; it has: {', '.join(known)}"
                 raise RefusedError(422, f"{field}: {has}", field)
+        least = self.supervisor.info.get("least_seconds", 0.0)  # until the model was loaded, its process must tell
+        if request.seconds < least:
+            raise RefusedError(
+                422, f"seconds: this model makes {least:.4g} or more, not {request.seconds:g}", "seconds"
+            )
         return request
 
     def _completed(self, body: bytes) -> bytes:
@@ -282,7 +287,7 @@ class Service:
                     running, "preview", preview=f"/api/jobs/{running.id}/preview?version={running.preview_version}"
                 )
             case "done":
-                await self._finish("done", file=message["file"], fingerprint=self.supervisor.info["fingerprint"])
+                await self._finish("done", file=message["file"], fingerprint=message["fingerprint"])
             case "failed":
                 await self._finish("failed", error=message["error"])
             case "cancelled":

@@ -1,7 +1,7 @@
 """The model folder: what modules a model has, which games it knows, and where its runs lie. Imports no torch.
 
-<model>/model_index.json        modules and their types, format version, chosen EMA per module; of an exported model,
-                                which has no runs, also what else playing needs
+<model>/model_index.json        modules and their types, format version, chosen EMA per module, and what else playing
+                                needs, as a model may be moved without its runs
 <model>/labels.json             the games
 <model>/request.json            what to ask of the model where nothing is said (sampling/recommended.py); may be missing
 <model>/<module>/<module>.json, <module>.safetensors, ema_<std>.safetensors
@@ -79,10 +79,14 @@ class ModelFolder:
             )
         return index
 
-    def register(self, name: str, type: str, ema: str = RAW) -> None:
-        """Records a module's type and the weights to use by default (`raw` or the name of an EMA)."""
+    def register(self, name: str, type: str, ema: str = RAW, **notes: Any) -> None:
+        """Records a module's type and the weights to use by default (`raw` or the name of an EMA).
+
+        Args:
+            notes: what else its entry is to tell, as JSON values; what is not named stays as it was.
+        """
         index = self.read_index()
-        entry = {"type": type, "ema": ema}
+        entry = {**index["modules"].get(name, {}), "type": type, "ema": ema, **notes}
         if index["modules"].get(name) != entry:
             index["modules"][name] = entry
             write_json(self.index_path, index)
@@ -92,7 +96,7 @@ class ModelFolder:
         return list(self.read_index()["modules"])
 
     def module_entry(self, name: str) -> dict[str, Any]:
-        """The index entry of a module: {"type", "ema"}, and of an exported denoiser also "window_columns".
+        """The index entry of a module: {"type", "ema"}, and of a denoiser also "window_columns".
 
         Raises:
             UserError: the model has no such module; the message says how to make it.

@@ -39,6 +39,7 @@ class Module(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
+        self.index_notes: dict[str, Any] = {}  # JSON values that a model's index is to tell when this module is saved
 
     @property
     def device(self) -> torch.device:
@@ -137,7 +138,7 @@ def save_module(folder: ModelFolder, name: str, module: Module, *, ema: str = RA
     config = {"format_version": FORMAT_VERSION, "type": type, "config": module.config.to_json()}
     if not folder.config_path(name).exists() or read_json(folder.config_path(name)) != config:
         write_json(folder.config_path(name), config)
-    folder.register(name, type, ema)
+    folder.register(name, type, ema, **module.index_notes)
 
 
 def module_component(folder: ModelFolder, name: str) -> Component:

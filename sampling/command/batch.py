@@ -4,65 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import TimeElapsedColumn
 
-from dualdiffusion.errors import UserError, one_line
+from dualdiffusion.errors import UserError
 from dualdiffusion.files import sha256_of
-from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.progress_bar import progress_bar
-from sampling.generator import Generator, Result, StepReport
+from sampling.generator import StepReport
 from sampling.output.clips import output_of, read_settings
 from sampling.output.settings import SUBTYPES, OutputSettings
 from sampling.request import Request
-
-
-def load(folder: ModelFolder, device: str | None) -> Generator:
-    """The model on a device; None is a GPU where there is one.
-
-    Raises:
-        UserError: not a whole model, or no such device.
-    """
-    try:
-        return Generator.load(folder, device)
-    except (RuntimeError, AssertionError) as error:
-        if device is None or type(error).__name__ == "OutOfMemoryError":
-            raise
-        raise UserError(f"--device {device}: {error}") from None
-
-
-def generate(generator: Generator, request: Request, on_step: Callable[[StepReport], None] | None = None) -> Result:
-    """A clip; see `generate_all`."""
-    return next(generate_all(generator, [request], on_step))
-
-
-def generate_all(
-    generator: Generator, requests: Sequence[Request], on_step: Callable[[StepReport], None] | None = None
-) -> Iterator[Result]:
-    """Clips in order, with the errors that only show now.
-
-    Raises:
-        UserError: shorter than a sample, or too little memory.
-    """
-    for request in requests:
-        if round(request.seconds * generator.sample_rate) < 1:
-            raise UserError(f"seconds: {request.seconds:g} s is less than one sample at {generator.sample_rate} Hz")
-    try:
-        yield from generator.generate_many(requests, on_step=on_step)
-    except (MemoryError, RuntimeError) as error:
-        text = one_line(error).split(". ")[0]
-        # The CPU's allocator has no type of error of its own.
-        short = isinstance(error, MemoryError) or "can't allocate memory" in text
-        if not short and type(error).__name__ != "OutOfMemoryError":
-            raise
-        seconds = max(request.seconds for request in requests)
-        raise UserError(
-            f"out of memory at {seconds:g} s ({text}); ask for a shorter clip, or add --device cpu (slower)"
-        ) from None
 
 
 class ProgressBar:
@@ -109,7 +64,7 @@ def identity(request: Request, output: OutputSettings, fingerprint: str) -> str:
     """Equal for clips that are made by the same weights, and written in the same way; a source is what its file holds.
 
     Args:
-        fingerprint: of the weights, see `sampling.generator.model_fingerprint`.
+        fingerprint: of the weights, see `sampling.fingerprints.model_fingerprint`.
     """
     if request.source is not None:
         path, digest = Path(request.source.path), request.source.sha256

@@ -16,7 +16,8 @@ from dualdiffusion.codec import Codec
 from dualdiffusion.conditioning import game_conditioning
 from dualdiffusion.data.dataset_folder import DatasetFolder, Track
 from dualdiffusion.errors import UserError
-from sampling.generator import PEAK_LIMIT, Generator
+from sampling.batch import PEAK_LIMIT
+from sampling.generator import Generator
 
 
 @dataclass(frozen=True)

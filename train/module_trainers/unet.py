@@ -23,6 +23,7 @@ from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_json
 from dualdiffusion.labels import Labels
 from dualdiffusion.model.folder import ModelFolder
+from dualdiffusion.model.loaded import WINDOW_COLUMNS
 from dualdiffusion.model.module import load_module, module_component
 from dualdiffusion.model.shipped import find_model
 from dualdiffusion.pictures.spectrogram import spectrogram_pixels
@@ -117,6 +118,7 @@ class UNetTrainer:
                 f"but the VAE gives {rows}; use fewer levels"
             )
         self.columns = max(1, round(columns / multiple)) * multiple
+        self.module.index_notes = {WINDOW_COLUMNS: self.columns}
         recommended = config.recommended or recommended_by(init)
         if recommended and not model.request_path.exists():
             write_json(model.request_path, recommended)
