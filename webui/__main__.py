@@ -7,6 +7,7 @@ import errno
 import socket
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 from dualdiffusion.command_line import CommandParser, run_command
 from dualdiffusion.errors import UserError
@@ -24,6 +25,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; default: %(default)s")
     parser.add_argument("--port", type=int, default=7860, help="default: %(default)s; 0 for any free one")
     parser.add_argument("--token", help="what visitors must show; required where other machines can reach the page")
+    parser.add_argument(
+        "--root-path",
+        default="",
+        metavar="PATH",
+        help="where a proxy shows the page: /music or https://example.org/music",
+    )
     return parser
 
 
@@ -51,7 +58,14 @@ def bind(host: str, port: int) -> socket.socket:
 def main() -> None:
     """Serves until Ctrl-C."""
     options = _parser().parse_args()
-    settings = Settings(find_model(options.model).path, options.outputs, options.host, options.port, options.token)
+    settings = Settings(
+        find_model(options.model).path,
+        options.outputs,
+        options.host,
+        options.port,
+        options.token,
+        root_path=options.root_path,
+    )
     settings.check()
     with bind(options.host, options.port) as listener:
         serve(settings, listener)
@@ -76,7 +90,8 @@ def serve(settings: Settings, listener: socket.socket) -> None:
         app = create_app(settings)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         query = "?token=..." if settings.token else ""
-        print(f"Dual Diffusion plays {reference(folder)} at http://{host}:{settings.port}/{query}", flush=True)
+        address = f"http://{host}:{settings.port}{quote(settings.prefix)}/{query}"
+        print(f"Dual Diffusion plays {reference(folder)} at {address}", flush=True)
         config = uvicorn.Config(
             app, log_level="warning", ws_max_size=65536, timeout_graceful_shutdown=2, server_header=False, lifespan="on"
         )
