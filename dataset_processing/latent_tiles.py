@@ -180,6 +180,7 @@ def encode_tiles(
         for number, length in enumerate(lengths):
             if first < length:
                 groups.setdefault(min(length, first + tile + context), []).append(number)
+        # Before the next tile is read: a track's memory is that of one tile and its context.
         for track in tracks.values():
             track.forget(format.num_samples(start - skip))
         for end, numbers in groups.items():

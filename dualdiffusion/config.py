@@ -108,6 +108,7 @@ def read_config(path: Path, _seen: tuple[Path, ...] = ()) -> dict[str, Any]:
         UserError: missing or malformed file, or files that extend one another in a circle.
     """
     path = _installed(Path(path))
+    # Resolved, because one file may be named in several ways.
     if path.resolve() in _seen:
         raise UserError(f"{path}: extends itself")
     data = read_json(path)
@@ -157,6 +158,7 @@ def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> dict[str,
     Raises:
         UserError: an override without `=`, or a path through something that is not an object or list.
     """
+    # A deep copy: the caller's data stay as they are.
     data = json.loads(json.dumps(data))
     for override in overrides:
         key_path, separator, text = override.partition("=")
@@ -170,6 +172,7 @@ def _parse_value(text: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError:
+        # Plain text needs no quotes on a command line: --set model=models/mine
         return text
 
 

@@ -45,6 +45,7 @@ class Labels:
     @property
     def dim(self) -> int:
         """Length of a label vector: one more than the largest id."""
+        # Not their number: ids of games that left the dataset stay taken.
         return max((game.id for game in self.games), default=-1) + 1
 
     def id_of(self, name: str) -> int:

@@ -63,11 +63,13 @@ class Encode(CollectiveStep):
         """Of the VAE and its format; a missing VAE is told here."""
         return find_model(self.config.model).fingerprint("vae")
 
-    def identity(self) -> Any:
+    def identity(self) -> dict[str, Any]:
+        """The settings that latents depend on, and the VAE's fingerprint instead of where it lies."""
         # A smaller batch after running out of memory does not make the tracks wrong that are finished.
         return {**self.config.to_json(), "device": None, "model": None, "batch_size": None, "vae": self.fingerprint}
 
     def run_all(self, records: list[Record], work: Work) -> list[Record]:
+        """Encodes every track, each whole by one process."""
         self._workers = max(1, usable_cores() // work.processes)
         threads = torch.get_num_threads()
         # The last bits of a convolution depend on the number of threads that share it, and so would the latents on the

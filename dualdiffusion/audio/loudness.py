@@ -85,7 +85,9 @@ class LoudnessMeter:
         hops = np.concatenate(self._hops) if self._hops else np.zeros(0)
         if len(hops) < 4:
             return _lufs((hops.sum() + self._tail) / max(self._samples, 1))
+        # Blocks of 0.4 s, one every 0.1 s.
         blocks = np.convolve(hops, np.ones(4), "valid") / (4 * self.hop)
+        # First the absolute gate, at -70 LUFS; then the relative one, 10 dB below the mean of what has passed it.
         loud = blocks[blocks > _energy(-70.0)]
         if not len(loud):
             return -math.inf

@@ -152,6 +152,7 @@ class MelSpectrogram(Module):
 
     def position(self) -> Tensor:
         """ln of the bands' centre frequencies, shape (F,), scaled to zero mean and unit variance."""
+        # Equal steps for equal musical intervals, at the scale that networks expect of an input.
         ln = self.centers().log()
         return (ln - ln.mean()) / ln.std()
 
@@ -168,6 +169,7 @@ class MelSpectrogram(Module):
         hop, n_fft = self.config.hop_length, len(self.window)
         frames = self.num_frames(audio.shape[-1])
         audio = audio[..., : frames * hop]
+        # A frame's window is centred on its hop.
         before = (n_fft - hop) // 2
         around = (before, n_fft - hop - before)
         padded = wrap(audio, *around) if circular else torch.nn.functional.pad(audio, around)
@@ -279,6 +281,7 @@ class MelSpectrogram(Module):
 
     def to_mel(self, x: Tensor) -> Tensor:
         """Undoes the normalisation and compression: (B, C, F, T) -> mel magnitudes, non-negative."""
+        # Networks may give less than silence, of which there is no power.
         compressed = (x * self.std + self.mean).clamp(min=0)
         return (compressed ** (1 / self.config.abs_exponent) - self.config.noise_floor).clamp(min=0)
 

@@ -184,6 +184,7 @@ def _spectrum(modes: list[Tensor], columns_per_second: float) -> dict[str, Any]:
 
 def _octave_shares(mode: Tensor, axis: int) -> Tensor:
     """(Z, f, t) -> (Z, OCTAVES), summing to 1; the lowest octave takes all that lies below it, but not the mean."""
+    # A window, because a clip's ends do not meet: the jump would look like high frequencies.
     x = (mode - mode.mean(dim=axis, keepdim=True)).double().movedim(axis, -1)
     power = torch.fft.rfft(x * torch.hann_window(x.shape[-1], dtype=x.dtype)).abs().square().mean(dim=1)[:, 1:]
     frequency = torch.arange(1, power.shape[1] + 1) / power.shape[1]  # of the highest
@@ -197,6 +198,7 @@ def _error_figures(clips: list[Clip], frequencies: Tensor, bands: int) -> dict[s
     x, output, noisy = (
         torch.cat([getattr(clip, name) for clip in clips], dim=2).double() for name in ("x", "output", "noisy_output")
     )
+    # Each row against its own mean: a VAE that only knew how loud each row is on average loses all of this.
     variation = (x - x.mean(dim=(0, 2), keepdim=True)).square().mean(dim=(0, 2))
     lost, lost_with_noise = ((y - x).square().mean(dim=(0, 2)) for y in (output, noisy))
     by_band = []

@@ -51,6 +51,7 @@ class LoadedModel:
 
     @property
     def device(self) -> torch.device:
+        """Where the denoiser is, and format and VAE with it."""
         return self.denoiser.device
 
     def generate(self, games: Mapping[str, float], **asked: Any) -> Clip:

@@ -72,6 +72,7 @@ def compiler_works(device: torch.device) -> bool:
     def small(x: Tensor) -> Tensor:
         return (x.sin() * x).sum()
 
+    # Off for the trial, whose error is the answer; on afterwards, so that one odd part does not end a training.
     torch._dynamo.config.suppress_errors = False
     try:
         torch.compile(small)(torch.ones(8, device=device, requires_grad=True)).backward()

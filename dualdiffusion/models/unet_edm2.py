@@ -107,7 +107,8 @@ class UNet(Module):
         self.noise_embedding = MPConv(noise_channels, emb_channels, ())
         self.label_embedding = LabelEmbedding(self.label_dim, emb_channels) if self.label_dim else None
 
-        # Two more inputs: a constant, and the row's log-frequency.
+        # Two more inputs: a constant, which stands for the biases that magnitude-preserving layers lack, and the row's
+        # log-frequency, as a convolution cannot tell the rows apart.
         self.input = MPConv(config.in_channels + 2, widths[0], (3, 3), even_edges=True)
         self.encoder, skip_widths = self._build_encoder(widths, settings)
         self.middle = nn.ModuleList(
@@ -115,6 +116,7 @@ class UNet(Module):
         )
         self.decoder = self._build_decoder(widths, skip_widths, settings)
         self.output = MPConv(widths[0], config.in_channels, (3, 3), even_edges=True)
+        # Zero: the untrained denoiser is the best linear guess, c_skip * x, as in Karras et al. 2023.
         self.output_gain = nn.Parameter(torch.zeros(()))
 
     def _build_encoder(self, widths: list[int], settings: BlockSettings) -> tuple[nn.ModuleDict, list[int]]:
@@ -138,6 +140,7 @@ class UNet(Module):
             if level < len(widths) - 1:
                 blocks[f"level{level}_doubled"] = DecoderBlock(width, width, settings)
             for i in range(self.config.num_layers_per_block + 1):
+                # Skip connections are used up from the last to the first, as `forward` does.
                 in_width = width + skip_widths.pop()
                 blocks[f"level{level}_block{i}"] = DecoderBlock(in_width, level_width, settings, attention)
                 width = level_width
@@ -155,6 +158,7 @@ class UNet(Module):
 
     def embed(self, c_noise: Tensor, conditioning: Conditioning) -> Tensor:
         """The conditioning vector of each block: (B,) noise levels and the games -> (B, emb_channels)."""
+        # The non-linearity comes once, after the sum: a mix of games must reach it as a mix.
         emb = self.noise_embedding(self.noise_features(c_noise))
         if self.label_embedding is not None:
             emb = mp_sum(emb, self.label_embedding(conditioning, emb), self.config.label_balance)
@@ -191,6 +195,7 @@ class UNet(Module):
 
     def _run(self, block: nn.Module, *inputs: Tensor) -> Tensor:
         if self.config.activation_checkpointing and self.training:
+            # The reentrant variant would need an input with a gradient.
             return checkpoint(block, *inputs, use_reentrant=False)
         return block(*inputs)
 

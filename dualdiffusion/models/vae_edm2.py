@@ -49,6 +49,7 @@ class Posterior:
         every element to forget the clip.
         """
         mean = self.mode.float().mean(dim=(2, 3))
+        # Of the sum of the mode and independent noise.
         variance = self.mode.float().var(dim=(2, 3)) + self.noise_std**2
         return 0.5 * (mean**2 + variance - 1 - variance.log()).mean(dim=1)
 
@@ -108,7 +109,8 @@ class VAE(Module):
         )
         self.label_embedding = LabelEmbedding(self.label_dim, emb_channels) if self.label_dim else None
 
-        # Two more inputs, here and of the decoder: a constant, and the row's log-frequency.
+        # Two more inputs, here and of the decoder: a constant, which stands for the biases that magnitude-preserving
+        # layers lack, and the row's log-frequency, as a convolution cannot tell the rows apart.
         folded = config.in_channels * config.patch**2
         self.input = MPConv(folded + 2, widths[0], (3, 3))
         self.encoder, width = nn.ModuleDict(), widths[0]
@@ -195,6 +197,7 @@ class VAE(Module):
         x = self.from_latents(_with_position(latents, self.latent_position(position)))
         for name, block in self.decoder.items():
             x = block(double(x) if name.endswith("doubled") else x, emb)
+        # Magnitudes drift over the decoder's blocks; the gain is to mean the same at any depth.
         x = self.output(mp_silu(unit_magnitude(x, 1)), gain=self.output_gain)
         return F.pixel_shuffle(x, self.config.patch)
 

@@ -128,6 +128,7 @@ class CosineAttention(nn.Module):
         qkv = self.qkv(x, modulation=None if self.modulate is None else self.modulate(emb))
         # Each (B, heads, positions, channels per head).
         qkv = qkv.reshape(batch, 3, self.heads, channels // self.heads, -1).transpose(-1, -2)
+        # Cosine attention: with q and k of unit magnitude no logit can grow beyond the root of a head's width.
         q, k, v = unit_magnitude(qkv, -1).unbind(1)
         if self.rotary:
             rows, columns = space
@@ -154,6 +155,7 @@ class ResidualBranch(nn.Module):
         modulation = None if self.modulate is None else self.modulate(emb)
         if self.dropout == 0 or not self.training:
             return self.narrow(x, modulation=modulation, silu=True)
+        # Dropout stands between SiLU and convolution, which the recomputing convolution has no place for.
         x = mp_silu(x if modulation is None else x * modulation)
         return self.narrow(mp_dropout(x, self.dropout, training=True))
 

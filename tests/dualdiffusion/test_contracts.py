@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 
@@ -208,3 +209,18 @@ def test_nobody_reaches_through_a_part_into_its_config(package: str) -> None:
         )
     ]
     assert wrong == []
+
+
+def test_every_public_name_of_the_library_says_what_it_is() -> None:
+    silent = []
+    for path in sorted((ROOT / "dualdiffusion").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Module | ast.ClassDef):
+                silent += [
+                    f"{path.relative_to(ROOT)}:{part.lineno} {part.name}"
+                    for part in node.body
+                    if isinstance(part, ast.FunctionDef | ast.ClassDef)
+                    and not part.name.startswith("_")
+                    and ast.get_docstring(part) is None
+                ]
+    assert silent == []

@@ -17,6 +17,7 @@ from dualdiffusion.diffusion.preconditioning import Denoiser
 from dualdiffusion.files import read_json, read_jsonl, write_json, write_jsonl
 from dualdiffusion.model.folder import RAW, ModelFolder
 from dualdiffusion.model.label_growth import grown_checkpoint, grown_weights
+from dualdiffusion.model.module import load_module
 from dualdiffusion.nn.blocks import LabelEmbedding
 from dualdiffusion.nn.magnitude_preserving import normalize_weights
 from sampling.generator import Generator
@@ -159,6 +160,21 @@ def test_a_network_that_knows_fewer_games_than_it_is_told_takes_a_new_one_for_no
     known = embedding(Conditioning(torch.eye(3)[1:2]), like)
     assert torch.equal(embedding(Conditioning(torch.eye(4)[1:2]), like), known)
     assert torch.equal(embedding(Conditioning(torch.eye(2)[1:2]), like), known)
+
+
+def test_a_mix_with_a_game_that_the_unet_does_not_know_is_as_strong_as_any(model: ModelFolder) -> None:
+    older = denoiser(2)
+    generator = Generator(
+        format=load_module(model, "format"),
+        vae=load_module(model, "vae"),
+        unets={None: older},
+        labels=tiny.labels(),
+        fingerprint="",
+    )
+    mix = generator.conditioning([{"Castle": 0.6, "Circuit": 0.8}], older.label_dim)
+    castle = generator.conditioning([{"Castle": 1.0}], older.label_dim)
+    embedding, like = older.backbone.label_embedding, torch.zeros(1, 1)
+    assert torch.allclose(embedding(mix, like), embedding(castle, like), atol=1e-6)
 
 
 @dataclass(frozen=True)

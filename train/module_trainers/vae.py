@@ -146,6 +146,7 @@ class VAETrainer:
 
     def step(self, batch: Batch, *, generator: StepRandom) -> StepOutput:
         """The reconstruction loss of one batch of audio (B, C, N), under the latents' noise."""
+        # The spectrogram is the truth to compare with: in float32, whatever the network computes in.
         with torch.no_grad(), torch.autocast(batch.data.device.type, enabled=False):
             x = self.format.encode(batch.data)
         conditioning = self._conditioning(batch, generator)
@@ -161,6 +162,8 @@ class VAETrainer:
         if weights["shift"]:
             others["shift"] = self._shift_difference(x, output, conditioning, generator)
         logvar = self.module.loss_logvar
+        # The likelihood of a normal distribution whose variance is learned: it settles where exp(logvar) is the loss
+        # itself, and so the other terms weigh the same however good the reconstruction is.
         loss = reconstruction * torch.exp(-logvar) + logvar
         loss = loss + sum(weights[name] * part for name, part in others.items())
         mode = posterior.mode.detach().float()
