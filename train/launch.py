@@ -21,7 +21,7 @@ from train.memory.auto_batch import (
     warn_if_too_large,
     with_micro_batch,
 )
-from train.precision import with_precision
+from train.precision import local_device_type, with_precision
 from train.trainer import TrainConfig, Trainer
 
 
@@ -37,7 +37,7 @@ def launch(config: TrainConfig, *, wait: bool, auto_batch: bool = False, memory_
     """
     launcher = launcher_id()
     # Without a GPU, accelerate joins several processes only where it is told that the CPU is meant.
-    cpu = not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    cpu = local_device_type() == "cpu"
     state = PartialState(cpu=cpu)
     if state.device.type == "cpu":
         share = max(1, usable_cores() // state.num_processes)
@@ -98,7 +98,8 @@ def _train(config: TrainConfig, accelerator: Accelerator, launcher: int | None, 
             if not is_out_of_memory(error):
                 raise
             # Several processes would have to agree; the failure of one ends them all.
-            size = _next_smaller(config) if smaller and processes == 1 and trainer and not trainer.updates else None
+            again = smaller and processes == 1 and trainer and not trainer.update.count
+            size = _next_smaller(config) if again else None
             if size is None:
                 raise out_of_memory(config, error, device_type=device_type, processes=processes) from None
         # Outside of the except block, which would keep the step's tensors alive.

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import train.trainer
+import train.update
 from tests import commands
 
 # As many bytes as a moment between two calls counts for, when it is to be hit as well.
@@ -214,15 +214,16 @@ def break_loss(samples: tuple[int, ...], kind: str, seed_of_first: bool = False)
     seed_of_first: only before any going back to a checkpoint.
     """
     what, value = kind.split()
-    original = train.trainer.Trainer._backward
+    original = train.update.Update.backward
 
-    def broken(self: Any, batches: Any) -> Any:
-        due = self.samples in samples and not (seed_of_first and self.rollbacks)
-        outputs = original(self, batches)
+    def broken(self: Any, batches: Any, position: Any, first: int) -> Any:
+        due = position.samples in samples and not (seed_of_first and position.rollbacks)
+        outputs = original(self, batches, position, first)
         if due and what == "loss":
             outputs[-1].loss.data[0] = float(value)
         elif due:
-            next(p for p in self.trainer.module.parameters() if p.grad is not None).grad.view(-1)[0] = float(value)
+            parameters = self.module_trainer.module.parameters()
+            next(p for p in parameters if p.grad is not None).grad.view(-1)[0] = float(value)
         return outputs
 
-    train.trainer.Trainer._backward = broken
+    train.update.Update.backward = broken

@@ -29,7 +29,9 @@ from dualdiffusion.model.folder import ModelFolder
 from tests import tiny
 from tests.train import forked
 from tests.train.test_training import assert_equal, fresh_model, scalars, wait_for
-from train.checkpoints.checkpoint import damage, samples_of
+from train.checkpoints.checkpoint import Checkpoints, damage, samples_of
+from train.position import Position
+from train.update import Update
 
 pytestmark = pytest.mark.timeout(900)  # each starts the command several times, also on a busy machine
 TRIES = 50
@@ -214,20 +216,19 @@ def test_a_disk_that_is_full_for_the_logs_alone_costs_a_warning_each_and_trainin
 
 def interrupt(*numbers: signal.Signals, samples: int) -> None:
     """Signals the process itself: the first in the step after `samples` samples, the second while it then saves."""
-    backward, save = forked.train.trainer.Trainer._backward, forked.train.trainer.Checkpoints.save
+    backward, save = Update.backward, Checkpoints.save
 
-    def first(self: object, batches: object) -> object:
-        if self.samples == samples:
+    def first(self: Update, batches: object, position: Position, first: int) -> object:
+        if position.samples == samples:
             os.kill(os.getpid(), numbers[0])
-        return backward(self, batches)
+        return backward(self, batches, position, first)
 
     def second(self: object, state: object) -> object:
-        if state.progress["samples"] == samples + BATCH and len(numbers) > 1:
-            files = forked.train.trainer.Checkpoints
-            files._put_in_place = lambda *_: os.kill(os.getpid(), numbers[1]) or time.sleep(60)
+        if state.loop["samples"] == samples + BATCH and len(numbers) > 1:
+            Checkpoints._put_in_place = lambda *_: os.kill(os.getpid(), numbers[1]) or time.sleep(60)
         return save(self, state)
 
-    forked.train.trainer.Trainer._backward, forked.train.trainer.Checkpoints.save = first, second
+    Update.backward, Checkpoints.save = first, second
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)

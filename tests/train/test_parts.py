@@ -220,7 +220,7 @@ def test_checkpoints_are_pruned_after_the_new_one_and_the_newest_whole_one_is_re
         checkpoints.save(checkpoint_state(samples, samples))
     assert [path.name[-2:] for path in checkpoints.list()] == ["12", "08"]
     (checkpoints.list()[0] / "progress.json").write_text("{}")
-    assert checkpoints.load().progress["samples"] == 8
+    assert checkpoints.load().loop["samples"] == 8
 
 
 def test_replacing_a_checkpoint_of_the_same_samples_loses_nothing_at_any_moment(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_replacing_a_checkpoint_of_the_same_samples_loses_nothing_at_any_moment(
     path = Checkpoints(tmp_path, keep=2).list()[0]
     assert float(Checkpoints(tmp_path, keep=2).load().weights["unet"]["w"][0]) == 2
     path.rename(tmp_path / f"{OLD_MARK}{path.name}")  # killed after the old one made room
-    assert Checkpoints(tmp_path, keep=2).load().progress["value"] == 2
+    assert Checkpoints(tmp_path, keep=2).load().loop["value"] == 2
 
 
 def test_a_failed_write_leaves_the_older_checkpoints_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,4 +243,4 @@ def test_a_failed_write_leaves_the_older_checkpoints_alone(tmp_path: Path, monke
     with pytest.raises(OSError, match="No space"):
         checkpoints.save(checkpoint_state(8, 2.0))
     assert [path.name for path in tmp_path.iterdir()] == ["samples-000000000004"]
-    assert checkpoints.load().progress["samples"] == 4
+    assert checkpoints.load().loop["samples"] == 4

@@ -150,14 +150,14 @@ def test_out_of_memory_is_one_line_and_the_last_checkpoint_is_whole(
     model: ModelFolder, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = make_config("unet", model, dataset, tmp_path, total_samples=48)
-    step = Trainer._train_step
+    step = Trainer.train_step
 
     def fails_at_32(trainer: Trainer, batches: Any) -> None:
-        if trainer.samples >= 32:
+        if trainer.position.samples >= 32:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has ...")
         step(trainer, batches)
 
-    monkeypatch.setattr(Trainer, "_train_step", fails_at_32)
+    monkeypatch.setattr(Trainer, "train_step", fails_at_32)
     with pytest.raises(UserError) as caught:
         launch(config, wait=False, auto_batch=True, memory_gib=4)  # no smaller one: 32 samples were trained on
     message = str(caught.value)
@@ -173,14 +173,14 @@ def test_a_first_step_without_memory_is_tried_with_the_next_smaller_micro_batch(
     model: ModelFolder, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     config = make_config("unet", model, dataset, tmp_path, total_samples=8)
-    step = Trainer._train_step
+    step = Trainer.train_step
 
     def needs_one(trainer: Trainer, batches: Any) -> None:
-        if trainer.micro_batch_size > 1:
+        if trainer.update.micro_batch_size > 1:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         step(trainer, batches)
 
-    monkeypatch.setattr(Trainer, "_train_step", needs_one)
+    monkeypatch.setattr(Trainer, "train_step", needs_one)
     assert launch(config, wait=False, auto_batch=True, memory_gib=4) == 0
     text = capsys.readouterr().out
     assert [f"micro_batch_size {size} instead" in text for size in (2, 1)] == [True, True]

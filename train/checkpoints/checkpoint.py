@@ -36,13 +36,13 @@ class CheckpointState:
     Attributes:
         weights: file stem -> tensors; the module under its own name, each EMA under its.
         optimizer: the optimizer's state_dict.
-        progress: JSON data of the loop: samples seen, best EMA, rollbacks.
+        loop: JSON data of the loop, stored as progress.json: samples seen, best EMA, rollbacks.
         module_trainer: what a `Stateful` module trainer has learned, such as a density of noise levels.
     """
 
     weights: dict[str, dict[str, Tensor]]
     optimizer: dict[str, Any]
-    progress: dict[str, Any]
+    loop: dict[str, Any]
     module_trainer: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -77,7 +77,7 @@ class Checkpoints:
         Raises:
             OSError: such as a full disk; older checkpoints are untouched.
         """
-        final = self.folder / f"{PREFIX}{state.progress['samples']:012d}"
+        final = self.folder / f"{PREFIX}{state.loop['samples']:012d}"
         temporary = self.folder / f"{TEMPORARY_MARK}{os.getpid()}-{final.name}"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
@@ -86,7 +86,7 @@ class Checkpoints:
                 save_weights(temporary / f"{name}.safetensors", tensors)
             save_weights(temporary / f"{MODULE_TRAINER}.safetensors", state.module_trainer)
             _save_optimizer(temporary / "optimizer.pt", state.optimizer)
-            write_json(temporary / "progress.json", state.progress)
+            write_json(temporary / "progress.json", state.loop)
             hashes = {path.name: sha256_of(path) for path in sorted(temporary.iterdir())}
             write_json(temporary / MANIFEST, hashes)
             self._put_in_place(temporary, final)
@@ -171,8 +171,8 @@ def samples_of(path: Path) -> int:
 
 def _lost(newest: Path, state: CheckpointState) -> str:
     """How much of the training is done again, as far as the names of the damaged checkpoints tell."""
-    samples = samples_of(newest) - state.progress["samples"]
-    size = state.progress.get("batch_size")
+    samples = samples_of(newest) - state.loop["samples"]
+    size = state.loop.get("batch_size")
     return f"; lost and trained again: {samples} samples" + (f", {-(-samples // size)} steps" if size else "")
 
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.utils.tensorboard import summary
 
 from dualdiffusion.files import write_text
-from train.module_trainer import Demo, StepOutput
+from train.module_trainer import Demo
 from train.reports.events import EventFile, append_whole
 
 CSV_HEADER = ["step", "samples", "metric", "value"]
@@ -42,7 +42,9 @@ class MetricAverages:
 
     def add(self, name: str, values: Tensor | float) -> None:
         """Notes any number of values, also none."""
-        values = torch.as_tensor(values, dtype=torch.float64).detach()
+        # Summed in float64, of which Apple's GPUs know nothing, so on the CPU.
+        values = values.detach().cpu() if isinstance(values, Tensor) else torch.tensor(values, dtype=torch.float64)
+        values = values.double()
         if values.numel():
             self._sums[name] += float(values.sum())
             self._counts[name] += values.numel()
@@ -75,12 +77,12 @@ class StepMetrics:
         self._averages = MetricAverages()
         self._distributions: dict[str, list[Tensor]] = defaultdict(list)
 
-    def note(self, outputs: Sequence[StepOutput]) -> None:
-        """Takes in an update's micro batches."""
-        for output in outputs:
-            for name, metric in output.metrics.items():
+    def note(self, metrics: Sequence[dict[str, Tensor]]) -> None:
+        """Takes in the metrics of an update's micro batches, which are on the CPU."""
+        for of_batch in metrics:
+            for name, metric in of_batch.items():
                 if name.startswith(HISTOGRAM):
-                    self._distributions[name].append(metric.flatten().cpu())
+                    self._distributions[name].append(metric.flatten())
                 else:
                     self._averages.add(name, metric)
 

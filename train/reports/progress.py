@@ -21,7 +21,6 @@ class TrainingProgress:
     def __init__(self, name: str, done: int, total: int, seconds_per_sample: float) -> None:
         self._name, self._first, self._total = name, done, total
         self._seconds_per_sample = seconds_per_sample
-        self._loss = math.nan
         self._console = Console()
         self._bar = progress_bar(
             self._console,
@@ -40,16 +39,12 @@ class TrainingProgress:
     def __exit__(self, *error: object) -> None:
         self._bar.stop()
 
-    def show_loss(self, loss: float) -> None:
-        """The loss to show from now on."""
-        self._loss = loss
-
-    def update(self, samples: int) -> None:
-        """Shows that so many samples have been seen."""
+    def update(self, samples: int, loss: float) -> None:
+        """Shows that so many samples have been seen, and the newest average loss; NaN: none is known yet."""
         now = time.monotonic()
         speed = (samples - self._first) / max(now - self._started, 1e-9)
-        loss = f"loss {self._loss:.4f}" if math.isfinite(self._loss) else "loss -"
-        text = f"{loss}  {speed:.1f} samples/s  {speed * self._seconds_per_sample:.0f} s of audio/s"
+        loss_text = f"loss {loss:.4f}" if math.isfinite(loss) else "loss -"
+        text = f"{loss_text}  {speed:.1f} samples/s  {speed * self._seconds_per_sample:.0f} s of audio/s"
         self._bar.update(self._task, completed=samples, speed=text)
         if not self._console.is_terminal and now - self._last_line > LINE_INTERVAL:
             self._last_line = now
