@@ -59,14 +59,14 @@ def synth_command(options: argparse.Namespace) -> int:
     """Writes the built-in corpus."""
     from rich.console import Console
 
-    from dataset_processing.run.terminal import make_progress
     from dataset_processing.synth.corpus import write_corpus
     from dualdiffusion.files import folder_lock
+    from dualdiffusion.progress_bar import progress_bar
 
     console = Console()
     if options.out.exists() and not options.out.is_dir():
         raise UserError(f"{options.out}: is a file, not a folder")
-    with folder_lock(options.out, wait=options.wait), make_progress(console) as progress:
+    with folder_lock(options.out, wait=options.wait), progress_bar(console) as progress:
         task = progress.add_task("composing", total=None)
         try:
             write_corpus(

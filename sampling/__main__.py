@@ -90,7 +90,7 @@ def _make(
     axes: list[Axis], cells: list[Cell], output: OutputSettings, folder: ModelFolder, arguments: argparse.Namespace
 ) -> int:
     from sampling.command.batch import clips_there, identity
-    from sampling.generator import fingerprints, model_fingerprint
+    from sampling.fingerprints import fingerprints, model_fingerprint
 
     fingerprint_of = fingerprints(folder)
     identities = [identity(cell.request, output, fingerprint_of(cell.request)) for cell in cells]
@@ -119,14 +119,15 @@ def _generate(
     arguments: argparse.Namespace,
     sheet: ContactSheet | None,
 ) -> int:
-    from sampling.command.batch import ProgressBar, generate_all, load
+    from sampling.command.batch import ProgressBar
+    from sampling.generator import Generator
     from sampling.output.clips import file_stem, save
 
     done = 0
     try:
-        generator = load(folder, arguments.device)
+        generator = Generator.load(folder, arguments.device)
         with ProgressBar([cell.request.steps * cell.request.seconds for cell in cells]) as bar:
-            results = generate_all(generator, [cell.request for cell in cells], bar.on_step)
+            results = generator.generate_many([cell.request for cell in cells], on_step=bar.on_step)
             for cell, result in zip(cells, results, strict=True):
                 path = save(
                     result,

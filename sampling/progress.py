@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from PIL import Image
 from torch import Tensor
 
-from dualdiffusion.codec import Preview, picture
+from sampling.preview import Preview, picture
 from sampling.solvers.samplers import SamplerStep
 
 # Share of the progress that sampling is given; the rest is phase recovery.

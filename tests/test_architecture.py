@@ -101,8 +101,12 @@ def _is_there(name: str) -> bool:
         return False
 
 
-# OpenMP is told how to wait by its own environment variables alone; nothing of ours is set there.
-SETS_THE_ENVIRONMENT = Path("dualdiffusion/machine/threads.py")
+ALLOWED_TO_READ = {
+    # OpenMP is told how to wait by its own environment variables alone; nothing of ours is set there.
+    ("dualdiffusion/machine/threads.py", "os.environ"),
+    # The one parser of all commands puts the values of --set in order before argparse sees them.
+    ("dualdiffusion/command_line.py", "sys.argv"),
+}
 
 
 def test_nothing_reads_the_environment_and_the_library_no_command_line() -> None:
@@ -112,7 +116,7 @@ def test_nothing_reads_the_environment_and_the_library_no_command_line() -> None
         for path in sorted((ROOT / package).rglob("*.py"))
         for found in re.findall(r"os\.environ|getenv|sys\.argv", path.read_text())
         if (found != "sys.argv" or (package == "dualdiffusion" and path.name != "__main__.py"))
-        and path.relative_to(ROOT) != SETS_THE_ENVIRONMENT
+        and (str(path.relative_to(ROOT)), found) not in ALLOWED_TO_READ
     ]
     assert wrong == []
 

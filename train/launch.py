@@ -11,12 +11,12 @@ import torch
 from accelerate import Accelerator, PartialState
 
 from dualdiffusion.files import folder_lock
+from dualdiffusion.machine.memory import is_out_of_memory
 from dualdiffusion.machine.threads import usable_cores
-from train.interruption import launcher_id, processes_asked, threads_asked
+from train.interruption import launcher_id, precision_asked, processes_asked, threads_asked
 from train.memory.auto_batch import (
     choose_micro_batch,
     device_memory,
-    is_out_of_memory,
     out_of_memory,
     warn_if_too_large,
     with_micro_batch,
@@ -43,6 +43,11 @@ def launch(config: TrainConfig, *, wait: bool, auto_batch: bool = False, memory_
         share = max(1, usable_cores() // state.num_processes)
         torch.set_num_threads(config.cpu_threads or threads_asked() or share)
     config = with_precision(config, state.device.type, state)
+    if (asked := precision_asked()) not in (None, config.mixed_precision) and state.is_main_process:
+        print(
+            f"accelerate's own mixed_precision, {asked}, is not used: the config says what a run computes in, here "
+            f"{config.mixed_precision}; --set mixed_precision={asked} changes it"
+        )
     accelerator = Accelerator(cpu=cpu, mixed_precision=config.mixed_precision)
     if accelerator.num_processes == 1 < processes_asked():
         print(

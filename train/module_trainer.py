@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -99,6 +99,39 @@ class ModuleTrainer(Protocol):
     def plan(cls, config: Any, *, model: ModelFolder, labels: Labels, batch_size: int) -> Plan:
         """What training would do, worked out on the meta device: nothing is read, written or allocated."""
         ...
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """Optional: a module trainer that learns something beside its module, which is part of a checkpoint."""
+
+    def after_update(self, samples: int) -> bool:
+        """Called after every update, with the samples seen; whether the state has changed."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """The state, on the CPU."""
+        ...
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Goes on from a state; from an empty one as at the start."""
+        ...
+
+
+@runtime_checkable
+class DependsOnWeights(Protocol):
+    """Optional: a module trainer whose data were made with other weights, as latents are with a VAE."""
+
+    fingerprint: str
+    """Of these weights. A run that goes on with others says so, as its losses do not compare."""
+
+
+@runtime_checkable
+class FinishMeasures(Protocol):
+    """Optional: says whether `finish` reads data. Without this member it does, and needs the dataset."""
+
+    finish_measures: bool
+    """False: an EMA can be made without the dataset."""
 
 
 @dataclass(frozen=True)

@@ -22,17 +22,17 @@ from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import read_json, write_json, write_text
 from dualdiffusion.model.folder import RAW, ModelFolder
+from dualdiffusion.model.label_growth import grown_checkpoint
 from dualdiffusion.model.module import load_state, save_module, save_weights
 from dualdiffusion.randomness import StepRandom, mix_seed
 from train.averages.ema import PowerEMA, ema_name, restored
 from train.averages.post_hoc import Snapshots
 from train.checkpoints import changes
-from train.checkpoints.checkpoint import Checkpoints, CheckpointState, Stateful, samples_of
-from train.checkpoints.growing import grown_checkpoint
+from train.checkpoints.checkpoint import Checkpoints, CheckpointState, samples_of
 from train.interruption import Interruption, signals_held
 from train.loader import build_loader, micro_batch_size
 from train.memory.preflight import predict
-from train.module_trainer import ModuleTrainer, StepOutput, TrainingStep
+from train.module_trainer import ModuleTrainer, Stateful, StepOutput, TrainingStep
 from train.optimizer import add_gradient_noise, load_packed_state, packed_state, parameter_groups
 from train.reports.gradient_noise_scale import GradientNoiseScale
 from train.reports.metrics import StepMetrics

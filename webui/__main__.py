@@ -8,6 +8,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 from dualdiffusion.command_line import CommandParser, run_command
 from dualdiffusion.errors import UserError
@@ -25,6 +26,12 @@ def _parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; default: %(default)s")
     parser.add_argument("--port", type=int, default=7860, help="default: %(default)s; 0 for any free one")
     parser.add_argument("--token", help="what visitors must show; required where other machines can reach the page")
+    parser.add_argument(
+        "--root-path",
+        default="",
+        metavar="PATH",
+        help="where a proxy shows the page: /music or https://example.org/music",
+    )
     return parser
 
 
@@ -57,7 +64,14 @@ def main(words: Sequence[str] | None = None, program: str = "python -m webui") -
         program: what is typed before them, for --help and errors.
     """
     options = _parser(program).parse_args(words)
-    settings = Settings(find_model(options.model).path, options.outputs, options.host, options.port, options.token)
+    settings = Settings(
+        find_model(options.model).path,
+        options.outputs,
+        options.host,
+        options.port,
+        options.token,
+        root_path=options.root_path,
+    )
     settings.check()
     with bind(options.host, options.port) as listener:
         serve(settings, listener)
@@ -82,7 +96,8 @@ def serve(settings: Settings, listener: socket.socket) -> None:
         app = create_app(settings)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         query = "?token=..." if settings.token else ""
-        print(f"Dual Diffusion plays {reference(folder)} at http://{host}:{settings.port}/{query}", flush=True)
+        address = f"http://{host}:{settings.port}{quote(settings.prefix)}/{query}"
+        print(f"Dual Diffusion plays {reference(folder)} at {address}", flush=True)
         config = uvicorn.Config(
             app, log_level="warning", ws_max_size=65536, timeout_graceful_shutdown=2, server_header=False, lifespan="on"
         )

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from dualdiffusion.errors import UserError
+from webui.stored import REPAIRS, stored_request
 
 SCHEMA_VERSION = 1
 SCHEMA = """
@@ -71,7 +72,7 @@ class Job:
     @staticmethod
     def from_row(row: sqlite3.Row) -> Job:
         values = {key: row[key] for key in row.keys() if key != "idempotency_key"}  # noqa: SIM118 (a Row is no dict)
-        return Job(**{**values, "request": json.loads(row["request"]), "starred": bool(row["starred"])})
+        return Job(**{**values, "request": stored_request(row["request"]), "starred": bool(row["starred"])})
 
 
 class JobStore:
@@ -90,6 +91,7 @@ class JobStore:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._migrate(path)
+            self._repair()
         except sqlite3.DatabaseError as error:
             raise UserError(
                 f"{path}: cannot be used as the history: {error}; move it away to start a new one"
@@ -102,6 +104,12 @@ class JobStore:
             raise UserError(f"{path}: was written by newer software; update, or move it away to start a new history")
         if version == 0:
             self._db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+
+    def _repair(self) -> None:
+        """A row of nonsense must neither hide the others nor stop new ones."""
+        with self._transaction() as db:
+            for repair in REPAIRS:
+                db.execute(f"UPDATE jobs SET {repair}")
 
     def _interrupt_running(self) -> None:
         with self._transaction() as db:

@@ -9,9 +9,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from dualdiffusion.files import publish
 
 
 @dataclass(frozen=True)
@@ -60,15 +61,4 @@ class OutputFolder:
             return file
         folder = self.bin if to_bin else self.path
         folder.mkdir(parents=True, exist_ok=True)
-        target = folder / source.name
-        number = 2
-        while True:
-            try:
-                # A link, unlike a rename, refuses to replace what is there.
-                os.link(source, target)
-                break
-            except FileExistsError:
-                target = folder / f"{source.stem} ({number}){source.suffix}"
-                number += 1
-        source.unlink()
-        return target.name
+        return publish(source, folder / source.name).name

@@ -40,7 +40,7 @@ class Supervisor:
         self.status = LOADING
         self.was_ready = False  # the present process
         self.message: str | None = None  # why it failed
-        self.info: dict[str, Any] = {}  # {"fingerprint", "sample_rate"} once it was ready
+        self.info: dict[str, Any] = {}  # {"fingerprint", "sample_rate", "least_seconds"} once it was ready
 
     async def run(self) -> None:
         """Keeps a process alive until cancelled; waits longer and longer after deaths before it was ready."""
@@ -117,7 +117,7 @@ class Supervisor:
         while line := await reader.readline():
             message = json.loads(line)
             if message["type"] == "ready":
-                self.info = {"fingerprint": message["fingerprint"], "sample_rate": message["sample_rate"]}
+                self.info = {name: message[name] for name in ("fingerprint", "sample_rate", "least_seconds")}
                 self.status, self.message, self.was_ready = READY, None, True
                 await self._on_change({"death": None})
             elif message["type"] == "unusable":

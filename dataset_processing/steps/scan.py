@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,6 +20,7 @@ from dataset_processing.duplicates.acoustic_fingerprint import (
 from dataset_processing.meters import AudioMeter
 from dataset_processing.step import Record, Step
 from dualdiffusion.audio import read_tags
+from dualdiffusion.files import sha256_of
 
 _LOSSLESS = ("FLAC", "WAV", "AIFF", "ALAC", "WavPack", "TTA", "Monkey's Audio", "CAF", "Wave64")
 _MONO_DB = -60.0  # a difference this far below the sum of both channels is not heard
@@ -159,12 +159,6 @@ def _describe_edge(measured: dict[str, Any]) -> list[str]:
     if cutoff > _LOW_BIT_RATE_HZ:
         return [f"{note}, where lossy coders cut"]
     return [f"{note}, as after coding at a low bit rate (such as an MP3 of 128 kbit/s or less)"]
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's bytes, as hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _is_music(reason: str) -> bool:

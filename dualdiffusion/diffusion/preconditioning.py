@@ -21,6 +21,8 @@ class Denoiser(Module):
     """D(x; sigma): an estimate of the clean latents at their own scale. Karras et al. 2022, equation 7 and table 1."""
 
     class Config(Config):
+        """Settings of a denoiser."""
+
         backbone: part_of("dualdiffusion.models")
         """The network F; any file of dualdiffusion/models that takes (x, c_noise, *, conditioning, position)."""
         sigma_data: Annotated[float, Field(gt=0)] = 1.0
@@ -38,7 +40,23 @@ class Denoiser(Module):
 
     @property
     def label_dim(self) -> int:
+        """Games that the backbone is told; 0: unconditional."""
         return self.backbone.label_dim
+
+    @property
+    def in_channels(self) -> int:
+        """C, latent channels."""
+        return self.backbone.in_channels
+
+    @property
+    def size_multiple(self) -> int:
+        """Rows and columns must be multiples of this."""
+        return self.backbone.size_multiple
+
+    @property
+    def sigma_data(self) -> float:
+        """Standard deviation of the clean latents."""
+        return self.config.sigma_data
 
     def forward(
         self, x: Tensor, sigma: Tensor, conditioning: Conditioning, *, position: Tensor | None = None
@@ -71,9 +89,11 @@ class Denoiser(Module):
         return self.uncertainty(self.uncertainty_features(self.c_noise(sigma)))[:, 0]
 
     def before_update(self) -> None:
+        """The backbone's; the log-variance has no part that keeps magnitudes."""
         self.backbone.before_update()
 
     def after_update(self) -> None:
+        """The backbone's, as for `before_update`."""
         self.backbone.after_update()
 
 

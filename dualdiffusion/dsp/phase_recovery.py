@@ -60,17 +60,21 @@ class CircularTransform(BandTransform):
 
     @cached_property
     def normalisation(self) -> Tensor:
+        """(L,), what an overlap-add on the circle is multiplied with."""
         weight = fold(overlap_add(self.window.expand(self.frames, -1), self.hop_length, self.window), self.samples)
         return 1 / weight.clamp(min=1e-6 * float(weight.max()))
 
     @property
     def samples(self) -> int:
+        """L."""
         return self.frames * self.hop_length
 
     def spectra(self, audio: Tensor) -> Tensor:
+        """(C, L) -> complex (C, T, K)."""
         return stft(wrap(audio, 0, len(self.window) - self.hop_length), self.window, self.hop_length)
 
     def audio(self, spectra: Tensor) -> Tensor:
+        """Complex (C, T, K) -> (C, L)."""
         frames = torch.fft.irfft(spectra, n=len(self.window))
         return fold(overlap_add(frames, self.hop_length, self.window), self.samples).mul_(self.normalisation)
 

@@ -13,8 +13,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from dualdiffusion.codec import Codec
 from dualdiffusion.conditioning import game_conditioning
 from dualdiffusion.config import Config
+from dualdiffusion.contracts import Autoencoder, SpectrogramFormat
 from dualdiffusion.data.audio_crops import AudioCrops
 from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.errors import UserError
@@ -86,6 +88,7 @@ class LatentReport:
 
     @property
     def passed(self) -> bool:
+        """Whether diffusion training may start."""
         return not self.problems
 
     def to_json(self) -> dict[str, Any]:
@@ -110,7 +113,7 @@ def make_report(model: ModelFolder, dataset: DatasetFolder, config: LatentReport
         "dataset": str(dataset.path),
         "vae_fingerprint": model.fingerprint("vae", config.ema),
         "clips": len(clips),
-        "target_snr": vae.config.target_snr,
+        "target_snr": vae.target_snr,
         "channels": _channel_figures(vae, clips),
         "spectrum": _spectrum([clip.mode for clip in clips], format.frames_per_second / vae.downsampling),
         **_error_figures(clips, frequencies, config.bands),
@@ -120,7 +123,7 @@ def make_report(model: ModelFolder, dataset: DatasetFolder, config: LatentReport
     return LatentReport(values, tuple(find_problems(values, config)), typical, frequencies, seconds)
 
 
-def _load(model: ModelFolder, config: LatentReportConfig) -> tuple[Any, Any]:
+def _load(model: ModelFolder, config: LatentReportConfig) -> tuple[SpectrogramFormat, Autoencoder]:
     device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
     format, vae = load_module(model, "format"), load_module(model, "vae", ema=config.ema)
     try:
@@ -130,28 +133,28 @@ def _load(model: ModelFolder, config: LatentReportConfig) -> tuple[Any, Any]:
 
 
 @torch.no_grad()
-def _clips(format: Any, vae: Any, dataset: DatasetFolder, samples: int, config: LatentReportConfig) -> Iterator[Clip]:
-    seconds = samples / format.config.sample_rate
+def _clips(
+    format: SpectrogramFormat, vae: Autoencoder, dataset: DatasetFolder, samples: int, config: LatentReportConfig
+) -> Iterator[Clip]:
+    seconds = samples / format.sample_rate
     tracks = [track for track in dataset.tracks("validation") if track.seconds >= seconds][: config.clips]
     if not tracks:
         raise UserError(
             f"{dataset.path}: the validation split has no track of {seconds:.2f} s or more; use shorter clips (--set "
             "seconds=2), or hold out more tracks in the dataset's split step"
         )
-    crops = AudioCrops(
-        tracks, samples, sample_rate=format.config.sample_rate, channels=format.config.num_channels, seed=None
-    )
-    position = format.position().to(vae.device)
+    crops = AudioCrops(tracks, samples, sample_rate=format.sample_rate, channels=format.num_channels, seed=None)
+    codec = Codec(format, vae)
     for index, track in enumerate(tracks):
-        x = format.encode(crops[index].data[None].to(vae.device))
-        arguments = {"position": position, "conditioning": game_conditioning(track.game_id, vae)}
-        posterior = vae.encode(x, **arguments)
+        told = codec.told(game_conditioning(track.game_id, vae))
+        x = told.spectrogram(crops[index].data)
+        posterior = told.posterior(x[None])
         noisy = posterior.sample(ItemRandom([mix_seed("latent-report", index)]))
-        outputs = [vae.decode(latents, **arguments)[0].cpu() for latents in (posterior.mode, noisy)]
-        yield Clip(track.file_name, x[0].cpu(), *outputs, posterior.mode[0].cpu())
+        outputs = [told.decode_mode(mode)[0].cpu() for mode in (posterior.mode, noisy)]
+        yield Clip(track.file_name, x.cpu(), *outputs, posterior.mode[0].cpu())
 
 
-def _channel_figures(vae: Any, clips: list[Clip]) -> list[dict[str, float]]:
+def _channel_figures(vae: Autoencoder, clips: list[Clip]) -> list[dict[str, float]]:
     """For each latent channel, over all clips."""
     modes = torch.cat([clip.mode.flatten(1) for clip in clips], dim=1).double()
     normalized = torch.cat([vae.normalize_latents(clip.mode.to(vae.device)).cpu().flatten(1) for clip in clips], dim=1)

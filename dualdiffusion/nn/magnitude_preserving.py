@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dualdiffusion.nn.lean import LeanConv, UnitMagnitude
+from dualdiffusion.nn.recomputation import RecomputedConv, UnitMagnitude
 
 # Root mean square of the SiLU of unit normal input.
 SILU_MAGNITUDE = 0.596
@@ -103,6 +103,7 @@ class MPFourier(nn.Module):
         self.register_buffer("frequencies", (bandwidth * half_normal).float(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B,) -> (B, channels)."""
         angle = x.float()[:, None] * self.frequencies
         return math.sqrt(2) * torch.cat([angle.cos(), angle.sin()], dim=1).to(x.dtype)
 
@@ -146,7 +147,7 @@ class MPConv(nn.Module):
             x: (B, C_in) for a linear layer, else (B, C_in, F, T).
             skip, modulation, silu: what a convolution does with its input first. It appends the channels of `skip` to
                 it, multiplies it with `modulation` (B or 1, C_in, 1, 1), and applies `mp_silu`. As one operation with
-                the convolution, these need no memory for the backward pass (nn/lean.py).
+                the convolution, these need no memory for the backward pass (nn/recomputation.py).
         """
         scale = 1 / math.sqrt(self.weight[0].numel())
         if self.weight.ndim == 2:
@@ -159,7 +160,7 @@ class MPConv(nn.Module):
         edges = None
         if self.even_edges:  # which take the scale along, so that the weights need no scaled copy
             edges, scale = edge_gain(x, self.weight.shape[-1]) * scale, 1.0
-        y = LeanConv.apply(x, skip, modulation, self.weight, edges, scale, self.groups, silu)
+        y = RecomputedConv.apply(x, skip, modulation, self.weight, edges, scale, self.groups, silu)
         return y * gain if isinstance(gain, Tensor) or gain != 1 else y
 
 

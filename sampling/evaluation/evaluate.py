@@ -10,7 +10,6 @@ from typing import Any
 from dualdiffusion import __version__
 from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.model.folder import ModelFolder
-from sampling.command.batch import generate
 from sampling.evaluation.chosen import EXCERPTS, Chosen, Settings, choose
 from sampling.evaluation.hearing import Listener, hear_splits
 from sampling.evaluation.measures import (
@@ -58,7 +57,7 @@ def evaluate(
     with stages.stage("generating clips", settings.clips * len(chosen.games)) as stage:
         generated = []
         for request, game in requests(chosen.games, settings):
-            result = generate(generator, request, on_step=lambda report: stage.within(report.fraction))
+            result = generator.generate(request, on_step=lambda report: stage.within(report.fraction))
             if clips_dir:
                 save(result, clips_dir, device=generator.vae.device)
             examples.add(GENERATED, game, result.audio)

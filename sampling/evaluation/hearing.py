@@ -52,7 +52,7 @@ def hear_splits(
     Args:
         examples: is given the first of these of each game.
     """
-    channels, iterations = generator.format.config.num_channels, settings.request.get("phase_iterations")
+    channels, iterations = generator.format.num_channels, settings.request.get("phase_iterations")
     compared = chosen.balanced(chosen.training, settings.clips)
     heard: dict[str, list[Heard]] = {}
 

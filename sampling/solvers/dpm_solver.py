@@ -10,10 +10,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pydantic import PositiveFloat
+
 from sampling.solvers.maths import (
     Callback,
     Denoise,
-    Positive,
     derivative,
     geometric_mean,
     linear_step,
@@ -116,9 +117,9 @@ def sample_dpm_adaptive(
     generator: NoiseSource,
     callback: Callback | None = None,
     reinjection: Reinjection = 0.0,
-    rtol: Positive = 0.05,
-    atol: Positive = 0.0078,
-    h_init: Positive = 0.05,
+    rtol: PositiveFloat = 0.05,
+    atol: PositiveFloat = 0.0078,
+    h_init: PositiveFloat = 0.05,
 ) -> Tensor:
     """DPM-Solver-23 (Lu et al. 2022a, appendix C): steps of third order, as long as the error allows.
 

@@ -20,6 +20,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from pydantic import NonNegativeFloat
+
 from sampling.solvers.dpm_solver import sample_dpm_adaptive, sample_dpm_fast  # noqa: F401 - listed by their names
 from sampling.solvers.maths import (
     Callback,
@@ -27,7 +29,6 @@ from sampling.solvers.maths import (
     Eta,
     InnerShare,
     NoiseFactor,
-    NotNegative,
     Order,
     SamplerStep,
     adams_bashforth_weights,
@@ -117,9 +118,9 @@ def sample_heun(
     generator: NoiseSource,
     callback: Callback | None = None,
     reinjection: Reinjection = 0.0,
-    s_churn: NotNegative = 0.0,
-    s_min: NotNegative = 0.0,
-    s_max: NotNegative = float("inf"),
+    s_churn: NonNegativeFloat = 0.0,
+    s_min: NonNegativeFloat = 0.0,
+    s_max: NonNegativeFloat = float("inf"),
     s_noise: NoiseFactor = 1.0,
 ) -> Tensor:
     """Heun's method with optional churn (Karras et al. 2022, Algorithm 2): two evaluations a step, second order.
@@ -337,7 +338,7 @@ def sample_dpmpp_3m_sde(
     reinjection: Reinjection = 0.0,
     eta: Eta = 1.0,
     s_noise: NoiseFactor = 1.0,
-    curvature: NotNegative = 1.0,
+    curvature: NonNegativeFloat = 1.0,
 ) -> Tensor:
     """SDE-DPM-Solver++ with the parabola through the last three estimates: one evaluation a step.
 

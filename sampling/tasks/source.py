@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from dualdiffusion import audio
 from dualdiffusion.codec import CONTEXT_COLUMNS, Codec
 from dualdiffusion.dsp.tiles import Held
 from dualdiffusion.errors import UserError
+from dualdiffusion.files import sha256_of
 from sampling.request import MAX_SECONDS, Request, Source
 from sampling.tasks.canvas import Canvas
 from sampling.tasks.known_regions import FADE_SECONDS, known_frames, known_weight
@@ -34,7 +34,7 @@ def load_source(source: Source, *, sample_rate: int, channels: int) -> tuple[Ten
     path = Path(source.path)
     if not path.is_file():
         raise UserError(f"source.path: {path}: no such file")
-    digest = digest_of(path)
+    digest = sha256_of(path)
     if source.sha256 not in (None, digest):
         raise UserError(f"source.path: {path}: has changed since the clip was made from it; put the old file there")
     start, frames, rate = _part(source, path)
@@ -61,12 +61,6 @@ def _is_read_short(path: Path, info: Any) -> bool:
     size = int.from_bytes(header[4:8], "little")
     streamed = size in (0, 0xFFFFFFFF)
     return header[:4] == b"RIFF" and not streamed and size + 8 > path.stat().st_size + 1
-
-
-def digest_of(path: Path) -> str:
-    """The SHA-256 of a file, in hex digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _part(source: Source, path: Path) -> tuple[int, int, int]:
@@ -116,7 +110,7 @@ class PreparedSource:
         """A decoded spectrogram (C, F, frames) with the source's own frames where it is kept."""
         if self.held is None:
             return x
-        weight = known_frames(self.held[1], codec.format.config.hop_length)
+        weight = known_frames(self.held[1], codec.format.hop_length)
         return torch.where(weight > 0, torch.lerp(x, codec.spectrogram(self.audio), weight), x)
 
 

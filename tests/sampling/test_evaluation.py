@@ -503,8 +503,7 @@ def test_too_little_memory_for_a_clip_is_told_with_the_remedy(
     def full(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB.")
 
-    for name in ("generate", "generate_many"):
-        monkeypatch.setattr(Generator, name, full, raising=False)
+    monkeypatch.setattr("sampling.batch.Batch.results", full)
     given = ["--model", model.path, "--dataset", dataset, *FAST, "--embedding", "mel_statistics"]
     with pytest.raises(UserError, match=r"out of memory at 1 s .*; ask for a shorter clip"):
         command.run(arguments(*given))

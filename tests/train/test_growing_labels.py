@@ -16,6 +16,7 @@ from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.diffusion.preconditioning import Denoiser
 from dualdiffusion.files import read_json, read_jsonl, write_json, write_jsonl
 from dualdiffusion.model.folder import RAW, ModelFolder
+from dualdiffusion.model.label_growth import grown_checkpoint, grown_weights
 from dualdiffusion.nn.blocks import LabelEmbedding
 from dualdiffusion.nn.magnitude_preserving import normalize_weights
 from sampling.generator import Generator
@@ -23,7 +24,6 @@ from sampling.request import Request
 from tests import tiny
 from tests.train.test_training import assert_equal, digest, fresh_model, train_until
 from train.checkpoints.checkpoint import CheckpointState
-from train.checkpoints.growing import grown_checkpoint, grown_weights
 from train.optimizer import OptimizerConfig
 
 NEW = "Harbour"

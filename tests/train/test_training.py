@@ -161,12 +161,14 @@ def test_training_goes_to_the_launcher_and_back(model: ModelFolder, dataset: Pat
     path = fresh_model(model, tmp_path / "model", "unet")
     config = tiny.write_train_config(tmp_path / "train.json", "unet", path, dataset, total_samples=8)
     launcher = Path(sys.executable).with_name("accelerate")
-    command = [launcher, "launch", "--cpu", "--num_processes", "2", "train.py", config]
+    options = ["--cpu", "--num_processes", "2", "--mixed_precision", "bf16"]
+    command = [launcher, "launch", *options, "train.py", config]
     result = subprocess.run(command, cwd=tiny.ROOT, capture_output=True, text=True, timeout=240)
     assert result.returncode == 0, result.stderr
     assert (path / "unet" / "unet.safetensors").exists()
     if shutil.which("mpirun") is None:  # without which accelerate starts a single one on a CPU
         assert "one process trains, not 2" in result.stdout
+    assert "accelerate's own mixed_precision, bf16, is not used" in result.stdout
 
 
 def test_a_checkpoint_is_saved_on_request(model: ModelFolder, dataset: Path, tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from dualdiffusion.config import Config
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import sweep, write_tensors
+from dualdiffusion.model.label_growth import grown_weights
 from train.averages.ema import MAX_STD, PowerEMA, exponent_of
-from train.checkpoints.growing import grown_weights
 
 PREFIX = "samples-"
 # A profile that differs by more than this from the wanted one, relative to it, is refused.

@@ -8,43 +8,25 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import pickle
 import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from dualdiffusion.errors import UserError
-from dualdiffusion.files import TEMPORARY_MARK, read_json, sync_file, sync_folder, write_json
+from dualdiffusion.files import TEMPORARY_MARK, read_json, sha256_of, sync_file, sync_folder, write_json
 from dualdiffusion.model.module import load_weights, save_weights
 
 PREFIX = "samples-"
 OLD_MARK = ".old-"
 MANIFEST = "manifest.json"
 MODULE_TRAINER = "module_trainer"  # file stem
-
-
-@runtime_checkable
-class Stateful(Protocol):
-    """A module trainer that changes while it trains, beside its module: what it learns is part of a checkpoint."""
-
-    def after_update(self, samples: int) -> bool:
-        """Called after every update, with the samples seen; whether the state has changed."""
-        ...
-
-    def state(self) -> dict[str, Tensor]:
-        """The state, on the CPU."""
-        ...
-
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Goes on from a state; from an empty one as at the start."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -105,7 +87,7 @@ class Checkpoints:
             save_weights(temporary / f"{MODULE_TRAINER}.safetensors", state.module_trainer)
             _save_optimizer(temporary / "optimizer.pt", state.optimizer)
             write_json(temporary / "progress.json", state.progress)
-            hashes = {path.name: _sha256(path) for path in sorted(temporary.iterdir())}
+            hashes = {path.name: sha256_of(path) for path in sorted(temporary.iterdir())}
             write_json(temporary / MANIFEST, hashes)
             self._put_in_place(temporary, final)
         except BaseException as error:
@@ -173,7 +155,7 @@ def damage(path: Path) -> str | None:
         if not (path / name).is_file():
             return f"{name} is missing"
         try:
-            if _sha256(path / name) != expected:
+            if sha256_of(path / name) != expected:
                 return f"{name} is damaged"
         except OSError as error:
             if error.errno != errno.EIO:  # a failing disk is a damage like others
@@ -214,8 +196,3 @@ def _read(path: Path) -> CheckpointState:
         raise UserError(f"{path}/optimizer.pt: refused: {error}") from None
     module_trainer = weights.pop(MODULE_TRAINER, {})
     return CheckpointState(weights, optimizer, read_json(path / "progress.json"), module_trainer)
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

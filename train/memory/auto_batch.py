@@ -11,6 +11,7 @@ import torch
 
 from dualdiffusion.config import apply_overrides
 from dualdiffusion.errors import UserError
+from dualdiffusion.machine.memory import allocation_text
 from dualdiffusion.machine.threads import control_groups
 from train.memory.preflight import predict
 from train.train_config import TrainConfig
@@ -154,18 +155,10 @@ def out_of_memory(config: TrainConfig, error: BaseException, *, device_type: str
     """What to tell when memory ran out in training: how much was in use, and what would need less."""
     used = f", with {_gib(torch.cuda.max_memory_allocated())} in use at most" if device_type == "cuda" else ""
     need = predict(config, device_type=device_type, processes=processes).peak
-    asked = str(error).split(". GPU")[0].splitlines()[0] if str(error) else type(error).__name__
     return UserError(
-        f"out of memory{used} ({asked}); the last checkpoint is whole. A training step is predicted to need "
-        f"{_gib(need)}; {remedies(config, device_type=device_type, processes=processes)}"
+        f"out of memory{used} ({allocation_text(error)}); the last checkpoint is whole. A training step is predicted "
+        f"to need {_gib(need)}; {remedies(config, device_type=device_type, processes=processes)}"
     )
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed, on a GPU or in main memory."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
 
 
 def _gib(count: int) -> str:

@@ -7,7 +7,9 @@ import time
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn, TaskID, TextColumn
+
+from dualdiffusion.progress_bar import progress_bar
 
 # Seconds between lines where there is no terminal.
 LINE_INTERVAL = 15.0
@@ -21,14 +23,11 @@ class TrainingProgress:
         self._seconds_per_sample = seconds_per_sample
         self._loss = math.nan
         self._console = Console()
-        self._bar = Progress(
-            TextColumn("train {task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[speed]}"),
-            TimeRemainingColumn(),
-            console=self._console,
-            disable=not self._console.is_terminal,
+        self._bar = progress_bar(
+            self._console,
+            prefix="train ",
+            columns=(MofNCompleteColumn(), TextColumn("{task.fields[speed]}")),
+            transient=False,
         )
         self._task: TaskID | None = None
 
