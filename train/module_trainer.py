@@ -78,6 +78,11 @@ class ModuleTrainer(Protocol):
         """A fixed list of validation samples."""
         ...
 
+    @property
+    def holds_out(self) -> bool:
+        """Whether these are of tracks that are not trained on. A dataset may be too small for that."""
+        ...
+
     def step(self, batch: Batch, *, generator: StepRandom) -> StepOutput:
         """Loss of one batch; all randomness comes from `generator`."""
         ...

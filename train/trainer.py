@@ -96,6 +96,11 @@ class Trainer:
             fingerprint = getattr(self.module_trainer, "fingerprint", None)
             for difference in changes.store(self.run_path, self.config, fingerprint):
                 self._say(f"changed since the last run: {difference}")
+        if not self.module_trainer.holds_out:
+            self._say(
+                "no track is held out that is long enough: validation is on training tracks, and cannot tell learning "
+                "from learning by heart; more music, or validation_tracks of the dataset's split step, mends that"
+            )
         self.log.open(position.samples)
         try:
             code = self._loop(interruption)

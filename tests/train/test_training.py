@@ -171,6 +171,22 @@ def test_training_goes_to_the_launcher_and_back(model: ModelFolder, dataset: Pat
     assert "accelerate's own mixed_precision, bf16, is not used" in result.stdout
 
 
+@pytest.mark.parametrize("module", ["vae", "unet"])
+def test_a_validation_on_training_tracks_is_called_that(
+    module: str, model: ModelFolder, dataset: Path, tmp_path: Path
+) -> None:
+    small = shutil.copytree(dataset, tmp_path / "dataset")
+    (small / "validation.jsonl").write_text("")
+    path = fresh_model(model, tmp_path / "model", module)
+    config = tiny.write_train_config(tmp_path / "train.json", module, path, small, total_samples=4)
+    result = tiny.run("train.py", config)
+    assert result.returncode == 0, result.stderr
+    assert "validation is on training tracks" in result.stdout
+    assert scalars(path / "runs" / module)["validation/on_training_tracks"] == [(1, 1.0)]
+    plan = tiny.run("train.py", config, "--dry-run")
+    assert "on training tracks: none is held out" in plan.stdout
+
+
 def test_a_checkpoint_is_saved_on_request(model: ModelFolder, dataset: Path, tmp_path: Path) -> None:
     path = fresh_model(model, tmp_path / "model", "unet")
     changes = {"total_samples": 1_000_000, "checkpoint": {"every_samples": 1_000_000}}

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
+from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.module import describe
 from dualdiffusion.model.shipped import reference
@@ -42,6 +43,11 @@ def show_plan(config: TrainConfig, *, auto_batch: bool = False, memory_gib: floa
     table.add_row("games", "1 assumed (no dataset yet)" if labels.names == [UNKNOWN_GAME] else f"{labels.dim}")
     if new := new_games(ModelFolder(config.model), labels):
         table.add_row("  new, for which room is made", f"{len(new):,} ({', '.join(new)})")
+    dataset = DatasetFolder(config.dataset)
+    if dataset.info_path.is_file():
+        held_out = len(dataset.tracks("validation"))
+        on = f"{held_out:,} held-out tracks" if held_out else "training tracks: none is held out"
+        table.add_row("validation", f"on {on}")
     if init := init_of(config):
         table.add_row("starts from", reference(init))
     table.add_row("updates", f"{-(-config.total_samples // config.batch_size):,}")

@@ -140,8 +140,12 @@ class UNetTrainer:
 
     def validation_data(self) -> LatentCrops:
         """The middle of each validation track, or of the training tracks where no other is long enough."""
-        held_out = [track for track in self.dataset.tracks("validation") if track.seconds > self.seconds_per_sample + 1]
-        return self._crops("validation" if held_out else "train", None)
+        return self._crops("validation" if self.holds_out else "train", None)
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether a validation track is long enough for a crop."""
+        return any(track.seconds > self.seconds_per_sample + 1 for track in self.dataset.tracks("validation"))
 
     def _crops(self, split: str, seed: int | None) -> LatentCrops:
         tracks = self.dataset.tracks(split)

@@ -98,6 +98,7 @@ class VAETrainer:
         self.train_tracks = long_enough(dataset.tracks("train"), self.seconds_per_sample, dataset.path)
         held_out = [track for track in dataset.tracks("validation") if track.seconds >= self.seconds_per_sample]
         self.validation_tracks = held_out or self.train_tracks[:8]
+        self.holds_out = bool(held_out)
         self.position = self.format.position()
         # Nothing is written before everything fits together.
         if init is not None or "format" not in model.module_names():

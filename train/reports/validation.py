@@ -32,6 +32,10 @@ class ValidationConfig(Config):
     batch_size: Annotated[int, Field(gt=0)] = 16
 
 
+# Logged as 1 beside a validation that is not one, so that its curves are not taken for more than they are.
+ON_TRAINING_TRACKS = "validation/on_training_tracks"
+
+
 class Validation:
     """The part of a run that scores raw and averaged weights; the main process does it while others wait.
 
@@ -67,6 +71,8 @@ class Validation:
             named = {f"validation/{name}/{key}": value for key, value in values.items()}
             self._log.file.scalars(named, step=position.step, samples=position.samples)
             scores[name] = values["loss"]
+        if not self._module_trainer.holds_out:
+            self._log.file.scalars({ON_TRAINING_TRACKS: 1.0}, step=position.step, samples=position.samples)
         self.best = min(scores, key=lambda name: (not math.isfinite(scores[name]), scores[name]))
         self.validated_at = position.samples
 
