@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, PositiveInt
+from pydantic import AfterValidator, Field
 
 from dualdiffusion.component import Component, part_of, type_name
 from dualdiffusion.config import Config, nearest
@@ -35,7 +35,7 @@ class RunConfig(Config):
     """Folder of audio, `<source>/<game>/**/<track>`."""
     dataset: Path
     """Folder that is written."""
-    processes: PositiveInt | None = None
+    processes: int | None = Field(None, ge=1)
     """Worker processes; null uses every core."""
     steps: Annotated[tuple[part_of("dataset_processing.steps"), ...], AfterValidator(_steps_once)]  # type: ignore[misc]
     """The steps in their order."""
