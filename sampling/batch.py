@@ -175,7 +175,7 @@ class Batch:
             circular=request.loop,
         )[0]
         audio = resample_circular(audio, self.canvas.samples) if request.loop else audio
-        return self._result(request, _limited(audio, held), x, latents[0])
+        return self._result(request, limited(audio, held), x, latents[0])
 
     def _result(self, request: Request, audio: Tensor, x: Tensor, latents: Tensor) -> Result:
         generator, canvas = self.generator, self.canvas
@@ -212,7 +212,7 @@ def noise_of(requests: Sequence[Request]) -> ItemRandom | VariedNoise:
     return VariedNoise(noise, of([first.variation_seed] * len(requests)), first.variation_strength)
 
 
-def _limited(audio: Tensor, held: Held | None) -> Tensor:
+def limited(audio: Tensor, held: Held | None) -> Tensor:
     """Audio (C, N) with what was made scaled down to the peak limit; what is held stays as it is.
 
     Raises:

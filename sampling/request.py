@@ -72,7 +72,7 @@ class Request(Config):
     cfg_scale: Annotated[float, Field(ge=0, le=100)] = 2.0
     """Classifier-free guidance: 1 is off, larger follows the games more closely."""
     sampler: Annotated[str, _one_of(list(SAMPLERS))] = "heun"
-    """Name of a sampler in sampling/solvers/samplers.py."""
+    """Name of a sampler in sampling/solvers/."""
     schedule: Annotated[str, _one_of(list(SCHEDULES))] = "edm"
     """Name of a schedule in sampling/solvers/schedules.py."""
     sigma_max: Annotated[float, Field(gt=0, le=1000)] = 80.0

@@ -71,6 +71,7 @@ class Job:
 
     @staticmethod
     def from_row(row: sqlite3.Row) -> Job:
+        """A job as the database holds it."""
         values = {key: row[key] for key in row.keys() if key != "idempotency_key"}  # noqa: SIM118 (a Row is no dict)
         return Job(**{**values, "request": stored_request(row["request"]), "starred": bool(row["starred"])})
 
@@ -130,6 +131,7 @@ class JobStore:
             self._db.execute("COMMIT")
 
     def close(self) -> None:
+        """Closes the database."""
         with self._lock:
             self._db.close()
 
@@ -158,6 +160,7 @@ class JobStore:
             raise QueueFullError
 
     def get(self, job_id: str) -> Job | None:
+        """The job, or None where there is none."""
         with self._lock:
             row = self._db.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
         return Job.from_row(row) if row else None
@@ -229,9 +232,11 @@ class JobStore:
             return changed.rowcount == 1
 
     def set_title(self, job_id: str, title: str) -> bool:
+        """Gives a job another title."""
         return self._update("title = ? WHERE id = ?", (title, job_id))
 
     def set_starred(self, job_id: str, starred: bool) -> bool:
+        """Stars a job, or takes the star away."""
         return self._update("starred = ? WHERE id = ?", (int(starred), job_id))
 
     def set_binned(self, job_id: str, binned: bool, file: str | None) -> bool:

@@ -74,7 +74,11 @@ class Service:
         self.running: Running | None = None
         self._turn = asyncio.Lock()
         self.supervisor = Supervisor(
-            settings.model, settings.outputs, settings.loader, on_message=self._heard, on_change=self._worker_changed
+            settings.model,
+            settings.outputs,
+            settings.loader,
+            on_message=self._on_message,
+            on_change=self._worker_changed,
         )
 
     @contextlib.asynccontextmanager
@@ -311,7 +315,7 @@ class Service:
             return refusal.error
         return None
 
-    async def _heard(self, message: dict[str, Any]) -> None:
+    async def _on_message(self, message: dict[str, Any]) -> None:
         running = self.running
         if running is None or running.id != message["id"]:
             return

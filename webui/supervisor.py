@@ -67,6 +67,7 @@ class Supervisor:
 
     @property
     def pid(self) -> int | None:
+        """Of the model's process, or None while there is none."""
         return self._process.pid if self._process and self._process.returncode is None else None
 
     async def _run_once(self) -> bool:
@@ -109,9 +110,9 @@ class Supervisor:
         finally:
             reading.cancel()
             waiting.cancel()
-            heard, _ = await asyncio.gather(reading, waiting, return_exceptions=True)
-            if isinstance(heard, Exception):
-                print(f"the model's process was stopped: {type(heard).__name__}: {heard}", file=sys.stderr, flush=True)
+            ended, _ = await asyncio.gather(reading, waiting, return_exceptions=True)
+            if isinstance(ended, Exception):
+                print(f"the model's process was stopped: {type(ended).__name__}: {ended}", file=sys.stderr, flush=True)
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         while line := await reader.readline():

@@ -46,7 +46,9 @@ class Report(Protocol):
     fraction: float
     text: str
 
-    def preview(self) -> Image: ...
+    def preview(self) -> Image:
+        """A picture of the clip as it is now; costs time."""
+        ...
 
 
 class Model(Protocol):
@@ -62,9 +64,13 @@ class Model(Protocol):
     def generate(self, request: Request, on_step: Callable[[Any], None]) -> Any:
         """A result with `audio` of shape (2, samples), `sample_rate`, and the `fingerprint` of its weights."""
 
-    def save(self, result: Any, folder: Path) -> Path: ...
+    def save(self, result: Any, folder: Path) -> Path:
+        """Writes the audio, never over another file; returns its path."""
+        ...
 
-    def picture(self, result: Any) -> Image: ...
+    def picture(self, result: Any) -> Image:
+        """The spectrogram of the finished clip."""
+        ...
 
     def recover(self) -> None:
         """Frees what a failed job may have left in memory."""
@@ -82,19 +88,23 @@ class SamplingModel:
         self.least_seconds, self.cancelled = self.generator.least_seconds, Cancelled
 
     def generate(self, request: Request, on_step: Callable[[Any], None]) -> Any:
+        """See `Model.generate`."""
         return self.generator.generate(request, on_step=on_step)
 
     def save(self, result: Any, folder: Path) -> Path:
+        """See `Model.save`; the file carries the request."""
         from sampling.output.clips import save
 
         return save(result, folder, device=self.generator.vae.device)
 
     def picture(self, result: Any) -> Image:
+        """See `Model.picture`."""
         from sampling.output.clips import spectrogram_image
 
         return spectrogram_image(result.audio, result.sample_rate)
 
     def recover(self) -> None:
+        """See `Model.recover`."""
         self.generator.free_memory()
 
 
@@ -114,6 +124,7 @@ class Channel:
         threading.Thread(target=self._read, daemon=True).start()
 
     def send(self, type: str, **values: Any) -> None:
+        """Tells the web process something, as one JSON line."""
         self._socket.sendall(json.dumps({"type": type, **values}).encode() + b"\n")
 
     def _read(self) -> None:
@@ -148,6 +159,7 @@ class JobProgress:
             self.check()
 
     def check(self) -> None:
+        """Raises what ends the generation, where the job has been cancelled."""
         if self.job_id in self.channel.cancelled:
             raise self.cancelled()
 

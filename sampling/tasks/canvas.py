@@ -29,6 +29,7 @@ class Grid:
     window_columns: int | None = None
 
     def samples(self, seconds: float) -> int:
+        """Length in samples, rounded."""
         return round(seconds * self.sample_rate)
 
     @property

@@ -18,8 +18,8 @@ from dualdiffusion import audio
 from dualdiffusion.config import validate
 from dualdiffusion.errors import UserError
 from dualdiffusion.model.folder import ModelFolder
-from sampling.batch import noise_of
-from sampling.generator import Generator, _limited
+from sampling.batch import limited, noise_of
+from sampling.generator import Generator
 from sampling.output.clips import read_settings, same_audio, save
 from sampling.request import Request, Source
 from sampling.solvers.samplers import SAMPLERS
@@ -339,7 +339,7 @@ def test_a_source_that_would_be_read_short_or_is_no_music_is_refused(
 
 def test_what_is_not_finite_is_told_and_not_passed_off_as_silence() -> None:
     audio = torch.full((2, 100), 0.5)
-    assert torch.equal(_limited(audio, None), audio)
+    assert torch.equal(limited(audio, None), audio)
     audio[0, 3] = math.nan
     with pytest.raises(UserError, match="not finite"):
-        _limited(audio, None)
+        limited(audio, None)

@@ -20,13 +20,14 @@ from sampling.solvers.maths import (
     linear_step,
     phi,
 )
-from sampling.solvers.renoising import Leg, Reinjection, legs, renoising_of
+from sampling.solvers.renoising import Reinjection, Step, renoising_of, steps_over
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from sampling.solvers.noise import NoiseSource
 
+ONE_ITEM_AT_A_TIME = ("dpm_adaptive",)
 # No step of dpm_adaptive is refused that is shorter than this share of the whole way in ln(sigma).
 SHORTEST = 1 / 1000
 # How far the length of a step may change at once.
@@ -91,13 +92,13 @@ def sample_dpm_fast(
     inner = [geometric_mean(levels[0], levels[-1], k / len(orders)) for k in range(1, len(orders))]
     path = [levels[0], *inner, *levels[1:][-1:], *[0.0] * (len(sigmas) - len(levels))]
     order_from = dict(zip(path, [*orders, 1], strict=False))
-    for leg in legs(path, generator, callback, reinjection):
-        if leg.sigma_next == 0:
-            x_next = denoised = denoise(x, leg.sigma)
+    for step in steps_over(path, generator, callback, reinjection):
+        if step.sigma_next == 0:
+            x_next = denoised = denoise(x, step.sigma)
         else:
-            step = dpm_solver_step(denoise, x, leg.sigma, leg.sigma_next, order_from[leg.sigma])
-            x_next, denoised = step.x, step.denoised
-        x = leg.end(x_next, denoised)
+            solved = dpm_solver_step(denoise, x, step.sigma, step.sigma_next, order_from[step.sigma])
+            x_next, denoised = solved.x, solved.denoised
+        x = step.end(x_next, denoised)
     return x
 
 
@@ -130,7 +131,7 @@ def sample_dpm_adaptive(
     the callback it is a forecast by the length of the next step.
 
     Args:
-        x: (1, C, ...); one item, since its error decides the steps (see ONE_ITEM_AT_A_TIME in samplers.py).
+        x: (1, C, ...); one item, since its error decides the steps (see ONE_ITEM_AT_A_TIME).
         rtol, atol: tolerated relative and absolute error of a step.
         h_init: length of the first step tried, in ln(sigma).
 
@@ -147,8 +148,8 @@ def sample_dpm_adaptive(
     while sigma > last:
         floor = low if restarts and sigma > low else last
         sigma_next = max(sigma * math.exp(-h), floor)
-        step = dpm_solver_step(denoise, x, sigma, sigma_next, order=3)
-        error = _error(step, rtol, atol)
+        solved = dpm_solver_step(denoise, x, sigma, sigma_next, order=3)
+        error = _error(solved, rtol, atol)
         # NaN is not refused: no step is short enough to mend it.
         if not error > 1 or h <= SHORTEST * math.log(sigmas[0] / last):
             kept = 1 - renoising.share(sigma)
@@ -156,12 +157,13 @@ def sample_dpm_adaptive(
             way = math.log(sigma_end / last) + restarts * math.log(high / low)
             steps = _forecast(index, steps, math.ceil(way / (h * _change(error) * kept)) + to_zero)
             restart = high if restarts and sigma_end <= low else None
-            x = Leg(index, steps, sigma, sigma_next, sigma_end, generator, callback, restart).end(step.x, step.denoised)
+            accepted = Step(index, steps, sigma, sigma_next, sigma_end, generator, callback, restart)
+            x = accepted.end(solved.x, solved.denoised)
             sigma, index, restarts = restart or sigma_end, index + 1, restarts - (restart is not None)
         h *= _change(error)
     if to_zero:
         denoised = denoise(x, last)
-        x = Leg(index, index + 1, last, 0.0, 0.0, generator, callback).end(denoised, denoised)
+        x = Step(index, index + 1, last, 0.0, 0.0, generator, callback).end(denoised, denoised)
     return x
 
 
