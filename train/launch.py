@@ -6,9 +6,11 @@ import contextlib
 import gc
 import os
 import sys
+from datetime import timedelta
 
 import torch
 from accelerate import Accelerator, PartialState
+from accelerate.utils import InitProcessGroupKwargs
 
 from dualdiffusion.files import folder_lock
 from dualdiffusion.machine.memory import is_out_of_memory
@@ -24,6 +26,15 @@ from train.memory.auto_batch import (
 from train.precision import local_device_type, with_precision
 from train.trainer import TrainConfig, Trainer
 
+# The main process validates, makes demos and saves while the others wait for it, for longer than the ten minutes after
+# which a process group gives up by itself. A process that dies ends the others through their launcher at once.
+PATIENCE = timedelta(days=1)
+
+
+def join_processes(cpu: bool) -> PartialState:
+    """Joins the processes that the launcher started, if it started several; they wait for each other for PATIENCE."""
+    return PartialState(cpu=cpu, **InitProcessGroupKwargs(timeout=PATIENCE).to_kwargs())
+
 
 def launch(config: TrainConfig, *, wait: bool, auto_batch: bool = False, memory_gib: float | None = None) -> int:
     """Trains; returns the exit code.
@@ -38,7 +49,7 @@ def launch(config: TrainConfig, *, wait: bool, auto_batch: bool = False, memory_
     launcher = launcher_id()
     # Without a GPU, accelerate joins several processes only where it is told that the CPU is meant.
     cpu = local_device_type() == "cpu"
-    state = PartialState(cpu=cpu)
+    state = join_processes(cpu)
     if state.device.type == "cpu":
         share = max(1, usable_cores() // state.num_processes)
         torch.set_num_threads(config.cpu_threads or threads_asked() or share)

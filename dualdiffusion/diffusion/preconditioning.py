@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -61,7 +62,8 @@ class Denoiser(Module):
     def forward(
         self, x: Tensor, sigma: Tensor, conditioning: Conditioning, *, position: Tensor | None = None
     ) -> Tensor:
-        """
+        """Estimates the clean latents.
+
         Args:
             x: (B, C, *space), clean latents plus noise of standard deviation sigma.
             sigma: (B,).
@@ -70,6 +72,8 @@ class Denoiser(Module):
         Returns:
             The estimate of the clean latents, (B, C, *space), float32.
         """
+        # Chosen such that what the network sees, and what it is to answer, have unit variance at every noise level, and
+        # that its errors are amplified as little as possible.
         x = x.float()
         s = per_item(sigma.float(), x)
         data = self.config.sigma_data
@@ -85,8 +89,17 @@ class Denoiser(Module):
         return sigma.float().log() / 4
 
     def log_variance(self, sigma: Tensor) -> Tensor:
-        """u(sigma), the logarithm of the expected loss at each noise level (Karras et al. 2023, equation 15): (B,)."""
-        return self.uncertainty(self.uncertainty_features(self.c_noise(sigma)))[:, 0]
+        """u(sigma), the logarithm of the expected loss at each noise level (Karras et al. 2023, equation 15).
+
+        Args:
+            sigma: (B,).
+
+        Returns:
+            (B,), float32 also under autocast: the loss is divided by exp(u), for which three digits of u are too few.
+        """
+        device = "cpu" if sigma.device.type == "meta" else sigma.device.type  # which has no autocast of its own
+        with torch.autocast(device, enabled=False):
+            return self.uncertainty(self.uncertainty_features(self.c_noise(sigma)))[:, 0]
 
     def before_update(self) -> None:
         """The backbone's; the log-variance has no part that keeps magnitudes."""

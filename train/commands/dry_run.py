@@ -60,6 +60,7 @@ def show_plan(config: TrainConfig, *, auto_batch: bool = False, memory_gib: floa
 
 def _add_memory(table: Table, memory: Memory) -> None:
     table.add_row("predicted memory at the peak", _gib(memory.peak))
+    table.add_row("predicted memory of a validation", _gib(memory.validation))
     table.add_row("  weights", _gib(memory.weights))
     table.add_row("  gradients", _gib(memory.gradients))
     table.add_row("  optimizer", _gib(memory.optimizer))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -42,6 +42,8 @@ class Memory:
         weights, gradients, optimizer, averages, beside: what stays through the backward pass of a step; `beside` are
             modules that are not trained, such as the VAE while the UNet trains.
         activations: what a micro batch's forward pass keeps for the backward pass.
+        validation: the most while a batch is validated, between two updates: gradients of the one before are still
+            there, and the weights twice, as averages are put in their place for a while.
     """
 
     peak: int
@@ -51,6 +53,12 @@ class Memory:
     averages: int
     beside: int
     activations: int
+    validation: int = 0
+
+    @property
+    def need(self) -> int:
+        """The most at any moment of a run. Demos are not counted: they ask for their own length and precision."""
+        return max(self.peak, self.validation)
 
 
 class MemoryTracker(TorchDispatchMode):
@@ -94,18 +102,19 @@ class MemoryTracker(TorchDispatchMode):
 class TargetDevice(TorchFunctionMode):
     """Makes the meta device do what the device of the run would: its half precision, layout and attention kernels.
 
+    Half precision is where autocast is on, for the CPU, as meta tensors have none of their own.
+
     Args:
         device_type: "cuda" or "cpu".
-        half: the run is in bf16. What runs without gradients is taken to be outside of that.
     """
 
-    def __init__(self, device_type: str, half: bool) -> None:
+    def __init__(self, device_type: str) -> None:
         super().__init__()
-        self._device_type, self._half = device_type, half
+        self._device_type = device_type
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func in _IN_HALF and self._half and torch.is_grad_enabled():
+        if func in _IN_HALF and torch.is_autocast_enabled("cpu"):
             args = tuple(_to_half(argument) for argument in args)
             kwargs = {name: _to_half(argument) for name, argument in kwargs.items()}
         if func is torch.conv2d:
@@ -156,7 +165,7 @@ def _labels(model: ModelFolder, dataset: DatasetFolder) -> Labels:
 
 
 def predict(config: TrainConfig, *, device_type: str, processes: int = 1) -> Memory:
-    """What a run with this config needs at the peak of a training step, on each device.
+    """What a run with this config needs at the peaks of a training step and of a validation, on each device.
 
     Args:
         device_type: "cuda" or "cpu".
@@ -168,7 +177,10 @@ def predict(config: TrainConfig, *, device_type: str, processes: int = 1) -> Mem
     share = config.batch_size // processes
     micro_batch = config.micro_batch_size or share
     plan, _ = make_plan(config, micro_batch)
-    return _simulate(plan, config, device_type, accumulates=share > micro_batch, several=processes > 1)
+    memory = _simulate(plan, config, device_type, accumulates=share > micro_batch, several=processes > 1)
+    validated, _ = make_plan(config, min(config.validation.batch_size, config.validation.samples))
+    held = 2 * memory.weights + memory.gradients + memory.optimizer + memory.averages + memory.beside
+    return replace(memory, validation=held + _validation(validated, in_half(config, device_type), device_type))
 
 
 def _simulate(plan: Plan, config: TrainConfig, device_type: str, *, accumulates: bool, several: bool) -> Memory:
@@ -178,7 +190,7 @@ def _simulate(plan: Plan, config: TrainConfig, device_type: str, *, accumulates:
     beside = sum(_bytes(part.state_dict(keep_vars=True).values()) for part in plan.beside)
     beside += sum(_bytes(b for n, b in part.named_buffers() if n not in part.state_dict()) for part in plan.beside)
     half = in_half(config, device_type)
-    with tracker, TargetDevice(device_type, half):
+    with tracker, TargetDevice(device_type):
         names = {ema_name(std) for std in (*config.ema_stds, *config.ema_snapshots.stds)}
         emas = [{key: value.detach().clone() for key, value in module.state_dict().items()} for _ in names]
         averages = tracker.live - weights
@@ -200,6 +212,16 @@ def _simulate(plan: Plan, config: TrainConfig, device_type: str, *, accumulates:
     buckets = gradients if several else 0  # in which processes exchange their gradients
     peak = tracker.peak + beside + buckets
     return Memory(peak, weights, gradients + buckets, state, averages, beside, activations)
+
+
+def _validation(plan: Plan, half: bool, device_type: str) -> int:
+    """The most bytes that a batch takes in validation, beside the module: in the precision of training."""
+    module, tracker = plan.module.to(memory_format=torch.channels_last).eval(), MemoryTracker()
+    tracker.count(list(module.state_dict(keep_vars=True).values()))
+    weights = tracker.live
+    with tracker, TargetDevice(device_type), torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=half):
+        plan.forward()
+    return tracker.peak - weights
 
 
 def _warm_optimizer(config: TrainConfig, module: nn.Module, device_type: str) -> torch.optim.Optimizer:

@@ -154,17 +154,18 @@ class UNetTrainer:
     def step(self, batch: Batch, *, generator: StepRandom) -> StepOutput:
         """The denoising loss of one batch of latents (B, Z, f, t)."""
         latents = batch.data
-        sigma = self._density().sigma(self._quantiles(generator)).to(latents)
+        levels = self._density().sigma(self._quantiles(generator)).to(latents.dtype)  # on the CPU
+        sigma = levels.to(latents.device)
         noise = generator.randn_like(latents)
         conditioning = self._conditioning(batch, generator)
         loss = denoising_loss(self.module, latents, noise, sigma, conditioning, position=self.position)
-        minimised = loss.learned if self.config.learned_log_variance else loss.unlearned
+        minimised = loss.learned if self.config.learned_log_variance else loss.variance_detached
         metrics = {
             "loss/total": minimised,
             "loss/weighted": loss.weighted,
             "loss/logvar": loss.log_variance,
             "histogram/ln_sigma": sigma.log(),
-            **self._by_sigma(sigma, loss),
+            **self._by_sigma(levels, loss),
         }
         return StepOutput(minimised, loss.weighted, {name: value.detach() for name, value in metrics.items()})
 
@@ -188,16 +189,22 @@ class UNetTrainer:
         """Of each range of sigma: its loss, and its share of all training, 1 where that is its fair share.
 
         The share is how often the range is drawn, times 1 / exp(u), which is how much its error then counts.
+
+        Args:
+            sigma: (B,), on the CPU: which sample is in which range is known there, so that no device is waited for.
         """
         count = self.config.loss_buckets
         edges = self.config.validation_sigma.sigma(torch.linspace(0, 1, count + 1, dtype=torch.float64))
-        bucket = torch.bucketize(sigma.cpu(), edges[1:-1]).to(sigma.device)
-        weight = torch.exp(-loss.log_variance)
+        bucket = torch.bucketize(sigma, edges[1:-1])
+        order, sizes = bucket.argsort(stable=True), bucket.bincount(minlength=count).tolist()
+        losses = loss.weighted[order.to(loss.weighted.device)].split(sizes)
+        inside = (bucket == torch.arange(count)[:, None]).to(loss.log_variance.device)
+        weights = count * torch.exp(-loss.log_variance) * inside
         metrics = {}
-        for i, (low, high) in enumerate(itertools.pairwise(edges)):
-            inside, name = bucket == i, f"{low:.3g}-{high:.3g}"
-            metrics[f"loss_by_sigma/{name}"] = loss.weighted[inside]
-            metrics[f"effective_weight_by_sigma/{name}"] = count * weight * inside
+        for i, (low, high) in enumerate(itertools.pairwise(edges.tolist())):
+            name = f"{low:.3g}-{high:.3g}"
+            metrics[f"loss_by_sigma/{name}"] = losses[i]
+            metrics[f"effective_weight_by_sigma/{name}"] = weights[i]
         return metrics
 
     def after_update(self, samples: int) -> bool:

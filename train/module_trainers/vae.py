@@ -269,7 +269,7 @@ class VAETrainer:
         format, measure, position = format.to("meta"), config.loss.build().to("meta"), format.position().to("meta")
 
         def forward() -> Tensor:
-            with torch.no_grad():
+            with torch.no_grad(), torch.autocast("cpu", enabled=False):  # of which meta tensors take the settings
                 x = format.encode(torch.zeros(audio, device="meta"))
             told = Conditioning(x.new_zeros(batch_size, vae.label_dim)) if vae.label_dim else Conditioning()
             posterior = vae.encode(x, position=position, conditioning=told)
