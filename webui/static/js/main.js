@@ -52,6 +52,7 @@ async function start() {
     ask: async () => {
       onHealth(await readHealth());
       await library.reload();
+      if (player.isCut) await player.check();
       return library.active().length > 0;
     },
     onLost: showLost,
@@ -91,10 +92,7 @@ function connectControls() {
   byId('help-button').onclick = showHelp;
   library.addEventListener('status', (event) => onStatus(/** @type {CustomEvent} */ (event).detail.job));
   library.addEventListener('change', () => panel.showEstimate());
-  player.addEventListener('broken', () => {
-    notice('This clip cannot be played; its file may be gone.');
-    library.reload().catch(() => {});
-  });
+  player.addEventListener('broken', (event) => onBroken(/** @type {CustomEvent} */ (event).detail.id));
   setInterval(() => history.render(), 60_000); // "2 min ago" becomes "3 min ago"
 }
 
@@ -144,6 +142,19 @@ function onStatus(job) {
   }
   if (job.status === 'failed') notice(`${title} failed: ${job.error}`);
   if (job.status === 'cancelled') announce(`${title} is cancelled.`);
+}
+
+/** @param {string} id of a clip that stopped to be read */
+async function onBroken(id) {
+  try {
+    await call('GET', `/api/jobs/${id}`);
+  } catch (error) {
+    if (error.status === 404) return player.drop(id);
+    player.isCut = true; // the server is away, which the top line tells; the clip goes on when it is back
+    return undefined;
+  }
+  notice('This clip cannot be played; its file may be gone.');
+  return library.reload().catch(() => {});
 }
 
 function showHelp() {

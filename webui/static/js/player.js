@@ -15,6 +15,8 @@ const SKIPS = { ArrowLeft: -5, ArrowRight: 5, PageDown: -10, PageUp: 10 }; // se
 export class Player extends EventTarget {
   /** @type {?import('./api.js').Job} */
   job = null;
+  /** Whether the server went away while the clip was read from it. */
+  isCut = false;
   #seconds = 0;
 
   constructor() {
@@ -80,11 +82,15 @@ export class Player extends EventTarget {
     this.dispatchEvent(new Event('state'));
   }
 
-  /** Empties the player if its clip is not on the server, which may have become another one. */
+  /** The server may have become another one: empties the player if its clip is not there, and reads on what was cut off. */
   async check() {
-    const { job } = this;
+    const { job, progress } = this;
     if (!job) return;
     await call('GET', `/api/jobs/${job.id}`).catch((error) => error.status === 404 && this.drop(job.id));
+    if (!this.isCut || this.job !== job) return;
+    this.isCut = false;
+    this.job = null;
+    await this.load(job, { at: progress });
   }
 
   /** Takes over a new title. */
