@@ -148,7 +148,8 @@ class UNetTrainer:
     def step(self, batch: Batch, *, generator: StepRandom) -> StepOutput:
         """The denoising loss of one batch of latents (B, Z, f, t)."""
         latents = batch.data
-        sigma = self._density().sigma(self._quantiles(generator)).to(latents)
+        levels = self._density().sigma(self._quantiles(generator))  # on the CPU
+        sigma = levels.to(latents)
         noise = generator.randn_like(latents)
         conditioning = self._conditioning(batch, generator)
         loss = denoising_loss(self.module, latents, noise, sigma, conditioning, position=self.position)
@@ -158,7 +159,7 @@ class UNetTrainer:
             "loss/weighted": loss.weighted,
             "loss/logvar": loss.log_variance,
             "histogram/ln_sigma": sigma.log(),
-            **self._by_sigma(sigma, loss),
+            **self._by_sigma(levels, loss),
         }
         return StepOutput(minimised, loss.weighted, {name: value.detach() for name, value in metrics.items()})
 
@@ -178,20 +179,28 @@ class UNetTrainer:
             return self.config.validation_sigma
         return self.adaptive or self.config.sigma
 
-    def _by_sigma(self, sigma: Tensor, loss: DenoisingLoss) -> dict[str, Tensor]:
+    def _by_sigma(self, levels: Tensor, loss: DenoisingLoss) -> dict[str, Tensor]:
         """Of each range of sigma: its loss, and its share of all training, 1 where that is its fair share.
 
         The share is how often the range is drawn, times 1 / exp(u), which is how much its error then counts.
+
+        Args:
+            levels: (B,) the noise levels, on the CPU.
         """
         count = self.config.loss_buckets
         edges = self.config.validation_sigma.sigma(torch.linspace(0, 1, count + 1, dtype=torch.float64))
-        bucket = torch.bucketize(sigma.cpu(), edges[1:-1]).to(sigma.device)
-        weight = torch.exp(-loss.log_variance)
+        # Which sample is in which range is found out on the CPU: a mask on the GPU would make the CPU wait for all that
+        # was queued there, to learn how many values it selects.
+        bucket = torch.bucketize(levels, edges[1:-1])
+        order, sizes = bucket.argsort(stable=True), bucket.bincount(minlength=count).tolist()
+        losses = loss.weighted[order.to(loss.weighted.device)].split(sizes)
+        inside = (bucket == torch.arange(count)[:, None]).to(loss.weighted.device)
+        weights = count * torch.exp(-loss.log_variance) * inside
         metrics = {}
-        for i, (low, high) in enumerate(itertools.pairwise(edges)):
-            inside, name = bucket == i, f"{low:.3g}-{high:.3g}"
-            metrics[f"loss_by_sigma/{name}"] = loss.weighted[inside]
-            metrics[f"effective_weight_by_sigma/{name}"] = count * weight * inside
+        for i, (low, high) in enumerate(itertools.pairwise(edges.tolist())):
+            name = f"{low:.3g}-{high:.3g}"
+            metrics[f"loss_by_sigma/{name}"] = losses[i]
+            metrics[f"effective_weight_by_sigma/{name}"] = weights[i]
         return metrics
 
     def after_update(self, samples: int) -> bool:
