@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 
 from dualdiffusion.config import Config
@@ -21,8 +21,6 @@ from dualdiffusion.dsp.stft import hann_power_window, stft
 from dualdiffusion.dsp.tiles import Held, both_held, decode_loop_tiles, decode_tiles, loop_context, tile_starts
 from dualdiffusion.model.module import Module
 from dualdiffusion.randomness import ItemRandom
-
-Positive = Annotated[int, Field(gt=0)]
 
 # Phase recovery cuts its window shorter than the encoder: the transform is half as long, and what it misses is far
 # below the error that remains anyway.
@@ -40,18 +38,18 @@ class MelSpectrogram(Module):
     class Config(Config):
         """Settings of a mel spectrogram; fixed when a model is created."""
 
-        sample_rate: Positive = 32000
+        sample_rate: PositiveInt = 32000
         """In Hz."""
-        num_channels: Positive = 2
-        hop_length: Positive = 256
+        num_channels: PositiveInt = 2
+        hop_length: PositiveInt = 256
         """Samples between frames (8 ms at 32 kHz)."""
-        window_length: Positive = 6400
+        window_length: PositiveInt = 6400
         """Nominal samples of the window (200 ms at 32 kHz); its negligible tails are cut off."""
         window_exponent: Annotated[float, Field(gt=0)] = 32.0
         """The window is a hann window raised to this power."""
         frequency_scale: Literal["mel", "log"] = "mel"
         """Of the bands: mel, or equally wide in octaves, where a transposition is a shift; then f_min is above 0."""
-        n_mels: Positive = 256
+        n_mels: PositiveInt = 256
         """Bands; as many as hop_length makes the format critically sampled."""
         f_min: Annotated[float, Field(ge=0)] = 20.0
         """Lower edge of the lowest band, in Hz."""

@@ -6,17 +6,14 @@ Shapes: B batch, C channels, N samples.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
 
 import torch
-from pydantic import Field
+from pydantic import PositiveInt
 from torch import Tensor
 
 from dualdiffusion.config import Config
 from dualdiffusion.dsp.tiles import Held
 from dualdiffusion.model.module import Module
-
-Positive = Annotated[int, Field(gt=0)]
 
 
 class Waveform(Module):
@@ -28,9 +25,9 @@ class Waveform(Module):
     class Config(Config):
         """Settings of a waveform; fixed when a model is created."""
 
-        sample_rate: Positive = 32000
+        sample_rate: PositiveInt = 32000
         """In Hz."""
-        num_channels: Positive = 2
+        num_channels: PositiveInt = 2
 
     config: Config
 

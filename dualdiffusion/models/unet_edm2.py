@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -34,7 +34,6 @@ from dualdiffusion.nn.magnitude_preserving import (
     project_gradients,
 )
 
-Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -44,22 +43,22 @@ class UNet(Module):
     class Config(Config):
         """Settings of a UNet."""
 
-        in_channels: Positive = 4
+        in_channels: PositiveInt = 4
         """Latent channels."""
         label_dim: Annotated[int, Field(ge=0)] | None = None
         """Games; null: as many as the model's labels when it is created. 0: unconditional."""
-        model_channels: Positive = 256
+        model_channels: PositiveInt = 256
         """Channels of the first level."""
-        channel_mult: tuple[Positive, ...] = (1, 2, 3, 4, 5)
+        channel_mult: tuple[PositiveInt, ...] = (1, 2, 3, 4, 5)
         """Channels of each level, as multiples of model_channels."""
-        noise_channels: Positive | None = None
+        noise_channels: PositiveInt | None = None
         """Fourier features of the noise level; null: model_channels."""
-        emb_channels: Positive | None = None
+        emb_channels: PositiveInt | None = None
         """Length of the conditioning vector; null: the channels of the widest level."""
-        num_layers_per_block: Positive = 2
+        num_layers_per_block: PositiveInt = 2
         attn_levels: tuple[Annotated[int, Field(ge=0)], ...] = (3, 4)
         """Levels with self-attention, 0 the finest; between encoder and decoder there always is some."""
-        channels_per_head: Positive = 64
+        channels_per_head: PositiveInt = 64
         attn_rotary: bool = False
         """Tell attention the time between two columns, by rotary embedding: rhythm is a matter of distances."""
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -69,9 +68,9 @@ class UNet(Module):
         """Share of the skip connection in the decoder's inputs."""
         res_balance: Share = 0.3
         attn_balance: Share = 0.3
-        mlp_multiplier: Positive = 2
+        mlp_multiplier: PositiveInt = 2
         """Width of the layers around each non-linearity, as a multiple."""
-        mlp_groups: Positive = 8
+        mlp_groups: PositiveInt = 8
         noise_bandwidth: Annotated[float, Field(gt=0)] = 4.0
         """Of the Fourier features: noise levels whose c_noise differ by more than 1 / this are told well apart."""
         activation_checkpointing: bool = False

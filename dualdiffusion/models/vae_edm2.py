@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from dualdiffusion.conditioning import Conditioning, settled_label_dim
@@ -29,8 +29,6 @@ from dualdiffusion.nn.magnitude_preserving import (
     unit_magnitude,
 )
 from dualdiffusion.randomness import ItemRandom
-
-Positive = Annotated[int, Field(gt=0)]
 
 
 @dataclass(frozen=True)
@@ -66,22 +64,22 @@ class VAE(Module):
     class Config(Config):
         """Settings of a VAE."""
 
-        in_channels: Positive = 2
+        in_channels: PositiveInt = 2
         """Spectrogram channels."""
-        latent_channels: Positive = 4
+        latent_channels: PositiveInt = 4
         label_dim: Annotated[int, Field(ge=0)] | None = 0
         """Games for class conditioning; null: as many as the model's labels when it is created. 0: told no game. A game
         it never saw is encoded with the embedding of "no label", which is trained by dropping labels."""
-        model_channels: Positive = 96
+        model_channels: PositiveInt = 96
         """Channels of the finest level."""
-        channel_mult: tuple[Positive, ...] = (1, 2, 3, 5)
+        channel_mult: tuple[PositiveInt, ...] = (1, 2, 3, 5)
         """Channels of each level, as multiples of model_channels; each level but the first halves both axes."""
         patch: Literal[1, 2, 4, 8] = 1
         """The finest level works on squares of so many rows and columns, folded into channels: another way of halving
         both axes, without levels of few channels, which CPUs and GPUs compute at a small part of their rate."""
-        emb_channels: Positive | None = None
+        emb_channels: PositiveInt | None = None
         """Length of the conditioning vector; null: the channels of the widest level."""
-        num_layers_per_block: Positive = 3
+        num_layers_per_block: PositiveInt = 3
         target_snr: Annotated[float, Field(gt=0)] = 32.0
         """Standard deviation of the latents over that of their noise."""
         latent_supersampling: Literal[1, 2, 4] = 1
@@ -89,8 +87,8 @@ class VAE(Module):
         evenly when the sound moves by less than a latent. 1: off."""
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
         res_balance: Annotated[float, Field(ge=0, le=1)] = 0.3
-        mlp_multiplier: Positive = 1
-        mlp_groups: Positive = 1
+        mlp_multiplier: PositiveInt = 1
+        mlp_groups: PositiveInt = 1
 
     config: Config
 
