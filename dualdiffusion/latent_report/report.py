@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 from torch import Tensor
 
 from dualdiffusion.codec import Codec
@@ -24,7 +24,6 @@ from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.module import load_module
 from dualdiffusion.randomness import ItemRandom, mix_seed
 
-Share = Annotated[float, Field(gt=0)]
 OCTAVES = 4
 
 
@@ -44,7 +43,7 @@ class LatentReportConfig(Config):
     max_snr_ratio: Annotated[float, Field(gt=1)] = 3.0
     """A channel's SNR may differ from the target by this factor, either way. Far below it the channel drowns in its
     noise and carries nothing; far above it the noise no longer smooths what the decoder sees."""
-    max_normalized_mean: Share = 0.5
+    max_normalized_mean: PositiveFloat = 0.5
     """Of a channel, after normalisation with the stored statistics, which should make it 0. Held-out music differs from
     the training music; much more than this means that the statistics are of other weights or other music."""
     max_normalized_std_ratio: Annotated[float, Field(gt=1)] = 1.6
@@ -54,10 +53,10 @@ class LatentReportConfig(Config):
     max_roughness: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Share of a channel's power in the upper half of the frequencies of its rows and columns, the mean of both. White
     noise has a half, and what looks like noise cannot be learned."""
-    max_error: Share = 0.3
+    max_error: PositiveFloat = 0.3
     """Share of the spectrogram's variation that the reconstruction loses; 1 is what the average of each row loses. The
     tiny VAE on 35 tracks of real music had 0.33 after 960 of its 6,400 samples."""
-    max_band_error: Share = 0.7
+    max_band_error: PositiveFloat = 0.7
     """The same for each band, each against its own variation."""
     max_noise_cost: Annotated[float, Field(gt=1)] = 1.5
     """The error with the latents' noise over that without it; more means that the decoder is thrown off by noise."""

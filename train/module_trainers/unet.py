@@ -185,7 +185,7 @@ class UNetTrainer:
             return self.config.validation_sigma
         return self.adaptive or self.config.sigma
 
-    def _by_sigma(self, sigma: Tensor, loss: DenoisingLoss) -> dict[str, Tensor]:
+    def _by_sigma(self, levels: Tensor, loss: DenoisingLoss) -> dict[str, Tensor]:
         """Of each range of sigma: its loss, and its share of all training, 1 where that is its fair share.
 
         The share is how often the range is drawn, times 1 / exp(u), which is how much its error then counts.
