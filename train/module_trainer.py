@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from dualdiffusion.config import Config
+from dualdiffusion.config import Config as BaseConfig
 from dualdiffusion.data.audio_crops import Batch, Crop
 from dualdiffusion.labels import Labels
 from dualdiffusion.model.folder import ModelFolder
@@ -56,7 +56,8 @@ class ModuleTrainer(Protocol):
     those of the model `init` where one is given.
     """
 
-    Config: ClassVar[type[Config]]
+    Config: ClassVar[type[BaseConfig]]
+    """Settings."""
     module_name: str
     """Name of the module in the model folder."""
     module: Module
@@ -96,12 +97,12 @@ class ModuleTrainer(Protocol):
         ...
 
     @classmethod
-    def completed(cls, config: Any, source: Source) -> Any:
+    def completed(cls, config: BaseConfig, source: Source) -> BaseConfig:
         """The config with networks that it leaves to the model folder or to `init`; checked against the latter."""
         ...
 
     @classmethod
-    def plan(cls, config: Any, *, model: ModelFolder, labels: Labels, batch_size: int) -> Plan:
+    def plan(cls, config: BaseConfig, *, model: ModelFolder, labels: Labels, batch_size: int) -> Plan:
         """What training would do, worked out on the meta device: nothing is read, written or allocated."""
         ...
 
@@ -165,4 +166,5 @@ class TrainingStep(nn.Module):
         self._step = module_trainer.step
 
     def forward(self, batch: Batch, generator: StepRandom) -> StepOutput:
+        """Loss of a batch; see `ModuleTrainer.step`."""
         return self._step(batch, generator=generator)

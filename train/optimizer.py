@@ -74,6 +74,7 @@ def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
     """
     spared, decayed = [], []
     for name, parameter in module.named_parameters():
+        # Gains, biases and single factors have one axis at most; weights of layers have two or more.
         own_size = parameter.ndim < 2 or any(mark in name for mark in LOG_VARIANCE)
         (spared if own_size else decayed).append(parameter)
     groups = [{"params": decayed}, {"params": spared, "weight_decay": 0.0}]
@@ -145,6 +146,7 @@ def add_gradient_noise(parameters: Iterable[nn.Parameter], std: float, seed: int
             continue
         device = parameter.device
         if device not in generators:
+            # One stream for each device: parameters draw from it in the module's order, the same in all processes.
             generators[device] = torch.Generator(device).manual_seed(mix_seed(seed, "gradient noise"))
         noise = torch.randn(parameter.shape, generator=generators[device], device=device)
         parameter.grad.add_(noise.to(parameter.grad), alpha=std)

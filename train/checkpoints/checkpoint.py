@@ -87,6 +87,7 @@ class Checkpoints:
             save_weights(temporary / f"{MODULE_TRAINER}.safetensors", state.module_trainer)
             _save_optimizer(temporary / "optimizer.pt", state.optimizer)
             write_json(temporary / "progress.json", state.loop)
+            # Last, as it vouches for all that was written before it.
             hashes = {path.name: sha256_of(path) for path in sorted(temporary.iterdir())}
             write_json(temporary / MANIFEST, hashes)
             self._put_in_place(temporary, final)

@@ -59,14 +59,14 @@ def show_plan(config: TrainConfig, *, auto_batch: bool = False, memory_gib: floa
 
 
 def _add_memory(table: Table, memory: Memory) -> None:
-    table.add_row("predicted memory at the peak", _gib(memory.peak))
-    table.add_row("predicted memory of a validation", _gib(memory.validation))
+    table.add_row("predicted memory at the peak of a step", _gib(memory.peak))
     table.add_row("  weights", _gib(memory.weights))
     table.add_row("  gradients", _gib(memory.gradients))
     table.add_row("  optimizer", _gib(memory.optimizer))
     table.add_row("  averages of the weights", _gib(memory.averages))
     table.add_row("  other modules", _gib(memory.beside))
     table.add_row("  activations of a micro batch", _gib(memory.activations))
+    table.add_row("predicted memory of a validation", _gib(memory.validation))
 
 
 def _fits_table(all_fits: list[Fit], room: int) -> Table:

@@ -44,6 +44,7 @@ class Overfitting:
 
     @property
     def first(self) -> float:
+        """Loss of the first step."""
         return self.losses[0]
 
     @property
@@ -54,6 +55,7 @@ class Overfitting:
 
     @property
     def works(self) -> bool:
+        """Whether the loss has fallen as far as one batch lets it where learning works at all."""
         return not self.not_finite and self.last <= GOAL * self.first
 
 

@@ -23,6 +23,8 @@ class MultiscaleSpectral(nn.Module):
     default_weights: ClassVar[dict[str, float]] = {"spectral/real": 1.0, "spectral/imag": 0.5}
 
     class Config(Config):
+        """Settings of the loss."""
+
         block_widths: tuple[Annotated[int, Field(ge=2)], ...] = (8, 16, 32, 64)
         """Sides of the square blocks, in rows and columns. Prime ones have no common multiples, so that their edges
         and wavelengths coincide less."""

@@ -131,7 +131,7 @@ def _reductions(config: TrainConfig, processes: int) -> Iterator[str]:
         yield f"module_trainer.crop_seconds={crop / 2:g}"
 
 
-def _settings(data: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def _settings(data: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted paths of all values in JSON objects."""
     for key, value in data.items():
         if isinstance(value, dict):

@@ -9,7 +9,7 @@ step keeps less for the backward pass than this, which is of the step as it is w
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -72,25 +72,32 @@ class MemoryTracker(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.live = self.peak = 0
-        self._storages: dict[int, weakref.ref[Any]] = {}
+        self._storages: dict[int, weakref.ref[torch.UntypedStorage]] = {}
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., object],
+        types: Collection[type],
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
         result = func(*args, **(kwargs or {}))
         self.count(result)
         return result
 
-    def count(self, tensors: Any) -> None:
+    def count(self, tensors: object) -> None:
         """Takes in the storages of tensors, in whatever they are nested, that are not yet counted."""
         for tensor in tree_iter(tensors):
             if isinstance(tensor, Tensor):
                 self._count_storage(tensor.untyped_storage())
 
     def _count_storage(self, storage: torch.UntypedStorage) -> None:
+        # By the storage's own address: views share it, and would else be counted again.
         key, size = storage._cdata, storage.nbytes()
         if key in self._storages:
             return
 
-        def on_freed(_: Any) -> None:
+        def on_freed(_: object) -> None:
             del self._storages[key]
             self.live -= size
 
@@ -112,7 +119,13 @@ class TargetDevice(TorchFunctionMode):
         super().__init__()
         self._device_type = device_type
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: Collection[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
         kwargs = kwargs or {}
         if func in _IN_HALF and torch.is_autocast_enabled("cpu"):
             args = tuple(_to_half(argument) for argument in args)
@@ -144,7 +157,7 @@ _IN_HALF = {
 }
 
 
-def _to_half(value: Any) -> Any:
+def _to_half(value: object) -> object:
     return value.bfloat16() if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
@@ -205,6 +218,7 @@ def _simulate(plan: Plan, config: TrainConfig, device_type: str, *, accumulates:
         loss.backward()
         del loss
         gradients = _bytes(p.grad for p in module.parameters() if p.grad is not None)
+        # Before and after the step all gradients and weights are changed, which takes copies: they count too.
         module.before_update()
         _step(optimizer)
         module.after_update()

@@ -191,11 +191,11 @@ class UNetTrainer:
         The share is how often the range is drawn, times 1 / exp(u), which is how much its error then counts.
 
         Args:
-            sigma: (B,), on the CPU: which sample is in which range is known there, so that no device is waited for.
+            levels: (B,), on the CPU: which sample is in which range is known there, so that no device is waited for.
         """
         count = self.config.loss_buckets
         edges = self.config.validation_sigma.sigma(torch.linspace(0, 1, count + 1, dtype=torch.float64))
-        bucket = torch.bucketize(sigma, edges[1:-1])
+        bucket = torch.bucketize(levels, edges[1:-1])
         order, sizes = bucket.argsort(stable=True), bucket.bincount(minlength=count).tolist()
         losses = loss.weighted[order.to(loss.weighted.device)].split(sizes)
         inside = (bucket == torch.arange(count)[:, None]).to(loss.log_variance.device)

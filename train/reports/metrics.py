@@ -51,8 +51,7 @@ class MetricAverages:
 
     def take(self) -> dict[str, float]:
         """The averages by name; starts anew."""
-        averages = {name: total / count for name, (total, count) in self.take_sums().items()}
-        return averages
+        return {name: total / count for name, (total, count) in self.take_sums().items()}
 
     def take_sums(self) -> dict[str, tuple[float, int]]:
         """Sum and count by name; starts anew."""
@@ -101,6 +100,7 @@ def merged(parts: Sequence[StepSums]) -> tuple[dict[str, float], dict[str, Tenso
     """Averages and distributions over all processes, whatever each of them saw: a bucket may be empty in some."""
     averages = {}
     for name in dict.fromkeys(name for part in parts for name in part.sums):
+        # Not the mean of the processes' means: a range of noise levels may hold more samples in one than in another.
         totals, counts = zip(*(part.sums[name] for part in parts if name in part.sums), strict=True)
         averages[name] = sum(totals) / sum(counts)
     names = dict.fromkeys(name for part in parts for name in part.distributions)
