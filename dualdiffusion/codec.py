@@ -86,7 +86,7 @@ class Codec:
     # Audio -> latents
 
     def spectrogram(self, audio: Tensor) -> Tensor:
-        """Audio (C, N) -> (C, F, T) as the format encodes it, in tiles where it is long; a rest of a frame is dropped."""
+        """Audio (C, N) -> (C, F, T) as the format encodes it, in tiles if it is long; a rest of a frame is dropped."""
         # A frame sees some audio around it, so tiles overlap by that much, and the frames of the overlap are dropped.
         hop, reach = self.format.hop_length, self.format.num_samples(self.format.context_frames)
         tile = TILE_COLUMNS * self.column_samples
