@@ -18,7 +18,7 @@ from sampling.evaluation.measures import (
     THROUGH_VAE,
     TRAINING,
     VALIDATION,
-    Heard,
+    ClipFeatures,
     class_control,
     copy_figures,
     distance_figures,
@@ -80,7 +80,7 @@ def _measure(
     dataset: DatasetFolder,
     chosen: Chosen,
     settings: Settings,
-    heard: dict[str, list[Heard]],
+    heard: dict[str, list[ClipFeatures]],
     listener: Listener,
     stages: Stages,
 ) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def _measure(
 
 
 def _copies(
-    dataset: DatasetFolder, heard: dict[str, list[Heard]], listener: Listener, stages: Stages
+    dataset: DatasetFolder, heard: dict[str, list[ClipFeatures]], listener: Listener, stages: Stages
 ) -> dict[str, Any]:
     """Searches all training tracks for the clips; for training clips, all but their own."""
     tracks = [track for track in dataset.tracks("train") if track.seconds > 0]

@@ -9,7 +9,7 @@ from sampling.evaluation.clips import Excerpt, through_the_format, through_the_v
 from sampling.evaluation.copies import CopySearch
 from sampling.evaluation.embeddings import Embedding, build_embedding
 from sampling.evaluation.embeddings.mel_statistics import MelStatistics
-from sampling.evaluation.measures import THROUGH_FORMAT, THROUGH_VAE, TRAINING, VALIDATION, Heard
+from sampling.evaluation.measures import THROUGH_FORMAT, THROUGH_VAE, TRAINING, VALIDATION, ClipFeatures
 from sampling.evaluation.music.record import listen
 from sampling.evaluation.report.picture import Examples
 from sampling.evaluation.report.stages import Stages
@@ -26,13 +26,13 @@ class Listener:
         self.statistics = MelStatistics(self.sample_rate)
         self.search = CopySearch(self.sample_rate, settings.seconds)
 
-    def hear(self, clip: Tensor, name: str, game: str, *, track: str = "", patches: bool = True) -> Heard:
+    def hear(self, clip: Tensor, name: str, game: str, *, track: str = "", patches: bool = True) -> ClipFeatures:
         """What is kept of a clip (C, N)."""
         embedded = {}
         for embedding in self.embeddings:
             frames = embedding(clip, self.sample_rate)
             embedded[embedding.name] = frames[None] if frames.ndim == 1 else frames
-        return Heard(
+        return ClipFeatures(
             name=name,
             game=game,
             embedded=embedded,
@@ -46,7 +46,7 @@ class Listener:
 
 def hear_splits(
     generator: Generator, listener: Listener, chosen: Chosen, settings: Settings, stages: Stages, examples: Examples
-) -> dict[str, list[Heard]]:
+) -> dict[str, list[ClipFeatures]]:
     """All excerpts of both splits; and as many training excerpts as clips are generated through format and VAE.
 
     Args:
@@ -54,9 +54,9 @@ def hear_splits(
     """
     channels, iterations = generator.format.config.num_channels, settings.request.get("phase_iterations")
     compared = chosen.balanced(chosen.training, settings.clips)
-    heard: dict[str, list[Heard]] = {}
+    heard: dict[str, list[ClipFeatures]] = {}
 
-    def hear(clip: Tensor, excerpt: Excerpt, *, patches: bool) -> Heard:
+    def hear(clip: Tensor, excerpt: Excerpt, *, patches: bool) -> ClipFeatures:
         track = excerpt.track
         return listener.hear(clip, excerpt.name, track.game, track=track.file_name, patches=patches)
 

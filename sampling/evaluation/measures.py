@@ -40,7 +40,7 @@ MEASURES = ("frechet", "kad", "kid")
 
 
 @dataclass(frozen=True)
-class Heard:
+class ClipFeatures:
     """What is kept of a clip.
 
     Attributes:
@@ -63,18 +63,18 @@ class Heard:
     track: str = ""
 
 
-def games_of(clips: Sequence[Heard]) -> list[str]:
+def games_of(clips: Sequence[ClipFeatures]) -> list[str]:
     """The game of each clip."""
     return [clip.game for clip in clips]
 
 
-def frames_of(clips: Sequence[Heard], embedding: str) -> Tensor:
+def frames_of(clips: Sequence[ClipFeatures], embedding: str) -> Tensor:
     """(N, m, D) float64."""
     return torch.stack([clip.embedded[embedding] for clip in clips]).double()
 
 
 def distance_figures(
-    reference: list[Heard], sets: dict[str, list[Heard]], embedding: str, *, draws: int, seed: int
+    reference: list[ClipFeatures], sets: dict[str, list[ClipFeatures]], embedding: str, *, draws: int, seed: int
 ) -> dict[str, Any]:
     """Distances of each set from the reference, with intervals; the set `TRAINING` says what they can be at best.
 
@@ -137,16 +137,16 @@ def distance_figures(
 
 
 def class_control(
-    training: list[Heard], validation: list[Heard], generated: list[Heard], games: list[str]
+    training: list[ClipFeatures], validation: list[ClipFeatures], generated: list[ClipFeatures], games: list[str]
 ) -> dict[str, Any]:
     """How many clips the classifier, fitted on training clips, hears as the game that they are of."""
 
-    def features(clips: list[Heard]) -> tuple[Tensor, Tensor]:
+    def features(clips: list[ClipFeatures]) -> tuple[Tensor, Tensor]:
         return torch.stack([clip.timbre for clip in clips]), torch.tensor([games.index(g) for g in games_of(clips)])
 
     classifier = NearestCentroid(*features(training), len(games))
 
-    def accuracy(clips: list[Heard]) -> dict[str, Any]:
+    def accuracy(clips: list[ClipFeatures]) -> dict[str, Any]:
         x, asked = features(clips)
         answers = classifier(x)
         rows = {}
@@ -169,10 +169,10 @@ def class_control(
 
 
 def copy_figures(
-    generated: list[tuple[Heard, Match]],
-    validation: list[tuple[Heard, Match]],
-    known: list[tuple[Heard, Match]],
-    training: list[tuple[Heard, Match]],
+    generated: list[tuple[ClipFeatures, Match]],
+    validation: list[tuple[ClipFeatures, Match]],
+    known: list[tuple[ClipFeatures, Match]],
+    training: list[tuple[ClipFeatures, Match]],
 ) -> dict[str, Any]:
     """Generated clips that are more like a training track than any validation clip is.
 
@@ -186,7 +186,7 @@ def copy_figures(
     flagged = sum(match.score > threshold for _, match in generated)
     found = [match.score > threshold and clip.name.startswith(match.track.file_name) for clip, match in known]
 
-    def quartiles(pairs: list[tuple[Heard, Match]]) -> dict[str, Any]:
+    def quartiles(pairs: list[tuple[ClipFeatures, Match]]) -> dict[str, Any]:
         return Quartiles.of(torch.tensor([match.score for _, match in pairs])).to_json()
 
     return {
@@ -211,7 +211,7 @@ def copy_figures(
     }
 
 
-def _described(clip: Heard, match: Match, flagged: bool) -> dict[str, Any]:
+def _described(clip: ClipFeatures, match: Match, flagged: bool) -> dict[str, Any]:
     return {
         "clip": clip.name,
         "score": match.score,
@@ -223,7 +223,7 @@ def _described(clip: Heard, match: Match, flagged: bool) -> dict[str, Any]:
 
 
 def nearest_figures(
-    generated: list[Heard], validation: list[Heard], training: list[Heard], embedding: str
+    generated: list[ClipFeatures], validation: list[ClipFeatures], training: list[ClipFeatures], embedding: str
 ) -> dict[str, Any]:
     """The nearest training clip of each clip: Euclidean, by means over frames in units of their spread in training.
 
@@ -256,7 +256,12 @@ def nearest_figures(
 
 
 def sound_comparison(
-    generated: list[Heard], validation: list[Heard], training: list[Heard], *, draws: int, seed: int
+    generated: list[ClipFeatures],
+    validation: list[ClipFeatures],
+    training: list[ClipFeatures],
+    *,
+    draws: int,
+    seed: int,
 ) -> dict[str, Any]:
     """Medians and quartiles of the sound's figures, and how far generated medians lie from those of validation."""
     sounds = {

@@ -20,7 +20,7 @@ from sampling.solvers.maths import (
     linear_step,
     phi,
 )
-from sampling.solvers.renoising import Leg, Reinjection, legs, renoising_of
+from sampling.solvers.renoising import Interval, Reinjection, intervals, renoising_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -91,13 +91,13 @@ def sample_dpm_fast(
     inner = [geometric_mean(levels[0], levels[-1], k / len(orders)) for k in range(1, len(orders))]
     path = [levels[0], *inner, *levels[1:][-1:], *[0.0] * (len(sigmas) - len(levels))]
     order_from = dict(zip(path, [*orders, 1], strict=False))
-    for leg in legs(path, generator, callback, reinjection):
-        if leg.sigma_next == 0:
-            x_next = denoised = denoise(x, leg.sigma)
+    for interval in intervals(path, generator, callback, reinjection):
+        if interval.sigma_next == 0:
+            x_next = denoised = denoise(x, interval.sigma)
         else:
-            step = dpm_solver_step(denoise, x, leg.sigma, leg.sigma_next, order_from[leg.sigma])
+            step = dpm_solver_step(denoise, x, interval.sigma, interval.sigma_next, order_from[interval.sigma])
             x_next, denoised = step.x, step.denoised
-        x = leg.end(x_next, denoised)
+        x = interval.end(x_next, denoised)
     return x
 
 
@@ -156,12 +156,14 @@ def sample_dpm_adaptive(
             way = math.log(sigma_end / last) + restarts * math.log(high / low)
             steps = _forecast(index, steps, math.ceil(way / (h * _change(error) * kept)) + to_zero)
             restart = high if restarts and sigma_end <= low else None
-            x = Leg(index, steps, sigma, sigma_next, sigma_end, generator, callback, restart).end(step.x, step.denoised)
+            x = Interval(index, steps, sigma, sigma_next, sigma_end, generator, callback, restart).end(
+                step.x, step.denoised
+            )
             sigma, index, restarts = restart or sigma_end, index + 1, restarts - (restart is not None)
         h *= _change(error)
     if to_zero:
         denoised = denoise(x, last)
-        x = Leg(index, index + 1, last, 0.0, 0.0, generator, callback).end(denoised, denoised)
+        x = Interval(index, index + 1, last, 0.0, 0.0, generator, callback).end(denoised, denoised)
     return x
 
 

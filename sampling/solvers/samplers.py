@@ -39,7 +39,7 @@ from sampling.solvers.maths import (
     log_ratio,
     phi,
 )
-from sampling.solvers.renoising import Leg, Reinjection, legs, renoising_of
+from sampling.solvers.renoising import Interval, Reinjection, intervals, renoising_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,9 +79,9 @@ def sample_euler(
     reinjection: Reinjection = 0.0,
 ) -> Tensor:
     """Euler's method on the probability flow ODE: one evaluation a step, first order. The same as DDIM."""
-    for leg in legs(sigmas, generator, callback, reinjection):
-        denoised = denoise(x, leg.sigma)
-        x = leg.end(linear_step(x, denoised, leg.sigma, leg.sigma_next), denoised)
+    for interval in intervals(sigmas, generator, callback, reinjection):
+        denoised = denoise(x, interval.sigma)
+        x = interval.end(linear_step(x, denoised, interval.sigma, interval.sigma_next), denoised)
     return x
 
 
@@ -100,13 +100,13 @@ def sample_euler_ancestral(
     s_noise: NoiseFactor = 1.0,
 ) -> Tensor:
     """Euler's method with ancestral steps: one evaluation a step. At eta = 1 the same as DDPM."""
-    for leg in legs(sigmas, generator, callback, reinjection):
-        sigma_down, sigma_up = ancestral_step(leg.sigma, leg.sigma_next, eta)
-        denoised = denoise(x, leg.sigma)
-        x = linear_step(x, denoised, leg.sigma, sigma_down)
+    for interval in intervals(sigmas, generator, callback, reinjection):
+        sigma_down, sigma_up = ancestral_step(interval.sigma, interval.sigma_next, eta)
+        denoised = denoise(x, interval.sigma)
+        x = linear_step(x, denoised, interval.sigma, sigma_down)
         if sigma_up > 0:
-            x = x + sigma_up * s_noise * leg.noise(x)
-        x = leg.end(x, denoised)
+            x = x + sigma_up * s_noise * interval.noise(x)
+        x = interval.end(x, denoised)
     return x
 
 
@@ -127,20 +127,20 @@ def sample_heun(
 
     The step to sigma 0 is an Euler step, since the correction would divide by zero.
     """
-    for leg in legs(sigmas, generator, callback, reinjection):
-        gamma = min(s_churn / leg.steps, 2**0.5 - 1) if s_min <= leg.sigma <= s_max else 0.0
-        sigma_hat = leg.sigma * (1 + gamma)
+    for interval in intervals(sigmas, generator, callback, reinjection):
+        gamma = min(s_churn / interval.steps, 2**0.5 - 1) if s_min <= interval.sigma <= s_max else 0.0
+        sigma_hat = interval.sigma * (1 + gamma)
         if gamma > 0:
-            x = x + (sigma_hat**2 - leg.sigma**2) ** 0.5 * s_noise * generator.randn_like(x)
+            x = x + (sigma_hat**2 - interval.sigma**2) ** 0.5 * s_noise * generator.randn_like(x)
         denoised = denoise(x, sigma_hat)
         slope = derivative(x, sigma_hat, denoised)
-        x_euler = x + (leg.sigma_next - sigma_hat) * slope
-        if leg.sigma_next > 0:
-            slope_next = derivative(x_euler, leg.sigma_next, denoise(x_euler, leg.sigma_next))
-            x = x + (leg.sigma_next - sigma_hat) * (slope + slope_next) / 2
+        x_euler = x + (interval.sigma_next - sigma_hat) * slope
+        if interval.sigma_next > 0:
+            slope_next = derivative(x_euler, interval.sigma_next, denoise(x_euler, interval.sigma_next))
+            x = x + (interval.sigma_next - sigma_hat) * (slope + slope_next) / 2
         else:
             x = x_euler
-        x = leg.end(x, denoised)
+        x = interval.end(x, denoised)
     return x
 
 
@@ -174,18 +174,18 @@ def sample_dpm_2_ancestral(
     s_noise: NoiseFactor = 1.0,
 ) -> Tensor:
     """DPM-Solver-2 (see `sample_dpm_2`) with ancestral steps: two evaluations a step."""
-    for leg in legs(sigmas, generator, callback, reinjection):
-        sigma_down, sigma_up = ancestral_step(leg.sigma, leg.sigma_next, eta)
-        denoised = denoise(x, leg.sigma)
+    for interval in intervals(sigmas, generator, callback, reinjection):
+        sigma_down, sigma_up = ancestral_step(interval.sigma, interval.sigma_next, eta)
+        denoised = denoise(x, interval.sigma)
         if sigma_down > 0:
-            sigma_mid = geometric_mean(leg.sigma, sigma_down)
-            x_mid = linear_step(x, denoised, leg.sigma, sigma_mid)
-            x = x + (sigma_down - leg.sigma) * derivative(x_mid, sigma_mid, denoise(x_mid, sigma_mid))
+            sigma_mid = geometric_mean(interval.sigma, sigma_down)
+            x_mid = linear_step(x, denoised, interval.sigma, sigma_mid)
+            x = x + (sigma_down - interval.sigma) * derivative(x_mid, sigma_mid, denoise(x_mid, sigma_mid))
         else:
-            x = linear_step(x, denoised, leg.sigma, sigma_down)
+            x = linear_step(x, denoised, interval.sigma, sigma_down)
         if sigma_up > 0:
-            x = x + sigma_up * s_noise * leg.noise(x)
-        x = leg.end(x, denoised)
+            x = x + sigma_up * s_noise * interval.noise(x)
+        x = interval.end(x, denoised)
     return x
 
 
@@ -209,13 +209,13 @@ def sample_lms(
         return sample_dpmpp_2m(denoise, x, sigmas, generator=generator, callback=callback, reinjection=reinjection)
     slopes: list[Tensor] = []
     levels: list[float] = []
-    for leg in legs(sigmas, generator, callback, reinjection):
-        denoised = denoise(x, leg.sigma)
-        slopes, levels = [*slopes, derivative(x, leg.sigma, denoised)][-order:], [*levels, leg.sigma][-order:]
-        if len(levels) > 1 and levels[-2] - levels[-1] < LMS_SHORTEST * (levels[-1] - leg.sigma_next):
+    for interval in intervals(sigmas, generator, callback, reinjection):
+        denoised = denoise(x, interval.sigma)
+        slopes, levels = [*slopes, derivative(x, interval.sigma, denoised)][-order:], [*levels, interval.sigma][-order:]
+        if len(levels) > 1 and levels[-2] - levels[-1] < LMS_SHORTEST * (levels[-1] - interval.sigma_next):
             slopes, levels = slopes[-1:], levels[-1:]
-        weights = adams_bashforth_weights(levels, leg.sigma_next)
-        x = leg.end(sum((w * slope for w, slope in zip(weights, slopes, strict=True)), x), denoised)
+        weights = adams_bashforth_weights(levels, interval.sigma_next)
+        x = interval.end(sum((w * slope for w, slope in zip(weights, slopes, strict=True)), x), denoised)
     return x
 
 
@@ -231,16 +231,16 @@ def sample_dpmpp_2s_ancestral(
     s_noise: NoiseFactor = 1.0,
 ) -> Tensor:
     """DPM-Solver++(2S) (Lu et al. 2022b, Algorithm 1, r = 1/2) with ancestral steps: two evaluations a step."""
-    for leg in legs(sigmas, generator, callback, reinjection):
-        sigma_down, sigma_up = ancestral_step(leg.sigma, leg.sigma_next, eta)
-        estimate = denoised = denoise(x, leg.sigma)
+    for interval in intervals(sigmas, generator, callback, reinjection):
+        sigma_down, sigma_up = ancestral_step(interval.sigma, interval.sigma_next, eta)
+        estimate = denoised = denoise(x, interval.sigma)
         if sigma_down > 0:
-            sigma_mid = geometric_mean(leg.sigma, sigma_down)
-            estimate = denoise(linear_step(x, denoised, leg.sigma, sigma_mid), sigma_mid)
-        x = linear_step(x, estimate, leg.sigma, sigma_down)
+            sigma_mid = geometric_mean(interval.sigma, sigma_down)
+            estimate = denoise(linear_step(x, denoised, interval.sigma, sigma_mid), sigma_mid)
+        x = linear_step(x, estimate, interval.sigma, sigma_down)
         if sigma_up > 0:
-            x = x + sigma_up * s_noise * leg.noise(x)
-        x = leg.end(x, denoised)
+            x = x + sigma_up * s_noise * interval.noise(x)
+        x = interval.end(x, denoised)
     return x
 
 
@@ -260,20 +260,20 @@ def sample_dpmpp_sde(
 
     Both the step to the inner level and the whole one are ancestral.
     """
-    for leg in legs(sigmas, generator, callback, reinjection):
-        estimate = denoised = denoise(x, leg.sigma)
-        if leg.sigma_next > 0:
-            sigma_mid = geometric_mean(leg.sigma, leg.sigma_next, r)
-            sigma_down, sigma_up = ancestral_step(leg.sigma, sigma_mid, eta)
-            x_mid = linear_step(x, denoised, leg.sigma, sigma_down)
+    for interval in intervals(sigmas, generator, callback, reinjection):
+        estimate = denoised = denoise(x, interval.sigma)
+        if interval.sigma_next > 0:
+            sigma_mid = geometric_mean(interval.sigma, interval.sigma_next, r)
+            sigma_down, sigma_up = ancestral_step(interval.sigma, sigma_mid, eta)
+            x_mid = linear_step(x, denoised, interval.sigma, sigma_down)
             if sigma_up > 0:
-                x_mid = x_mid + sigma_up * s_noise * leg.noise(x, sigma_mid)
+                x_mid = x_mid + sigma_up * s_noise * interval.noise(x, sigma_mid)
             estimate = denoised + (denoise(x_mid, sigma_mid) - denoised) / (2 * r)
-        sigma_down, sigma_up = ancestral_step(leg.sigma, leg.sigma_next, eta)
-        x = linear_step(x, estimate, leg.sigma, sigma_down)
+        sigma_down, sigma_up = ancestral_step(interval.sigma, interval.sigma_next, eta)
+        x = linear_step(x, estimate, interval.sigma, sigma_down)
         if sigma_up > 0:
-            x = x + sigma_up * s_noise * leg.noise(x)
-        x = leg.end(x, denoised)
+            x = x + sigma_up * s_noise * interval.noise(x)
+        x = interval.end(x, denoised)
     return x
 
 
@@ -312,19 +312,19 @@ def sample_dpmpp_2m_sde(
     if solver_type not in ("midpoint", "heun"):
         raise ValueError(f"solver_type: must be midpoint or heun, not {solver_type}")
     previous = None  # the last estimate and its noise level
-    for leg in legs(sigmas, generator, callback, reinjection):
-        denoised = denoise(x, leg.sigma)
-        if leg.sigma_next == 0:
+    for interval in intervals(sigmas, generator, callback, reinjection):
+        denoised = denoise(x, interval.sigma)
+        if interval.sigma_next == 0:
             x = denoised
         else:
-            h = leg.h * (1 + eta)
+            h = interval.h * (1 + eta)
             x = math.exp(-h) * x - math.expm1(-h) * denoised
-            if previous is not None and not leg.starts:
-                change = (denoised - previous[0]) * (leg.net_h / log_ratio(previous[1], leg.sigma))
+            if previous is not None and not interval.starts:
+                change = (denoised - previous[0]) * (interval.net_h / log_ratio(previous[1], interval.sigma))
                 x = x + change * (-math.expm1(-h) / 2 if solver_type == "midpoint" else h * phi(2, -h))
-            x = _sde_noise(x, leg, eta, s_noise)
-        previous = denoised, leg.sigma
-        x = leg.end(x, denoised)
+            x = _sde_noise(x, interval, eta, s_noise)
+        previous = denoised, interval.sigma
+        x = interval.end(x, denoised)
     return x
 
 
@@ -362,18 +362,18 @@ def sample_dpmpp_3m_sde(
             s_noise=s_noise,
         )
     history: list[tuple[Tensor, float]] = []  # estimates and their noise levels, the last one first
-    for leg in legs(sigmas, generator, callback, reinjection):
-        denoised = denoise(x, leg.sigma)
-        if leg.sigma_next == 0:
+    for interval in intervals(sigmas, generator, callback, reinjection):
+        denoised = denoise(x, interval.sigma)
+        if interval.sigma_next == 0:
             x = denoised
         else:
-            h = leg.h * (1 + eta)
+            h = interval.h * (1 + eta)
             x = math.exp(-h) * x - math.expm1(-h) * denoised
-            first, second = _differences([(denoised, leg.sigma), *history], leg.h)
+            first, second = _differences([(denoised, interval.sigma), *history], interval.h)
             x = x + h * phi(2, -h) * first + h * phi(3, -h) * curvature * second
-            x = _sde_noise(x, leg, eta, s_noise)
-        history = [(denoised, leg.sigma), *history][:2]
-        x = leg.end(x, denoised)
+            x = _sde_noise(x, interval, eta, s_noise)
+        history = [(denoised, interval.sigma), *history][:2]
+        x = interval.end(x, denoised)
     return x
 
 
@@ -391,11 +391,11 @@ def _differences(history: list[tuple[Tensor, float]], h: float) -> tuple[Tensor 
     return last + r0 * second, second
 
 
-def _sde_noise(x: Tensor, leg: Leg, eta: float, s_noise: float) -> Tensor:
+def _sde_noise(x: Tensor, interval: Interval, eta: float, s_noise: float) -> Tensor:
     """Adds what a step of the reverse SDE adds, of variance sigma_next^2 (1 - e^(-2 eta h))."""
     if eta == 0:
         return x
-    return x + leg.sigma_next * math.sqrt(-math.expm1(-2 * eta * leg.h)) * s_noise * leg.noise(x)
+    return x + interval.sigma_next * math.sqrt(-math.expm1(-2 * eta * interval.h)) * s_noise * interval.noise(x)
 
 
 SAMPLERS: dict[str, Sampler] = {

@@ -33,7 +33,7 @@ from sampling.evaluation.distances import (
     polynomial_kernel,
 )
 from sampling.evaluation.embeddings import build_embedding, embedding_names
-from sampling.evaluation.measures import GENERATED, THROUGH_VAE, TRAINING, Heard, copy_figures, distance_figures
+from sampling.evaluation.measures import GENERATED, THROUGH_VAE, TRAINING, ClipFeatures, copy_figures, distance_figures
 from sampling.evaluation.sound import FIGURES, sound_figures
 from sampling.evaluation.statistics import (
     Quartiles,
@@ -260,10 +260,11 @@ def test_quartiles_leave_out_what_is_not_finite_and_say_so() -> None:
 # Sets of clips
 
 
-def heard(frames: Tensor, games: int = 3, name: str = "clip") -> list[Heard]:
+def heard(frames: Tensor, games: int = 3, name: str = "clip") -> list[ClipFeatures]:
     none = torch.zeros(1)
     return [
-        Heard(f"{name} {index}", f"game {index % games}", {"e": x}, none, none, None) for index, x in enumerate(frames)
+        ClipFeatures(f"{name} {index}", f"game {index % games}", {"e": x}, none, none, None)
+        for index, x in enumerate(frames)
     ]
 
 
@@ -419,7 +420,7 @@ def test_silence_is_no_copy_of_anything(tracks: list[Track]) -> None:
 
 
 def test_what_is_flagged_is_more_alike_than_all_validation_clips(tracks: list[Track]) -> None:
-    def pairs(scores: list[float], name: str = "clip") -> list[tuple[Heard, Match]]:
+    def pairs(scores: list[float], name: str = "clip") -> list[tuple[ClipFeatures, Match]]:
         clips = heard(torch.zeros(len(scores), 1, 1), name=name)
         return list(zip(clips, [Match(score, tracks[0], 1.0, 0.0) for score in scores], strict=True))
 
