@@ -124,22 +124,23 @@ def add_command(options: argparse.Namespace) -> int:
 
 def _load(options: argparse.Namespace):
     """The config, and the names of its steps that are to run."""
-    from dataset_processing.run import runner
+    from dataset_processing.run.run_config import RunConfig, select_steps
     from dualdiffusion.config import load_config
 
-    config = load_config(runner.RunConfig, options.config, options.overrides)
+    config = load_config(RunConfig, options.config, options.overrides)
     names = None if options.steps is None else [name.strip() for name in options.steps.split(",") if name.strip()]
-    return config, runner.select_steps(config, names)
+    return config, select_steps(config, names)
 
 
 def _plan_with(config, selected: list[str], copied: int) -> list:
     """What each step would do once `copied` more files lie in the source, if none of them were refused."""
     from dataset_processing.run import runner
+    from dataset_processing.run.result import StepCount
 
     if any(config.source.iterdir()):
         steps = runner.plan(config, selected).steps
     else:
-        steps = [runner.StepCount(name) for name in selected]
+        steps = [StepCount(name) for name in selected]
     return [dataclasses.replace(step, done=step.done + copied) for step in steps]
 
 
@@ -157,7 +158,8 @@ def _run(options: argparse.Namespace, config, selected: list[str], ranks) -> int
 
 def _ranks(config, selected: list[str]):
     """This process among those of `accelerate launch`; only asked for when a step can share its work."""
-    from dataset_processing.run.runner import Ranks, step_name
+    from dataset_processing.run.result import Ranks
+    from dataset_processing.run.run_config import step_name
 
     if not any(part.cls.distributed and step_name(part) in selected for part in config.steps):
         return Ranks()

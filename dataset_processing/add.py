@@ -12,7 +12,7 @@ from pathlib import Path
 from dataset_processing.decode.sniff import SIDE_EXTENSIONS, extension_of
 from dataset_processing.report.report import shown
 from dataset_processing.run.names import readable
-from dataset_processing.run.runner import RunConfig
+from dataset_processing.run.run_config import RunConfig
 from dataset_processing.run.sources import walk
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import MAX_NAME_BYTES, TEMPORARY_MARK, atomic_path, folder_lock, numbered_names, sweep

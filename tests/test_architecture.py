@@ -27,8 +27,13 @@ TORCH_FREE_COMMANDS = ("train.py", "dataset_processing", "sampling", "webui")
 
 def imports(path: Path) -> list[tuple[int, str]]:
     """(line, dotted name) of every import in a file, those inside functions too."""
+    return imports_of(ast.parse(path.read_text()))
+
+
+def imports_of(tree: ast.Module) -> list[tuple[int, str]]:
+    """The same of a parsed file."""
     found = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -59,6 +64,35 @@ def test_the_libraries_parts_do_not_reach_sideways_or_up() -> None:
             if sideways or up:
                 wrong.append(f"{path.relative_to(ROOT)}:{line} imports {name}")
     assert wrong == []
+
+
+# Imports for type checking alone do not run, but a reader follows them all the same; one package still needs them.
+TYPES_IN_CIRCLES = {"train"}
+
+
+def modules_imported(path: Path, modules: dict[str, Path], *, types: bool) -> set[str]:
+    """The modules that a file imports, also inside functions; with `types`, also for type checking alone."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if not types and isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    names = {name for _, name in imports_of(tree)}
+    return {name if name in modules else name.rpartition(".")[0] for name in names} & set(modules)
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_no_modules_of_a_package_import_one_another_in_a_circle(package: str) -> None:
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in sorted((ROOT / package).rglob("*.py"))
+    }
+    types = package not in TYPES_IN_CIRCLES
+    left = {name: modules_imported(path, modules, types=types) - {name} for name, path in modules.items()}
+    # Modules that import nothing that is left are taken away, again and again: what stays imports a circle.
+    while free := {name for name, targets in left.items() if not targets & set(left)}:
+        left = {name: targets for name, targets in left.items() if name not in free}
+    imported = set().union(*left.values())
+    assert {name: sorted(targets & set(left)) for name, targets in left.items() if name in imported} == {}
 
 
 @pytest.mark.parametrize("package", ALLOWED)

@@ -11,7 +11,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from dataset_processing.report import report
-from dataset_processing.run.flow import Result, StepCount
+from dataset_processing.run.result import Result, StepCount
 from dataset_processing.step import Record
 from dualdiffusion.progress_bar import progress_bar
 

@@ -5,7 +5,7 @@
 - label mixes instead of one-hot labels, with a learned embedding for "no label";
 - a constant channel, and a channel that tells the log-frequency of each row;
 - optionally attention that knows the time between two columns;
-- magnitudes kept at any depth, in decoder blocks and at the edges too (`steady` in nn/blocks.py).
+- magnitudes kept at any depth, in decoder blocks and at the edges too (`keep_magnitude` in nn/blocks.py).
 
 Shapes: B batch, C latent channels, F frequency rows, T time columns.
 """
@@ -99,7 +99,7 @@ class UNet(Module):
             mlp_multiplier=config.mlp_multiplier,
             mlp_groups=config.mlp_groups,
             rotary=config.attn_rotary,
-            steady=True,
+            keep_magnitude=True,
         )
         self.noise_features = MPFourier(noise_channels, config.noise_bandwidth)
         self.noise_embedding = MPConv(noise_channels, emb_channels, ())

@@ -39,7 +39,7 @@ class BlockSettings:
     mlp_groups: int = 8  # groups of these layers: wider at the same cost
     clip: float = 256.0  # activations are clipped to +-clip, for half precision
     rotary: bool = False  # attention is told how far apart two columns are
-    steady: bool = False  # magnitudes are kept at any depth and to the edges: see Block and edge_gain
+    keep_magnitude: bool = False  # magnitudes are kept at any depth and to the edges: see Block and edge_gain
 
 
 class LabelEmbedding(nn.Module):
@@ -126,9 +126,9 @@ class ResidualBranch(nn.Module):
         super().__init__()
         hidden = out_channels * settings.mlp_multiplier
         self.dropout = settings.dropout
-        self.widen = MPConv(in_channels, hidden, (3, 3), settings.mlp_groups, settings.steady)
+        self.widen = MPConv(in_channels, hidden, (3, 3), settings.mlp_groups, settings.keep_magnitude)
         self.modulate = Modulation(settings.emb_channels, hidden) if settings.emb_channels else None
-        self.narrow = MPConv(hidden, out_channels, (3, 3), settings.mlp_groups, settings.steady)
+        self.narrow = MPConv(hidden, out_channels, (3, 3), settings.mlp_groups, settings.keep_magnitude)
 
     def forward(self, x: Tensor, emb: Tensor | None, **joined: Tensor) -> Tensor:
         """`joined`: `skip` and `modulation` of the first layer, see MPConv."""
@@ -143,8 +143,8 @@ class ResidualBranch(nn.Module):
 class Block(nn.Module):
     """What encoder and decoder blocks share: a residual branch, and attention where asked.
 
-    With `steady`, every pixel of the output is brought to unit magnitude. The paper does that at the start of encoder
-    blocks alone. But mp_silu makes what is larger than 1 larger still and what is smaller smaller, so that magnitudes
+    With `keep_magnitude`, every pixel of the output is brought to unit magnitude. The paper does that at the start of
+    encoder blocks alone. But mp_silu makes what is larger than 1 larger still and what is smaller smaller, so that magnitudes
     drift away from 1: over 24 decoder blocks, to between 0.2 on latents of two rows and 1.4 on 16 x 16.
     """
 
@@ -157,7 +157,7 @@ class Block(nn.Module):
     def _attend(self, x: Tensor, emb: Tensor | None) -> Tensor:
         if self.attention is not None:
             x = mp_sum(x, self.attention(x, emb), self.settings.attn_balance)
-        if self.settings.steady:
+        if self.settings.keep_magnitude:
             return unit_magnitude(x, 1)
         return x.clamp(-self.settings.clip, self.settings.clip)
 

@@ -36,7 +36,7 @@ def average(values: list[float]) -> float:
 def test_blocks_keep_unit_magnitude_at_any_width_and_depth(
     kind: type[Block], attention: bool, width: int, depth: int, rows: int
 ) -> None:
-    settings = BlockSettings(emb_channels=16, channels_per_head=32, steady=True)
+    settings = BlockSettings(emb_channels=16, channels_per_head=32, keep_magnitude=True)
     torch.manual_seed(0)
     x, emb = torch.randn(2, width, rows, 16), torch.randn(2, 16)
     for _ in range(depth):
@@ -51,7 +51,7 @@ def test_blocks_keep_unit_magnitude_at_any_width_and_depth(
 def test_the_branches_of_a_block_add_up_to_unit_magnitude_before_it_is_made_sure_of(
     kind: type[Block], attention: bool, rows: int
 ) -> None:
-    settings, reached = BlockSettings(emb_channels=16, channels_per_head=32, steady=True), []
+    settings, reached = BlockSettings(emb_channels=16, channels_per_head=32, keep_magnitude=True), []
     blocks = [(torch.manual_seed(seed), kind(64, 64, settings, attention))[1] for seed in range(DRAWS)]
     for block in blocks:
         x, emb = torch.randn(2, 64, rows, 16), torch.randn(2, 16)
@@ -68,7 +68,7 @@ def test_the_branches_of_a_block_add_up_to_unit_magnitude_before_it_is_made_sure
 def test_blocks_keep_unit_magnitude_where_resolution_and_width_change(
     kind: type[Block], resample: object, attention: bool
 ) -> None:
-    settings, reached = BlockSettings(emb_channels=16, channels_per_head=32, steady=True), []
+    settings, reached = BlockSettings(emb_channels=16, channels_per_head=32, keep_magnitude=True), []
     for seed in range(DRAWS):
         torch.manual_seed(seed)
         block = kind(32, 64, settings, attention)
@@ -114,7 +114,7 @@ def test_a_convolution_with_even_edges_has_the_same_variance_at_each_place(rows:
 @torch.no_grad()
 @pytest.mark.parametrize("training", [True, False])
 def test_the_block_keeps_its_magnitude_with_dropout_on_and_off(training: bool) -> None:
-    settings, reached = BlockSettings(emb_channels=0, dropout=0.4, mlp_groups=1, steady=True), []
+    settings, reached = BlockSettings(emb_channels=0, dropout=0.4, mlp_groups=1, keep_magnitude=True), []
     for seed in range(DRAWS):
         torch.manual_seed(seed)
         reached.append(rms(DecoderBlock(64, 64, settings).train(training)(torch.randn(4, 64, 8, 8))))

@@ -144,7 +144,7 @@ def test_a_decoder_block_keeps_less_for_its_backward_pass_than_elementary_operat
         assert y.requires_grad
         return sum(storages.values())
 
-    block = blocks.DecoderBlock(64, 32, blocks.BlockSettings(emb_channels=16, steady=True))
+    block = blocks.DecoderBlock(64, 32, blocks.BlockSettings(emb_channels=16, keep_magnitude=True))
     x, skip, emb = (torch.randn(shape, requires_grad=True) for shape in ((1, 32, 32, 32), (1, 32, 32, 32), (1, 16)))
     lean = kept_bytes()
     monkeypatch.setattr(MPConv, "forward", plain_layer)
