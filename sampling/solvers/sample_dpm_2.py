@@ -36,7 +36,7 @@ def sample_dpm_2(
 ) -> Tensor:
     """The midpoint method, with the midpoint in ln(sigma): DPM-Solver-2 (Lu et al. 2022a, Algorithm 1).
 
-    Two evaluations a step, second order; the step to sigma 0 is an Euler interval.
+    Two evaluations a step, second order; the step to sigma 0 is an Euler step.
     """
     return sample_dpm_2_ancestral(
         denoise, x, sigmas, generator=generator, callback=callback, reinjection=reinjection, eta=0.0
