@@ -61,6 +61,13 @@ class CommandParser(argparse.ArgumentParser):
         raise UserError(f"{message}; see {self.prog} --help")
 
 
+def positive_int(text: str) -> int:
+    """The `type` of options that take a whole number above 0."""
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, not {text}")
+    return int(text)
+
+
 def add_set_option(parser: argparse.ArgumentParser) -> None:
     """Adds `--set key.path=value`, which may be given several times, also with several values at once."""
     parser.add_argument(

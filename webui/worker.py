@@ -32,6 +32,7 @@ from sampling.request import Request
 from webui.outputs import OutputFolder
 
 if TYPE_CHECKING:
+    from numpy import ndarray
     from PIL.Image import Image
 
 PREVIEW_INTERVAL = 0.4  # seconds
@@ -51,6 +52,28 @@ class Report(Protocol):
         ...
 
 
+class Samples(Protocol):
+    """Audio (2, N), full scale at +-1: an array, or a tensor on the CPU."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(2, N)."""
+        ...
+
+    def __array__(self) -> ndarray:
+        """The samples themselves."""
+        ...
+
+
+class Result(Protocol):
+    """A finished clip; see `sampling.generator.Result`."""
+
+    audio: Samples
+    sample_rate: int
+    fingerprint: str
+    """Of the weights that made it."""
+
+
 class Model(Protocol):
     """What this process needs of a model."""
 
@@ -61,14 +84,14 @@ class Model(Protocol):
     cancelled: type[Exception]
     """Raised in `on_step` to stop."""
 
-    def generate(self, request: Request, on_step: Callable[[Any], None]) -> Any:
-        """A result with `audio` of shape (2, samples), `sample_rate`, and the `fingerprint` of its weights."""
+    def generate(self, request: Request, on_step: Callable[[Report], None]) -> Result:
+        """The clip; `on_step` is called after each step."""
 
-    def save(self, result: Any, folder: Path) -> Path:
+    def save(self, result: Result, folder: Path) -> Path:
         """Writes the audio, never over another file; returns its path."""
         ...
 
-    def picture(self, result: Any) -> Image:
+    def picture(self, result: Result) -> Image:
         """The spectrogram of the finished clip."""
         ...
 
@@ -87,17 +110,17 @@ class SamplingModel:
         self.fingerprint, self.sample_rate = self.generator.fingerprint, self.generator.sample_rate
         self.least_seconds, self.cancelled = self.generator.least_seconds, Cancelled
 
-    def generate(self, request: Request, on_step: Callable[[Any], None]) -> Any:
+    def generate(self, request: Request, on_step: Callable[[Report], None]) -> Result:
         """See `Model.generate`."""
         return self.generator.generate(request, on_step=on_step)
 
-    def save(self, result: Any, folder: Path) -> Path:
+    def save(self, result: Result, folder: Path) -> Path:
         """See `Model.save`; the file carries the request."""
         from sampling.output.clips import save
 
         return save(result, folder, device=self.generator.vae.device)
 
-    def picture(self, result: Any) -> Image:
+    def picture(self, result: Result) -> Image:
         """See `Model.picture`."""
         from sampling.output.clips import spectrogram_image
 
@@ -175,7 +198,7 @@ def _encode(image: Image) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def peaks_of(audio: Any, count: int = PEAKS) -> list[float]:
+def peaks_of(audio: Samples, count: int = PEAKS) -> list[float]:
     """The largest magnitude, over both channels, in each of `count` equal stretches of (channels, samples) audio."""
     import numpy
 

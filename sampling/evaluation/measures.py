@@ -107,25 +107,20 @@ def distance_figures(
         for name, resampler in resamplers.items():
             drawn[name].append(measure(name, resampler.draw(generator), v))
     tables = {name: torch.tensor(rows, dtype=torch.float64).reshape(-1, 3) for name, rows in drawn.items()}
-    rows: dict[str, Any] = {}
+    rows = {}
     for name, clips in sets.items():
-        row: dict[str, Any] = {"clips": len(clips)}
-        row["frechet_biased"] = values[name][0]
-        row["frechet"] = corrected_interval(values[name][0], tables[name][:, 0], 0.0).to_json()
-        row["frechet_extrapolated"] = frechet_extrapolated(
-            frames[name], target, groups[name], groups_of_target, generator=generator
-        )
-        row["kad_biased"] = KAD_SCALE * matrices[name]["kad"].mmd2_biased()
-        for index, key in enumerate(MEASURES[1:], 1):
-            row[key] = centred_interval(values[name][index], tables[name][:, index]).to_json()
-        if name != TRAINING:
-            row["above_training"] = {
-                key: centred_interval(
-                    values[name][index] - values[TRAINING][index], tables[name][:, index] - tables[TRAINING][:, index]
-                ).to_json()
-                for index, key in enumerate(MEASURES)
-            }
-        rows[name] = row
+        extrapolated = frechet_extrapolated(frames[name], target, groups[name], groups_of_target, generator=generator)
+        rows[name] = {
+            "clips": len(clips),
+            "frechet_biased": values[name][0],
+            "frechet": corrected_interval(values[name][0], tables[name][:, 0], 0.0).to_json(),
+            "frechet_extrapolated": extrapolated,
+            "kad_biased": KAD_SCALE * matrices[name]["kad"].mmd2_biased(),
+            **_centred(values[name], tables[name], MEASURES[1:]),
+        }
+        if name != TRAINING:  # the same draws made both, so that their difference is told better than either
+            above = [a - b for a, b in zip(values[name], values[TRAINING], strict=True)]
+            rows[name]["above_training"] = _centred(above, tables[name] - tables[TRAINING], MEASURES)
     return {
         "dimensions": target.shape[2],
         "frames_per_clip": target.shape[1],
@@ -134,6 +129,12 @@ def distance_figures(
         "shrunk": shrink,
         "sets": rows,
     }
+
+
+def _centred(values: list[float], table: Tensor, keys: Sequence[str]) -> dict[str, dict[str, float | None]]:
+    """Values of those among MEASURES with intervals from their resampled ones, (draws, 3)."""
+    indices = {key: MEASURES.index(key) for key in keys}
+    return {key: centred_interval(values[at], table[:, at]).to_json() for key, at in indices.items()}
 
 
 def class_control(

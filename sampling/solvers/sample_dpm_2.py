@@ -17,7 +17,7 @@ from sampling.solvers.maths import (
     geometric_mean,
     linear_step,
 )
-from sampling.solvers.renoising import Reinjection, steps_over
+from sampling.solvers.renoising import Reinjection, intervals
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,16 +55,16 @@ def sample_dpm_2_ancestral(
     s_noise: NoiseFactor = 1.0,
 ) -> Tensor:
     """DPM-Solver-2 (see `sample_dpm_2`) with ancestral steps: two evaluations a step."""
-    for step in steps_over(sigmas, generator, callback, reinjection):
-        sigma_down, sigma_up = ancestral_step(step.sigma, step.sigma_next, eta)
-        denoised = denoise(x, step.sigma)
+    for interval in intervals(sigmas, generator, callback, reinjection):
+        sigma_down, sigma_up = ancestral_step(interval.sigma, interval.sigma_next, eta)
+        denoised = denoise(x, interval.sigma)
         if sigma_down > 0:
-            sigma_mid = geometric_mean(step.sigma, sigma_down)
-            x_mid = linear_step(x, denoised, step.sigma, sigma_mid)
-            x = x + (sigma_down - step.sigma) * derivative(x_mid, sigma_mid, denoise(x_mid, sigma_mid))
+            sigma_mid = geometric_mean(interval.sigma, sigma_down)
+            x_mid = linear_step(x, denoised, interval.sigma, sigma_mid)
+            x = x + (sigma_down - interval.sigma) * derivative(x_mid, sigma_mid, denoise(x_mid, sigma_mid))
         else:
-            x = linear_step(x, denoised, step.sigma, sigma_down)
+            x = linear_step(x, denoised, interval.sigma, sigma_down)
         if sigma_up > 0:
-            x = x + sigma_up * s_noise * step.noise(x)
-        x = step.end(x, denoised)
+            x = x + sigma_up * s_noise * interval.noise(x)
+        x = interval.end(x, denoised)
     return x

@@ -20,7 +20,7 @@ from sampling.solvers.maths import (
     linear_step,
     phi,
 )
-from sampling.solvers.renoising import Reinjection, Step, renoising_of, steps_over
+from sampling.solvers.renoising import Interval, Reinjection, intervals, renoising_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,13 +92,13 @@ def sample_dpm_fast(
     inner = [geometric_mean(levels[0], levels[-1], k / len(orders)) for k in range(1, len(orders))]
     path = [levels[0], *inner, *levels[1:][-1:], *[0.0] * (len(sigmas) - len(levels))]
     order_from = dict(zip(path, [*orders, 1], strict=False))
-    for step in steps_over(path, generator, callback, reinjection):
-        if step.sigma_next == 0:
-            x_next = denoised = denoise(x, step.sigma)
+    for interval in intervals(path, generator, callback, reinjection):
+        if interval.sigma_next == 0:
+            x_next = denoised = denoise(x, interval.sigma)
         else:
-            solved = dpm_solver_step(denoise, x, step.sigma, step.sigma_next, order_from[step.sigma])
-            x_next, denoised = solved.x, solved.denoised
-        x = step.end(x_next, denoised)
+            step = dpm_solver_step(denoise, x, interval.sigma, interval.sigma_next, order_from[interval.sigma])
+            x_next, denoised = step.x, step.denoised
+        x = interval.end(x_next, denoised)
     return x
 
 
@@ -148,8 +148,8 @@ def sample_dpm_adaptive(
     while sigma > last:
         floor = low if restarts and sigma > low else last
         sigma_next = max(sigma * math.exp(-h), floor)
-        solved = dpm_solver_step(denoise, x, sigma, sigma_next, order=3)
-        error = _error(solved, rtol, atol)
+        step = dpm_solver_step(denoise, x, sigma, sigma_next, order=3)
+        error = _error(step, rtol, atol)
         # NaN is not refused: no step is short enough to mend it.
         if not error > 1 or h <= SHORTEST * math.log(sigmas[0] / last):
             kept = 1 - renoising.share(sigma)
@@ -157,13 +157,14 @@ def sample_dpm_adaptive(
             way = math.log(sigma_end / last) + restarts * math.log(high / low)
             steps = _forecast(index, steps, math.ceil(way / (h * _change(error) * kept)) + to_zero)
             restart = high if restarts and sigma_end <= low else None
-            accepted = Step(index, steps, sigma, sigma_next, sigma_end, generator, callback, restart)
-            x = accepted.end(solved.x, solved.denoised)
+            x = Interval(index, steps, sigma, sigma_next, sigma_end, generator, callback, restart).end(
+                step.x, step.denoised
+            )
             sigma, index, restarts = restart or sigma_end, index + 1, restarts - (restart is not None)
         h *= _change(error)
     if to_zero:
         denoised = denoise(x, last)
-        x = Step(index, index + 1, last, 0.0, 0.0, generator, callback).end(denoised, denoised)
+        x = Interval(index, index + 1, last, 0.0, 0.0, generator, callback).end(denoised, denoised)
     return x
 
 

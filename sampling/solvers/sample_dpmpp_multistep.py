@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import NonNegativeFloat
 
 from sampling.solvers.maths import Callback, Denoise, Eta, NoiseFactor, log_ratio, phi
-from sampling.solvers.renoising import Reinjection, Step, renoising_of, steps_over
+from sampling.solvers.renoising import Interval, Reinjection, intervals, renoising_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,19 +54,19 @@ def sample_dpmpp_2m_sde(
     if solver_type not in ("midpoint", "heun"):
         raise ValueError(f"solver_type: must be midpoint or heun, not {solver_type}")
     previous = None  # the last estimate and its noise level
-    for step in steps_over(sigmas, generator, callback, reinjection):
-        denoised = denoise(x, step.sigma)
-        if step.sigma_next == 0:
+    for interval in intervals(sigmas, generator, callback, reinjection):
+        denoised = denoise(x, interval.sigma)
+        if interval.sigma_next == 0:
             x = denoised
         else:
-            h = step.h * (1 + eta)
+            h = interval.h * (1 + eta)
             x = math.exp(-h) * x - math.expm1(-h) * denoised
-            if previous is not None and not step.starts:
-                change = (denoised - previous[0]) * (step.net_h / log_ratio(previous[1], step.sigma))
+            if previous is not None and not interval.starts:
+                change = (denoised - previous[0]) * (interval.net_h / log_ratio(previous[1], interval.sigma))
                 x = x + change * (-math.expm1(-h) / 2 if solver_type == "midpoint" else h * phi(2, -h))
-            x = _sde_noise(x, step, eta, s_noise)
-        previous = denoised, step.sigma
-        x = step.end(x, denoised)
+            x = _sde_noise(x, interval, eta, s_noise)
+        previous = denoised, interval.sigma
+        x = interval.end(x, denoised)
     return x
 
 
@@ -104,18 +104,18 @@ def sample_dpmpp_3m_sde(
             s_noise=s_noise,
         )
     history: list[tuple[Tensor, float]] = []  # estimates and their noise levels, the last one first
-    for step in steps_over(sigmas, generator, callback, reinjection):
-        denoised = denoise(x, step.sigma)
-        if step.sigma_next == 0:
+    for interval in intervals(sigmas, generator, callback, reinjection):
+        denoised = denoise(x, interval.sigma)
+        if interval.sigma_next == 0:
             x = denoised
         else:
-            h = step.h * (1 + eta)
+            h = interval.h * (1 + eta)
             x = math.exp(-h) * x - math.expm1(-h) * denoised
-            first, second = _differences([(denoised, step.sigma), *history], step.h)
+            first, second = _differences([(denoised, interval.sigma), *history], interval.h)
             x = x + h * phi(2, -h) * first + h * phi(3, -h) * curvature * second
-            x = _sde_noise(x, step, eta, s_noise)
-        history = [(denoised, step.sigma), *history][:2]
-        x = step.end(x, denoised)
+            x = _sde_noise(x, interval, eta, s_noise)
+        history = [(denoised, interval.sigma), *history][:2]
+        x = interval.end(x, denoised)
     return x
 
 
@@ -133,8 +133,8 @@ def _differences(history: list[tuple[Tensor, float]], h: float) -> tuple[Tensor 
     return last + r0 * second, second
 
 
-def _sde_noise(x: Tensor, step: Step, eta: float, s_noise: float) -> Tensor:
+def _sde_noise(x: Tensor, interval: Interval, eta: float, s_noise: float) -> Tensor:
     """Adds what a step of the reverse SDE adds, of variance sigma_next^2 (1 - e^(-2 eta h))."""
     if eta == 0:
         return x
-    return x + step.sigma_next * math.sqrt(-math.expm1(-2 * eta * step.h)) * s_noise * step.noise(x)
+    return x + interval.sigma_next * math.sqrt(-math.expm1(-2 * eta * interval.h)) * s_noise * interval.noise(x)

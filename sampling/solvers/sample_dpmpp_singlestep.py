@@ -17,7 +17,7 @@ from sampling.solvers.maths import (
     geometric_mean,
     linear_step,
 )
-from sampling.solvers.renoising import Reinjection, steps_over
+from sampling.solvers.renoising import Reinjection, intervals
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,16 +37,16 @@ def sample_dpmpp_2s_ancestral(
     s_noise: NoiseFactor = 1.0,
 ) -> Tensor:
     """DPM-Solver++(2S) (Lu et al. 2022b, Algorithm 1, r = 1/2) with ancestral steps: two evaluations a step."""
-    for step in steps_over(sigmas, generator, callback, reinjection):
-        sigma_down, sigma_up = ancestral_step(step.sigma, step.sigma_next, eta)
-        estimate = denoised = denoise(x, step.sigma)
+    for interval in intervals(sigmas, generator, callback, reinjection):
+        sigma_down, sigma_up = ancestral_step(interval.sigma, interval.sigma_next, eta)
+        estimate = denoised = denoise(x, interval.sigma)
         if sigma_down > 0:
-            sigma_mid = geometric_mean(step.sigma, sigma_down)
-            estimate = denoise(linear_step(x, denoised, step.sigma, sigma_mid), sigma_mid)
-        x = linear_step(x, estimate, step.sigma, sigma_down)
+            sigma_mid = geometric_mean(interval.sigma, sigma_down)
+            estimate = denoise(linear_step(x, denoised, interval.sigma, sigma_mid), sigma_mid)
+        x = linear_step(x, estimate, interval.sigma, sigma_down)
         if sigma_up > 0:
-            x = x + sigma_up * s_noise * step.noise(x)
-        x = step.end(x, denoised)
+            x = x + sigma_up * s_noise * interval.noise(x)
+        x = interval.end(x, denoised)
     return x
 
 
@@ -66,18 +66,18 @@ def sample_dpmpp_sde(
 
     Both the step to the inner level and the whole one are ancestral.
     """
-    for step in steps_over(sigmas, generator, callback, reinjection):
-        estimate = denoised = denoise(x, step.sigma)
-        if step.sigma_next > 0:
-            sigma_mid = geometric_mean(step.sigma, step.sigma_next, r)
-            sigma_down, sigma_up = ancestral_step(step.sigma, sigma_mid, eta)
-            x_mid = linear_step(x, denoised, step.sigma, sigma_down)
+    for interval in intervals(sigmas, generator, callback, reinjection):
+        estimate = denoised = denoise(x, interval.sigma)
+        if interval.sigma_next > 0:
+            sigma_mid = geometric_mean(interval.sigma, interval.sigma_next, r)
+            sigma_down, sigma_up = ancestral_step(interval.sigma, sigma_mid, eta)
+            x_mid = linear_step(x, denoised, interval.sigma, sigma_down)
             if sigma_up > 0:
-                x_mid = x_mid + sigma_up * s_noise * step.noise(x, sigma_mid)
+                x_mid = x_mid + sigma_up * s_noise * interval.noise(x, sigma_mid)
             estimate = denoised + (denoise(x_mid, sigma_mid) - denoised) / (2 * r)
-        sigma_down, sigma_up = ancestral_step(step.sigma, step.sigma_next, eta)
-        x = linear_step(x, estimate, step.sigma, sigma_down)
+        sigma_down, sigma_up = ancestral_step(interval.sigma, interval.sigma_next, eta)
+        x = linear_step(x, estimate, interval.sigma, sigma_down)
         if sigma_up > 0:
-            x = x + sigma_up * s_noise * step.noise(x)
-        x = step.end(x, denoised)
+            x = x + sigma_up * s_noise * interval.noise(x)
+        x = interval.end(x, denoised)
     return x

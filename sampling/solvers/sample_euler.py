@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sampling.solvers.maths import Callback, Denoise, Eta, NoiseFactor, ancestral_step, linear_step
-from sampling.solvers.renoising import Reinjection, steps_over
+from sampling.solvers.renoising import Reinjection, intervals
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,9 +26,9 @@ def sample_euler(
     reinjection: Reinjection = 0.0,
 ) -> Tensor:
     """Euler's method on the probability flow ODE: one evaluation a step, first order. The same as DDIM."""
-    for step in steps_over(sigmas, generator, callback, reinjection):
-        denoised = denoise(x, step.sigma)
-        x = step.end(linear_step(x, denoised, step.sigma, step.sigma_next), denoised)
+    for interval in intervals(sigmas, generator, callback, reinjection):
+        denoised = denoise(x, interval.sigma)
+        x = interval.end(linear_step(x, denoised, interval.sigma, interval.sigma_next), denoised)
     return x
 
 
@@ -47,11 +47,11 @@ def sample_euler_ancestral(
     s_noise: NoiseFactor = 1.0,
 ) -> Tensor:
     """Euler's method with ancestral steps: one evaluation a step. At eta = 1 the same as DDPM."""
-    for step in steps_over(sigmas, generator, callback, reinjection):
-        sigma_down, sigma_up = ancestral_step(step.sigma, step.sigma_next, eta)
-        denoised = denoise(x, step.sigma)
-        x = linear_step(x, denoised, step.sigma, sigma_down)
+    for interval in intervals(sigmas, generator, callback, reinjection):
+        sigma_down, sigma_up = ancestral_step(interval.sigma, interval.sigma_next, eta)
+        denoised = denoise(x, interval.sigma)
+        x = linear_step(x, denoised, interval.sigma, sigma_down)
         if sigma_up > 0:
-            x = x + sigma_up * s_noise * step.noise(x)
-        x = step.end(x, denoised)
+            x = x + sigma_up * s_noise * interval.noise(x)
+        x = interval.end(x, denoised)
     return x

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import NonNegativeFloat
 
 from sampling.solvers.maths import Callback, Denoise, NoiseFactor, derivative
-from sampling.solvers.renoising import Reinjection, steps_over
+from sampling.solvers.renoising import Reinjection, intervals
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,18 +35,18 @@ def sample_heun(
 
     The step to sigma 0 is an Euler step, since the correction would divide by zero.
     """
-    for step in steps_over(sigmas, generator, callback, reinjection):
-        gamma = min(s_churn / step.steps, 2**0.5 - 1) if s_min <= step.sigma <= s_max else 0.0
-        sigma_hat = step.sigma * (1 + gamma)
+    for interval in intervals(sigmas, generator, callback, reinjection):
+        gamma = min(s_churn / interval.steps, 2**0.5 - 1) if s_min <= interval.sigma <= s_max else 0.0
+        sigma_hat = interval.sigma * (1 + gamma)
         if gamma > 0:
-            x = x + (sigma_hat**2 - step.sigma**2) ** 0.5 * s_noise * generator.randn_like(x)
+            x = x + (sigma_hat**2 - interval.sigma**2) ** 0.5 * s_noise * generator.randn_like(x)
         denoised = denoise(x, sigma_hat)
         slope = derivative(x, sigma_hat, denoised)
-        x_euler = x + (step.sigma_next - sigma_hat) * slope
-        if step.sigma_next > 0:
-            slope_next = derivative(x_euler, step.sigma_next, denoise(x_euler, step.sigma_next))
-            x = x + (step.sigma_next - sigma_hat) * (slope + slope_next) / 2
+        x_euler = x + (interval.sigma_next - sigma_hat) * slope
+        if interval.sigma_next > 0:
+            slope_next = derivative(x_euler, interval.sigma_next, denoise(x_euler, interval.sigma_next))
+            x = x + (interval.sigma_next - sigma_hat) * (slope + slope_next) / 2
         else:
             x = x_euler
-        x = step.end(x, denoised)
+        x = interval.end(x, denoised)
     return x

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sampling.solvers.maths import Callback, Denoise, Order, adams_bashforth_weights, derivative
-from sampling.solvers.renoising import Reinjection, renoising_of, steps_over
+from sampling.solvers.renoising import Reinjection, intervals, renoising_of
 from sampling.solvers.sample_dpmpp_multistep import sample_dpmpp_2m
 
 if TYPE_CHECKING:
@@ -41,11 +41,11 @@ def sample_lms(
         return sample_dpmpp_2m(denoise, x, sigmas, generator=generator, callback=callback, reinjection=reinjection)
     slopes: list[Tensor] = []
     levels: list[float] = []
-    for step in steps_over(sigmas, generator, callback, reinjection):
-        denoised = denoise(x, step.sigma)
-        slopes, levels = [*slopes, derivative(x, step.sigma, denoised)][-order:], [*levels, step.sigma][-order:]
-        if len(levels) > 1 and levels[-2] - levels[-1] < LMS_SHORTEST * (levels[-1] - step.sigma_next):
+    for interval in intervals(sigmas, generator, callback, reinjection):
+        denoised = denoise(x, interval.sigma)
+        slopes, levels = [*slopes, derivative(x, interval.sigma, denoised)][-order:], [*levels, interval.sigma][-order:]
+        if len(levels) > 1 and levels[-2] - levels[-1] < LMS_SHORTEST * (levels[-1] - interval.sigma_next):
             slopes, levels = slopes[-1:], levels[-1:]
-        weights = adams_bashforth_weights(levels, step.sigma_next)
-        x = step.end(sum((w * slope for w, slope in zip(weights, slopes, strict=True)), x), denoised)
+        weights = adams_bashforth_weights(levels, interval.sigma_next)
+        x = interval.end(sum((w * slope for w, slope in zip(weights, slopes, strict=True)), x), denoised)
     return x

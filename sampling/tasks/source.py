@@ -44,18 +44,18 @@ def load_source(source: Source, *, sample_rate: int, channels: int) -> tuple[Ten
     return audio.resample(audio.mix_channels(samples, channels), rate, sample_rate), digest
 
 
-def _is_read_short(path: Path, info: Any) -> bool:
+def _is_read_short(path: Path, format: str, frames: int, sample_rate: int) -> bool:
     """Whether libsndfile, which tells nobody, reads less than the file holds or should hold.
 
     So it is with Ogg streams and MP3 files that follow one another in a file, and with WAV files that were cut off.
     """
-    if info.format in ("OGG", "MP3"):
+    if format in ("OGG", "MP3"):
         try:
             with av.open(os.fspath(path)) as file:
-                whole = sum(frame.samples * info.samplerate / frame.sample_rate for frame in file.decode(audio=0))
+                whole = sum(frame.samples * sample_rate / frame.sample_rate for frame in file.decode(audio=0))
         except (av.FFmpegError, UnicodeError):
             return False  # what libsndfile has read is all that anyone can tell
-        return whole > info.frames + TOLERANCE * info.samplerate
+        return whole > frames + TOLERANCE * sample_rate
     with open(path, "rb") as file:
         header = file.read(8)
     size = int.from_bytes(header[4:8], "little")
@@ -69,7 +69,7 @@ def _part(source: Source, path: Path) -> tuple[int, int, int]:
         info = soundfile.info(os.fsencode(path))
     except soundfile.LibsndfileError as error:
         raise UserError(f"source.path: {path}: cannot be read as audio: {error.error_string}") from None
-    if _is_read_short(path, info):
+    if _is_read_short(path, info.format, info.frames, info.samplerate):
         raise UserError(
             f"source.path: {path}: only {info.frames / info.samplerate:.6g} s of it can be read: it is cut off, or "
             "several files in one; convert it to FLAC with another program"

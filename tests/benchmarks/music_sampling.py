@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from dualdiffusion.command_line import CommandParser, add_set_option, run_command
+from dualdiffusion.command_line import CommandParser, add_set_option, positive_int, run_command
 from dualdiffusion.config import validate
 from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.errors import UserError
@@ -207,20 +207,14 @@ def picture(rows: list[dict[str, Any]]) -> Image.Image:
     return whole
 
 
-def _positive(text: str) -> int:
-    if int(text) < 1:
-        raise ValueError
-    return int(text)
-
-
 def parser() -> CommandParser:
     parser = CommandParser(prog="python -m tests.benchmarks.music_sampling", description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--dataset", type=Path, help="default: the dataset the UNet was trained on")
     parser.add_argument("--games", nargs="+", metavar="NAME", help="default: the first four")
-    parser.add_argument("--seeds", type=_positive, default=3, help="clips of each game (default 3)")
+    parser.add_argument("--seeds", type=positive_int, default=3, help="clips of each game (default 3)")
     parser.add_argument("--seconds", type=float, default=8.0, help="length of the clips (default 8)")
-    parser.add_argument("--evaluations", type=_positive, nargs="+", default=BUDGETS, help="budgets to compare at")
+    parser.add_argument("--evaluations", type=positive_int, nargs="+", default=BUDGETS, help="budgets to compare at")
     parser.add_argument("--cfg-scale", type=float, default=3.0, help="of all settings (default 3)")
     parser.add_argument("--only", nargs="+", choices=SETTINGS, metavar="SETTING", help=f"of {', '.join(SETTINGS)}")
     parser.add_argument("--json", type=Path, help="write the figures here too")

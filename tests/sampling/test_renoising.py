@@ -10,7 +10,7 @@ import torch
 
 from dualdiffusion.randomness import ItemRandom
 from sampling.solvers.noise import BrownianNoise
-from sampling.solvers.renoising import Renoising, Step, passes, steps_over
+from sampling.solvers.renoising import Interval, Renoising, intervals, passes
 from sampling.solvers.samplers import ONE_ITEM_AT_A_TIME, SAMPLERS
 from sampling.solvers.schedules import SCHEDULES
 from tests.sampling.test_samplers import DATA_MEAN, DATA_STD, STOCHASTIC, counted, denoise, denoise_modes, exact
@@ -20,8 +20,8 @@ AGAIN = Renoising(restarts=2, restart_min=0.3, restart_max=2.0)
 BOTH = Renoising(reinjection=0.5, reinjection_min=0.2, reinjection_max=4.0, restarts=2, restart_min=0.3)
 
 
-def steps_of(renoising: Renoising, levels: list[float] = LEVELS) -> list[Step]:
-    return list(steps_over(levels, ItemRandom([0]), None, renoising))
+def steps_of(renoising: Renoising, levels: list[float] = LEVELS) -> list[Interval]:
+    return list(intervals(levels, ItemRandom([0]), None, renoising))
 
 
 def levels(count: int) -> list[float]:
@@ -29,26 +29,28 @@ def levels(count: int) -> list[float]:
 
 
 def test_reinjection_in_a_range_leaves_the_steps_outside_as_they_are() -> None:
-    inside = {step.sigma for step in steps_of(Renoising(reinjection=0.5, reinjection_min=0.4, reinjection_max=3.0))}
+    inside = {
+        interval.sigma for interval in steps_of(Renoising(reinjection=0.5, reinjection_min=0.4, reinjection_max=3.0))
+    }
     assert inside == set(LEVELS[:-1])
-    for step in steps_of(Renoising(reinjection=0.5, reinjection_min=0.4, reinjection_max=3.0)):
-        overshoots = step.sigma_next < step.sigma_end
-        assert overshoots == (0.4 < step.sigma <= 3.0), step.sigma
+    for interval in steps_of(Renoising(reinjection=0.5, reinjection_min=0.4, reinjection_max=3.0)):
+        overshoots = interval.sigma_next < interval.sigma_end
+        assert overshoots == (0.4 < interval.sigma <= 3.0), interval.sigma
         if overshoots:
-            assert step.h == pytest.approx(2 * step.net_h)
+            assert interval.h == pytest.approx(2 * interval.net_h)
 
 
 def test_restarts_go_through_their_levels_again_and_noise_leads_there() -> None:
     seen = steps_of(AGAIN)
     down, again = [10.0, 6.0, 3.0, 1.5, 0.8], [1.5, 0.8]
-    assert [step.sigma for step in seen] == [*down, *again, *again, 0.4, 0.2, 0.1]
-    assert [step.restart for step in seen if step.restart] == [1.5, 1.5]
-    assert [step.sigma for step in seen if step.starts] == [10.0, 1.5, 1.5]
-    assert [step.again for step in seen] == [False] * 5 + [True] * 4 + [False] * 3
-    assert [(step.index, step.steps) for step in seen] == [(index, 12) for index in range(12)]
+    assert [interval.sigma for interval in seen] == [*down, *again, *again, 0.4, 0.2, 0.1]
+    assert [interval.restart for interval in seen if interval.restart] == [1.5, 1.5]
+    assert [interval.sigma for interval in seen if interval.starts] == [10.0, 1.5, 1.5]
+    assert [interval.again for interval in seen] == [False] * 5 + [True] * 4 + [False] * 3
+    assert [(interval.index, interval.steps) for interval in seen] == [(index, 12) for index in range(12)]
     # The noise that leads back up has just the variance that is missing.
-    step = next(step for step in seen if step.restart)
-    x = step.end(torch.zeros(1, 20000), torch.zeros(1, 20000))
+    interval = next(interval for interval in seen if interval.restart)
+    x = interval.end(torch.zeros(1, 20000), torch.zeros(1, 20000))
     assert float(x.std()) == pytest.approx(math.sqrt(1.5**2 - 0.4**2), rel=0.02)
 
 
