@@ -38,6 +38,7 @@ class CommandParser(argparse.ArgumentParser):
         super().__init__(*args, **{"allow_abbrev": False, **settings})  # type: ignore[arg-type]
 
     def error(self, message: str) -> NoReturn:
+        """Raises UserError with what is wrong and where help is."""
         raise UserError(f"{message}; see {self.prog} --help")
 
 

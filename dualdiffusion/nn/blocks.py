@@ -144,8 +144,8 @@ class Block(nn.Module):
     """What encoder and decoder blocks share: a residual branch, and attention where asked.
 
     With `keep_magnitude`, every pixel of the output is brought to unit magnitude. The paper does that at the start of
-    encoder blocks alone. But mp_silu makes what is larger than 1 larger still and what is smaller smaller, so that magnitudes
-    drift away from 1: over 24 decoder blocks, to between 0.2 on latents of two rows and 1.4 on 16 x 16.
+    encoder blocks alone. But mp_silu makes what is larger than 1 larger still and what is smaller smaller, so that
+    magnitudes drift away from 1: over 24 decoder blocks, to between 0.2 on latents of two rows and 1.4 on 16 x 16.
     """
 
     def __init__(self, in_channels: int, out_channels: int, settings: BlockSettings, attention: bool = False) -> None:
