@@ -6,9 +6,14 @@ import argparse
 import dataclasses
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dualdiffusion.command_line import CommandParser, add_set_option, run_command
 from dualdiffusion.errors import UserError
+
+if TYPE_CHECKING:
+    from dataset_processing.run.result import Ranks, StepCount
+    from dataset_processing.run.run_config import RunConfig
 
 
 def main(arguments: list[str] | None = None, program: str = "python -m dataset_processing") -> int:
@@ -122,7 +127,7 @@ def add_command(options: argparse.Namespace) -> int:
     return _run(options, config, selected, ranks)
 
 
-def _load(options: argparse.Namespace):
+def _load(options: argparse.Namespace) -> tuple[RunConfig, list[str]]:
     """The config, and the names of its steps that are to run."""
     from dataset_processing.run.run_config import RunConfig, select_steps
     from dualdiffusion.config import load_config
@@ -132,7 +137,7 @@ def _load(options: argparse.Namespace):
     return config, select_steps(config, names)
 
 
-def _plan_with(config, selected: list[str], copied: int) -> list:
+def _plan_with(config: RunConfig, selected: list[str], copied: int) -> list[StepCount]:
     """What each step would do once `copied` more files lie in the source, if none of them were refused."""
     from dataset_processing.run import runner
     from dataset_processing.run.result import StepCount
@@ -144,7 +149,7 @@ def _plan_with(config, selected: list[str], copied: int) -> list:
     return [dataclasses.replace(step, done=step.done + copied) for step in steps]
 
 
-def _run(options: argparse.Namespace, config, selected: list[str], ranks) -> int:
+def _run(options: argparse.Namespace, config: RunConfig, selected: list[str], ranks: Ranks) -> int:
     from rich.console import Console
 
     from dataset_processing.run import runner, terminal
@@ -156,7 +161,7 @@ def _run(options: argparse.Namespace, config, selected: list[str], ranks) -> int
     return 1 if options.strict and result.failures else 0
 
 
-def _ranks(config, selected: list[str]):
+def _ranks(config: RunConfig, selected: list[str]) -> Ranks:
     """This process among those of `accelerate launch`; only asked for when a step can share its work."""
     from dataset_processing.run.result import Ranks
     from dataset_processing.run.run_config import step_name
