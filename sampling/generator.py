@@ -22,7 +22,7 @@ from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.loaded import LoadedModel, load_model
 from dualdiffusion.model.module import load_module
 from dualdiffusion.model.shipped import find_model, reference
-from dualdiffusion.randomness import ItemRandom
+from dualdiffusion.randomness import SeededNoise
 from sampling.guidance import Guidance, PassCounter, guided, load_weak
 from sampling.preview import Preview
 from sampling.progress import Cancelled, OnStep, Progress, StepReport
@@ -362,13 +362,13 @@ class _Batch:
         return Codec(format, vae, conditioning, on_tile=lambda: self.progress.tell("decoding"))
 
 
-def noise_of(requests: Sequence[Request]) -> ItemRandom | VariedNoise:
+def noise_of(requests: Sequence[Request]) -> SeededNoise | VariedNoise:
     """Where the noise of some clips comes from, one stream each; all but the seed is that of the first request."""
     first = requests[0]
 
-    def of(seeds: list[int]) -> ItemRandom:
+    def of(seeds: list[int]) -> SeededNoise:
         if first.noise == "white":
-            return ItemRandom(seeds)
+            return SeededNoise(seeds)
         return BrownianNoise(seeds, sigma_min=first.sigma_min, sigma_max=first.sigma_max)
 
     noise = of([request.seed for request in requests])
