@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.dsp.tiles import Held
-from dualdiffusion.randomness import ItemRandom
+from dualdiffusion.randomness import SeededNoise
 
 
 @runtime_checkable
@@ -119,7 +119,7 @@ class Posterior(Protocol):
     mode: Tensor
     noise_std: float
 
-    def sample(self, generator: ItemRandom) -> Tensor:
+    def sample(self, generator: SeededNoise) -> Tensor:
         """The mode plus noise: (B, Z, f, t)."""
         ...
 

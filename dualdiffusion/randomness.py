@@ -20,7 +20,7 @@ def mix_seed(*parts: int | str) -> int:
     return int.from_bytes(digest[:8], "little") >> 1
 
 
-class ItemRandom:
+class SeededNoise:
     """One random stream for each item of a batch, so that item k does not depend on its neighbours."""
 
     def __init__(self, seeds: Sequence[int]) -> None:
@@ -68,7 +68,7 @@ def stratified(count: int, seed: int) -> Tensor:
     return (slices + torch.rand(count, generator=generator, dtype=torch.float64)) / count
 
 
-class StepRandom(ItemRandom):
+class StepRandom(SeededNoise):
     """The randomness of the samples of one training step, or of the part of it that one process handles.
 
     Attributes:

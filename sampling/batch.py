@@ -13,7 +13,7 @@ from dualdiffusion.codec import Codec
 from dualdiffusion.dsp.circular import resample_circular
 from dualdiffusion.dsp.tiles import Held
 from dualdiffusion.errors import UserError
-from dualdiffusion.randomness import ItemRandom
+from dualdiffusion.randomness import SeededNoise
 from sampling.guidance import PassCounter, guided
 from sampling.preview import Preview
 from sampling.progress import Progress
@@ -197,13 +197,13 @@ class Batch:
         return Codec(format, vae, conditioning, on_tile=lambda: self.progress.tell("decoding"))
 
 
-def noise_of(requests: Sequence[Request]) -> ItemRandom | VariedNoise:
+def noise_of(requests: Sequence[Request]) -> SeededNoise | VariedNoise:
     """Where the noise of some clips comes from, one stream each; all but the seed is that of the first request."""
     first = requests[0]
 
-    def of(seeds: list[int]) -> ItemRandom:
+    def of(seeds: list[int]) -> SeededNoise:
         if first.noise == "white":
-            return ItemRandom(seeds)
+            return SeededNoise(seeds)
         return BrownianNoise(seeds, sigma_min=first.sigma_min, sigma_max=first.sigma_max)
 
     noise = of([request.seed for request in requests])

@@ -20,7 +20,7 @@ from dualdiffusion.dsp.phase_recovery import BandTransform, CircularTransform, b
 from dualdiffusion.dsp.stft import hann_power_window, stft
 from dualdiffusion.dsp.tiles import Held, both_held, decode_loop_tiles, decode_tiles, loop_context, tile_starts
 from dualdiffusion.model.module import Module
-from dualdiffusion.randomness import ItemRandom
+from dualdiffusion.randomness import SeededNoise
 
 # Phase recovery cuts its window shorter than the encoder: the transform is half as long, and what it misses is far
 # below the error that remains anyway.
@@ -209,7 +209,7 @@ class MelSpectrogram(Module):
 
         return torch.stack(
             [
-                self._decode_clip(clip, starts, ItemRandom([seed]), iterations, on_iteration, held, circular)
+                self._decode_clip(clip, starts, SeededNoise([seed]), iterations, on_iteration, held, circular)
                 for clip, seed in zip(x, seeds or [0] * len(x), strict=True)
             ]
         )
@@ -228,7 +228,7 @@ class MelSpectrogram(Module):
         self,
         x: Tensor,
         starts: list[int],
-        random: ItemRandom,
+        random: SeededNoise,
         iterations: int,
         callback: Callable[[], None],
         held: Held | None,

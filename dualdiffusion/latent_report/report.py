@@ -22,7 +22,7 @@ from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.errors import UserError
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.module import load_module
-from dualdiffusion.randomness import ItemRandom, mix_seed
+from dualdiffusion.randomness import SeededNoise, mix_seed
 
 OCTAVES = 4
 
@@ -148,7 +148,7 @@ def _clips(
         told = codec.told(game_conditioning(track.game_id, vae))
         x = told.spectrogram(crops[index].data)
         posterior = told.posterior(x[None])
-        noisy = posterior.sample(ItemRandom([mix_seed("latent-report", index)]))
+        noisy = posterior.sample(SeededNoise([mix_seed("latent-report", index)]))
         outputs = [told.decode_mode(mode)[0].cpu() for mode in (posterior.mode, noisy)]
         yield Clip(track.file_name, x.cpu(), *outputs, posterior.mode[0].cpu())
 

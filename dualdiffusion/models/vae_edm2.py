@@ -28,7 +28,7 @@ from dualdiffusion.nn.magnitude_preserving import (
     project_gradients,
     unit_magnitude,
 )
-from dualdiffusion.randomness import ItemRandom
+from dualdiffusion.randomness import SeededNoise
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Posterior:
     mode: Tensor
     noise_std: float
 
-    def sample(self, generator: ItemRandom) -> Tensor:
+    def sample(self, generator: SeededNoise) -> Tensor:
         """The mode plus noise of the fixed level."""
         return self.mode + self.noise_std * generator.randn_like(self.mode)
 

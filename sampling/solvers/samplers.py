@@ -4,7 +4,7 @@ All share one signature, `sample_x(denoise, x, sigmas, *, generator, callback, r
     denoise(x, sigma): the estimate of the clean latents, same shape as x; sigma is a float.
     x: (B, C, ...) latents plus noise of standard deviation sigmas[0].
     sigmas: falling noise levels, usually ending in 0.
-    generator: where noise comes from, one stream per item: `ItemRandom`, or `BrownianNoise` of noise.py.
+    generator: where noise comes from, one stream per item: `SeededNoise`, or `BrownianNoise` of noise.py.
     callback: called after each step with a `SamplerStep`; an exception raised there ends the sampling.
     reinjection: share of each step's way down that fresh noise undoes, in [0, 1), or `Renoising`; see renoising.py.
     eta: noise of the stochastic ones; 0 makes them solvers of the ODE, 1 is the reverse diffusion.

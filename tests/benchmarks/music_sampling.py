@@ -30,7 +30,7 @@ from dualdiffusion.errors import UserError
 from dualdiffusion.files import atomic_path, write_json
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.pictures.chart import Line, line_chart
-from dualdiffusion.randomness import ItemRandom
+from dualdiffusion.randomness import SeededNoise
 from sampling.command.plot_schedule import error_of
 from sampling.evaluation.classifier import NearestCentroid
 from sampling.evaluation.clips import excerpts, tracks_of
@@ -125,7 +125,7 @@ def evaluations(request: Request, error: ErrorOf) -> int:
 
     levels = request.noise_levels(error)
     options = keywords(request.sampler_options)
-    SAMPLERS[request.sampler](denoise, torch.ones(1, 1, 1, 1), levels, generator=ItemRandom([0]), **options)
+    SAMPLERS[request.sampler](denoise, torch.ones(1, 1, 1, 1), levels, generator=SeededNoise([0]), **options)
     return len(asked)
 
 

@@ -38,7 +38,7 @@ from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_json
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.shipped import find_model
-from dualdiffusion.randomness import ItemRandom
+from dualdiffusion.randomness import SeededNoise
 from sampling.generator import Generator, StepReport
 from sampling.guidance import Guidance, PassCounter, conditional, guided
 from sampling.request import Request
@@ -74,7 +74,7 @@ class Case:
     @torch.inference_mode()
     def sample(self, name: str, denoise: Denoise, steps: int, seeds: list[int]) -> Tensor:
         """(items, Z, F, T) latents."""
-        levels, random = SCHEDULES["edm"](steps, **LEVELS), ItemRandom(seeds)
+        levels, random = SCHEDULES["edm"](steps, **LEVELS), SeededNoise(seeds)
         noise = random.randn(self.shape).to(self.denoiser.device) * levels[0]
         return SAMPLERS[name](denoise, noise, levels, generator=random, callback=None)
 
@@ -151,9 +151,9 @@ def samplers(case: Case, options: Any, console: Console) -> dict[str, Any]:
 def deterministic(case: Case, name: str) -> bool:
     """Whether other noise from the generator, but the same initial noise, gives the same samples."""
     levels = SCHEDULES["edm"](4, **LEVELS)
-    noise = ItemRandom([0]).randn(case.shape) * levels[0]
+    noise = SeededNoise([0]).randn(case.shape) * levels[0]
     a, b = (
-        SAMPLERS[name](lambda x, sigma: x / (1 + sigma**2), noise, levels, generator=ItemRandom([seed]))
+        SAMPLERS[name](lambda x, sigma: x / (1 + sigma**2), noise, levels, generator=SeededNoise([seed]))
         for seed in (1, 2)
     )
     return torch.equal(a, b)
@@ -269,7 +269,7 @@ def guided_ways(case: Case, options: Any, counter: PassCounter) -> dict[str, Den
 
 def peer(case: Case, options: Any, console: Console) -> dict[str, Any]:
     """Differences by sampler; None, with the reason, without the peer."""
-    unit_noise = ItemRandom([0]).randn(case.shape).to(case.denoiser.device)
+    unit_noise = SeededNoise([0]).randn(case.shape).to(case.denoiser.device)
     try:
         found = sampling_peer.differences(case.denoise(), unit_noise, steps=options.steps, **LEVELS)
     except ImportError:

@@ -15,7 +15,7 @@ from dualdiffusion.config import Config
 from dualdiffusion.contracts import Autoencoder, Backbone, Denoiser, Format, Posterior, SpectrogramFormat
 from dualdiffusion.diffusion import preconditioning
 from dualdiffusion.errors import UserError
-from dualdiffusion.randomness import ItemRandom
+from dualdiffusion.randomness import SeededNoise
 from tests.tiny import ROOT
 
 GAMES = 3
@@ -126,7 +126,7 @@ def test_an_autoencoder_goes_both_ways(part: Component) -> None:
     assert isinstance(posterior, Posterior)
     assert posterior.mode.shape == (2, *vae.latent_shape(shape)) == (2, vae.latent_channels, 4, 6)
     assert posterior.noise_std == vae.noise_std
-    assert torch.equal(posterior.sample(ItemRandom([1, 2])), posterior.sample(ItemRandom([1, 2])))
+    assert torch.equal(posterior.sample(SeededNoise([1, 2])), posterior.sample(SeededNoise([1, 2])))
     assert bool((posterior.kl() >= 0).all())
     assert vae.latent_position(position).shape == (4,)
     decoded = vae.decode(posterior.mode, position=position, conditioning=conditioning)

@@ -27,7 +27,7 @@ from dualdiffusion.nn.magnitude_preserving import (
     project_gradients,
     unit_magnitude,
 )
-from dualdiffusion.randomness import ItemRandom
+from dualdiffusion.randomness import SeededNoise
 from tests import tiny
 
 
@@ -211,7 +211,7 @@ def test_the_vae_shrinks_by_its_factor_and_keeps_its_fixed_noise_level(label_dim
     posterior = vae.encode(x, position=position, conditioning=conditioning)
     assert posterior.mode.shape == (2, *vae.latent_shape((2, 32, 64))) == (2, 4, 4, 8)
     assert vae.decode(posterior.mode, position=position, conditioning=conditioning).shape == x.shape
-    noise = posterior.sample(ItemRandom([0, 1])) - posterior.mode
+    noise = posterior.sample(SeededNoise([0, 1])) - posterior.mode
     assert rms(noise) == pytest.approx(posterior.noise_std, rel=0.1)
     snr = math.sqrt(1 - posterior.noise_std**2) / posterior.noise_std
     assert snr == pytest.approx(32, rel=1e-3)

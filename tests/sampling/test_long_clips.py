@@ -16,7 +16,7 @@ from dualdiffusion.codec import Codec
 from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.files import write_json
 from dualdiffusion.model.folder import ModelFolder
-from dualdiffusion.randomness import ItemRandom
+from dualdiffusion.randomness import SeededNoise
 from sampling import preview as preview_module
 from sampling.batch import Batch
 from sampling.generator import Cancelled, Generator, StepReport
@@ -158,8 +158,8 @@ def test_a_long_clip_can_be_cancelled_within_a_window(generator: Generator) -> N
 @pytest.mark.parametrize("strength", [0.0, 0.2, 0.5, 0.9, 1.0])
 def test_noise_between_two_seeds_has_unit_variance_and_is_theirs_at_the_ends(strength: float) -> None:
     shape = (4, 32, 512)
-    varied = VariedNoise(ItemRandom([1]), ItemRandom([2]), strength)
-    noise, first, second = varied.randn(shape), ItemRandom([1]).randn(shape), ItemRandom([2]).randn(shape)
+    varied = VariedNoise(SeededNoise([1]), SeededNoise([2]), strength)
+    noise, first, second = varied.randn(shape), SeededNoise([1]).randn(shape), SeededNoise([2]).randn(shape)
     assert float(noise.var()) == pytest.approx(1, abs=0.02)
     assert float((noise * first).mean()) == pytest.approx(math.cos(strength * math.pi / 2), abs=0.02)
     assert float((noise * second).mean()) == pytest.approx(math.sin(strength * math.pi / 2), abs=0.02)

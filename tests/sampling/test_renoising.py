@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from dualdiffusion.randomness import ItemRandom
+from dualdiffusion.randomness import SeededNoise
 from sampling.solvers.noise import BrownianNoise
 from sampling.solvers.renoising import Interval, Renoising, intervals, passes
 from sampling.solvers.samplers import ONE_ITEM_AT_A_TIME, SAMPLERS
@@ -21,7 +21,7 @@ BOTH = Renoising(reinjection=0.5, reinjection_min=0.2, reinjection_max=4.0, rest
 
 
 def steps_of(renoising: Renoising, levels: list[float] = LEVELS) -> list[Interval]:
-    return list(intervals(levels, ItemRandom([0]), None, renoising))
+    return list(intervals(levels, SeededNoise([0]), None, renoising))
 
 
 def levels(count: int) -> list[float]:
@@ -74,18 +74,18 @@ def test_each_restart_shrinks_an_error_as_theory_says() -> None:
     ends = [level for level in path if low <= level <= high]
     shrinks = math.sqrt((DATA_STD**2 + ends[-1] ** 2) / (DATA_STD**2 + ends[0] ** 2))
     offset = 8.0
-    x = DATA_MEAN + offset + ItemRandom([1]).randn((20000,)) * math.hypot(path[0], DATA_STD)
+    x = DATA_MEAN + offset + SeededNoise([1]).randn((20000,)) * math.hypot(path[0], DATA_STD)
     without = float(exact(torch.tensor(DATA_MEAN + offset), path[0], 0.0)) - DATA_MEAN
     for restarts in (0, 1, 3):
         renoising = Renoising(restarts=restarts, restart_min=low, restart_max=high)
-        result = SAMPLERS["heun"](denoise, x, path, generator=ItemRandom([2]), reinjection=renoising)
+        result = SAMPLERS["heun"](denoise, x, path, generator=SeededNoise([2]), reinjection=renoising)
         assert float(result.mean()) - DATA_MEAN == pytest.approx(without * shrinks**restarts, abs=0.02)
 
 
 @pytest.mark.parametrize("renoising", [AGAIN, BOTH])
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_the_distribution_stays_right(name: str, renoising: Renoising) -> None:
-    random, path = ItemRandom([0]), levels(90)
+    random, path = SeededNoise([0]), levels(90)
     noisy = DATA_MEAN + random.randn((20000,)) * math.hypot(path[0], DATA_STD)
     samples = SAMPLERS[name](denoise, noisy, path, generator=random, reinjection=renoising)
     assert float(samples.mean()) == pytest.approx(DATA_MEAN, abs=0.03)
@@ -108,10 +108,10 @@ def test_what_is_gone_through_again_has_other_noise_than_before(name: str) -> No
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_seeds_decide_and_items_stay_apart(name: str) -> None:
     seeds, path = [3, 4, 5], levels(12)
-    x = ItemRandom(seeds).randn((4, 16)) * 10
+    x = SeededNoise(seeds).randn((4, 16)) * 10
 
     def result(x: torch.Tensor, *seeds: int) -> torch.Tensor:
-        return SAMPLERS[name](denoise_modes, x, path, generator=ItemRandom(seeds), reinjection=BOTH)
+        return SAMPLERS[name](denoise_modes, x, path, generator=SeededNoise(seeds), reinjection=BOTH)
 
     alone = result(x[1:2], 4)
     assert torch.equal(alone, result(x[1:2], 4))
@@ -124,9 +124,9 @@ def test_seeds_decide_and_items_stay_apart(name: str) -> None:
 def test_progress_counts_what_is_gone_through_again(name: str) -> None:
     fractions: list[float] = []
     counting, asked = counted(denoise)
-    options = {"generator": ItemRandom([0]), "callback": lambda step: fractions.append((step.index + 1) / step.steps)}
+    options = {"generator": SeededNoise([0]), "callback": lambda step: fractions.append((step.index + 1) / step.steps)}
     SAMPLERS[name](counting, torch.ones(1, 4) * 10, levels(20), **options, reinjection=AGAIN)
     once, few = counted(denoise)
-    SAMPLERS[name](once, torch.ones(1, 4) * 10, levels(20), generator=ItemRandom([0]))
+    SAMPLERS[name](once, torch.ones(1, 4) * 10, levels(20), generator=SeededNoise([0]))
     assert len(asked) > len(few)
     assert fractions == sorted(fractions) and fractions[-1] == 1 and all(fraction < 1 for fraction in fractions[:-1])
