@@ -1,4 +1,4 @@
-"""How much memory a training step needs, found by running one on tensors that have no memory.
+"""How much memory a training step and a validation need, found by running them on tensors that have no memory.
 
 A whole step (forward, backward, optimizer, averages) runs on the meta device, where every tensor has a shape, a type
 and a lifetime, but no contents. What is alive is summed as it comes and goes: the peak is that of an allocator without
