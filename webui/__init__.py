@@ -2,6 +2,7 @@
 
 events.py      Live events: whatever happens is told to every open page through its socket
 jobs.py        The queue and the history
+methods.py     What holds for every address: HEAD beside GET, OPTIONS, and errors as refusals in JSON
 outputs.py     The outputs folder as the page sees it: audio, pictures and peaks beside it, and the bin
 refusal.py     A request that the server declines: an HTTP status, a sentence, and the field that it is about
 security.py    Who may talk to the server: this machine's own pages and scripts, and holders of the token

@@ -23,27 +23,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from fastapi import Depends, FastAPI, Query, Request, WebSocket
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, Response
-from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from pydantic import Field, ValidationError
-from starlette.exceptions import HTTPException
-from starlette.routing import Match
 
 from dualdiffusion.config import Config, explain
 from sampling.recommended import RECOMMENDABLE, Recommended
 from sampling.request import Request as SamplingRequest
 from sampling.solvers.samplers import SAMPLERS
 from sampling.solvers.schedules import SCHEDULES
-from webui.jobs import QueueFullError
+from webui.methods import add_error_handlers, answer_head
 from webui.refusal import RefusedError, json_response
 from webui.security import Guard
 from webui.service import Service
@@ -83,28 +78,12 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(Guard, settings=settings)
     app.state.service = service
-    _add_error_handlers(app)
+    add_error_handlers(app)
     _add_job_routes(app, service)
     _add_file_routes(app, service)
     _add_page(app, service)
-    _answer_head(app)
+    answer_head(app)
     return app
-
-
-def _answer_head(app: FastAPI) -> None:
-    """HEAD, on every address that GET has: download managers, proxies and `curl -I` ask by it first."""
-    for route in app.routes:
-        if isinstance(route, APIRoute) and "GET" in route.methods:
-            route.methods.add("HEAD")
-
-
-def _methods_of(request: Request) -> str:
-    """What an address can be asked for, as the header Allow has it."""
-    root = request.scope.get("app_root_path", request.scope.get("root_path", ""))
-    scope = {**request.scope, "root_path": root, "path_params": {}}
-    matching = [route for route in request.app.routes if route.matches(scope)[0] is not Match.NONE]
-    methods = [getattr(route, "methods", None) or {"GET", "HEAD"} for route in matching]
-    return ", ".join(sorted(set().union(*methods, {"OPTIONS"})))
 
 
 async def _body(request: Request) -> bytes:
@@ -317,36 +296,3 @@ def request_options(recommended: Recommended) -> dict[str, Any]:
     }
     names = {"samplers": list(SAMPLERS), "schedules": list(SCHEDULES)}
     return {"fields": fields, "plain": {name: plain[name] for name in RECOMMENDABLE}, **names}
-
-
-def _add_error_handlers(app: FastAPI) -> None:
-    @app.exception_handler(RefusedError)
-    async def refused(_request: Request, refusal: RefusedError) -> Response:
-        return refusal.response()
-
-    @app.exception_handler(QueueFullError)
-    async def full(_request: Request, _error: QueueFullError) -> Response:
-        return RefusedError(429, "the queue is full; wait for a job to end, or cancel some").response()
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(_request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        field = str(first["loc"][-1])
-        return RefusedError(422, f"{field}: {first['msg'][:1].lower()}{first['msg'][1:]}", field).response()
-
-    @app.exception_handler(HTTPException)
-    async def http(request: Request, error: HTTPException) -> Response:
-        allow = {"Allow": _methods_of(request)} if error.status_code == 405 else {}
-        if allow and request.method == "OPTIONS":
-            return Response(status_code=204, headers=allow)
-        response = RefusedError(error.status_code, str(error.detail).lower()).response()
-        response.headers.update(allow)
-        return response
-
-    @app.exception_handler(sqlite3.Error)
-    async def database(_request: Request, error: sqlite3.Error) -> Response:
-        return RefusedError(503, f"the history cannot be written: {error}").response()
-
-    @app.exception_handler(OSError)
-    async def disk(_request: Request, error: OSError) -> Response:
-        return RefusedError(503, f"the outputs folder cannot be used: {error.strerror or error}").response()

@@ -61,7 +61,7 @@ export class Panel {
     const saved = this.#isReady ? this.#present() : remembered('changes', {}, isRecord);
     const { request, dropped } = await usable(saved, health, options);
     const first = health.games[0] ? { [health.games[0].name]: 1 } : {};
-    const wasReady = this.#isReady;
+    const before = this.#isReady ? this.#health.model : null;
     this.#isReady = false;
     this.#health = health;
     this.#options = options;
@@ -70,9 +70,9 @@ export class Panel {
     this.#settings.setOptions(options, settings, saved['seed-mode']);
     this.#isReady = true;
     this.#changed();
-    if (!wasReady) return;
+    if (before === null) return;
     const words = inWords(dropped);
-    notice(`Another model answers now: ${health.model}.${words ? ` It cannot do ${words}: left out.` : ''}`);
+    notice(`${before === health.model ? 'The model has changed' : 'Another model answers now'}: ${health.model}.${words ? ` It cannot do ${words}: left out.` : ''}`);
   }
 
   /** Takes over the settings of a clip, which another model may have made. */
