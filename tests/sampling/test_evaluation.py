@@ -17,7 +17,7 @@ from dualdiffusion.data.dataset_folder import Track
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_jsonl
 from dualdiffusion.model.folder import ModelFolder
-from sampling.evaluation import command, evaluate
+from sampling.evaluation import command
 from sampling.evaluation.classifier import NearestCentroid
 from sampling.evaluation.clips import excerpts, spread, through_the_vae
 from sampling.evaluation.copies import CopySearch, Match
@@ -487,7 +487,7 @@ def test_a_model_that_gives_back_its_training_music_is_caught(
     for name in ("train.jsonl", "validation.jsonl", "dataset_info.json"):
         (tmp_path / "dataset" / name).write_text((dataset / name).read_text())
     dataset = tmp_path / "dataset"
-    monkeypatch.setattr(evaluate, "generate", memorised)
+    monkeypatch.setattr(Generator, "generate", memorised)
     given = arguments("--model", model.path, "--dataset", dataset, *FAST, "--embedding", "mel_statistics")
     given.json = tmp_path / "out.json"
     assert command.run(given) == 0

@@ -349,12 +349,12 @@ def test_memory_that_runs_out_is_one_line_whoever_asks_and_holds_no_tensors(
 ) -> None:
     generator = Generator.load(model, "cpu")
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr("sampling.batch.Batch.results", fail)
     with pytest.raises(
-        UserError, match=r"^out of memory at 1 s \(.+\); ask for a shorter clip, .* --device cpu"
+        UserError, match=r"^out of memory at 1 s \(.+\); ask for a shorter clip, .*--device cpu"
     ) as told:
         generator.generate(REQUEST)
     assert "\n" not in str(told.value)
