@@ -97,7 +97,9 @@ def test_an_optimizer_that_looks_at_values_is_predicted_too(model: ModelFolder, 
 def test_the_search_finds_the_largest_micro_batch_of_the_table(
     model: ModelFolder, dataset: Path, tmp_path: Path
 ) -> None:
-    config = make_config("unet", model, dataset, tmp_path, "batch_size=12", "micro_batch_size=null")
+    # The smallest validation, which would else need more than the smallest micro batches.
+    changes = ("batch_size=12", "micro_batch_size=null", "validation.batch_size=1")
+    config = make_config("unet", model, dataset, tmp_path, *changes)
     table = fits(config, 0, device_type="cpu")
     assert [fit.micro_batch_size for fit in table] == [12, 6, 4, 3, 2, 1]
     assert [fit.bytes for fit in table] == sorted((fit.bytes for fit in table), reverse=True)
