@@ -119,7 +119,7 @@ def test_auto_batch_takes_what_fits_and_trains_to_the_same_losses(
         folder = tmp_path / name
         folder.mkdir()
         # Dropout draws its masks for a micro batch.
-        changes = [f"{BACKBONE}dropout=0", "total_samples=16", "micro_batch_size=null"]
+        changes = [f"{BACKBONE}dropout=0", "total_samples=16", "micro_batch_size=null", "validation.batch_size=1"]
         config = make_config("unet", model, dataset, folder, *changes)
         if gib is None:
             gib = fits(config, 0, device_type="cpu")[1].bytes / 0.9 / 2**30 + 1e-6  # room for two, of four
@@ -192,7 +192,7 @@ def test_a_first_step_without_memory_is_tried_with_the_next_smaller_micro_batch(
 def test_too_little_memory_is_told_before_the_run_with_what_helps(
     model: ModelFolder, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = make_config("unet", model, dataset, tmp_path)
+    config = make_config("unet", model, dataset, tmp_path, "validation.batch_size=1")
     warn_if_too_large(config, 2**40)
     assert capsys.readouterr().out == ""
     warn_if_too_large(config, 2**10)
