@@ -125,6 +125,6 @@ def trained_columns(folder: ModelFolder, format: Any, vae: Any, denoiser: Denois
         seconds = float(read_json(folder.run_path("unet") / "config.json")["module_trainer"]["crop_seconds"])
     except (UserError, KeyError, TypeError, ValueError):
         return None
-    columns = seconds * format.config.sample_rate / (format.config.hop_length * vae.downsampling)
+    columns = seconds * format.sample_rate / (format.hop_length * vae.downsampling)
     multiple = denoiser.backbone.size_multiple
     return max(1, round(columns / multiple)) * multiple

@@ -97,7 +97,9 @@ def test_an_optimizer_that_looks_at_values_is_predicted_too(model: ModelFolder, 
 def test_the_search_finds_the_largest_micro_batch_of_the_table(
     model: ModelFolder, dataset: Path, tmp_path: Path
 ) -> None:
-    config = make_config("unet", model, dataset, tmp_path, "batch_size=6", "micro_batch_size=null")
+    # The smallest validation, which would else need more than the smallest micro batches.
+    changes = ("batch_size=6", "micro_batch_size=null", "validation.batch_size=1")
+    config = make_config("unet", model, dataset, tmp_path, *changes)
     table = fits(config, 0, device_type="cpu")
     assert [fit.micro_batch_size for fit in table] == [6, 3, 2, 1]
     assert [fit.bytes for fit in table] == sorted((fit.bytes for fit in table), reverse=True)
@@ -117,7 +119,7 @@ def test_auto_batch_takes_what_fits_and_trains_to_the_same_losses(
         folder = tmp_path / name
         folder.mkdir()
         # Dropout draws its masks for a micro batch.
-        changes = [f"{BACKBONE}dropout=0", "total_samples=16", "micro_batch_size=null"]
+        changes = [f"{BACKBONE}dropout=0", "total_samples=16", "micro_batch_size=null", "validation.batch_size=1"]
         config = make_config("unet", model, dataset, folder, *changes)
         if gib is None:
             gib = fits(config, 0, device_type="cpu")[1].bytes / 0.9 / 2**30 + 1e-6  # room for two, of four
@@ -190,7 +192,7 @@ def test_a_first_step_without_memory_is_tried_with_the_next_smaller_micro_batch(
 def test_too_little_memory_is_told_before_the_run_with_what_helps(
     model: ModelFolder, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = make_config("unet", model, dataset, tmp_path)
+    config = make_config("unet", model, dataset, tmp_path, "validation.batch_size=1")
     warn_if_too_large(config, 2**40)
     assert capsys.readouterr().out == ""
     warn_if_too_large(config, 2**10)
