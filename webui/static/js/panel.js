@@ -8,6 +8,9 @@ import { clearFieldErrors, notice } from './notices.js';
 import { SettingsPanel } from './settings.js';
 import { isRecord, remember, remembered } from './storage.js';
 
+/** No setting is that long; the server refuses a request of such length as a whole. */
+const isHuge = (value) => (JSON.stringify(value) ?? '').length > 20_000;
+
 /**
  * What of a request the model can do, as the server judges it.
  * @param {any} request @param {any} health @param {any} options
@@ -17,7 +20,7 @@ async function usable(request, health, options) {
   const known = new Set(health.games.map((game) => game.name));
   const games = Object.entries(isRecord(request.games) ? request.games : {});
   const unknown = games.filter(([name]) => !known.has(name)).map(([name]) => [`games.${name}`, 'unknown']);
-  const fields = Object.entries(request).filter(([name]) => name in options.fields && name !== 'games');
+  const fields = Object.entries(request).filter(([name, value]) => name in options.fields && name !== 'games' && !isHuge(value));
   const body = { ...Object.fromEntries(fields), games: Object.fromEntries(games.filter(([name]) => known.has(name))) };
   try {
     const answer = await call('POST', '/api/check', { body });
