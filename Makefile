@@ -67,7 +67,7 @@ lint: $(VENV)/.ready-more
 	$(BIN)/ruff format --check .
 
 # Each process begins with neighbouring tests, which share what they need, and one that is done takes over from the other.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+PYTEST := $(BIN)/python -m pytest -n 3 --dist worksteal
 
 # All but kills and benchmarks.
 test: lint
