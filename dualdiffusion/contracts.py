@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dualdiffusion.conditioning import Conditioning
-from dualdiffusion.dsp.tiles import Held
+from dualdiffusion.dsp.tiles import HeldAudio
 from dualdiffusion.randomness import SeededNoise
 
 
@@ -75,7 +75,7 @@ class Format(Protocol):
         iterations: int | None = None,
         seeds: list[int] | None = None,
         callback: Callable[[int, int], None] | None = None,
-        held: Held | None = None,
+        held: HeldAudio | None = None,
         circular: bool = False,
     ) -> Tensor:
         """(B, *sample_shape(T)) -> (B, C, num_samples(T)). The same arguments give the same audio.

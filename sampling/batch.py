@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dualdiffusion.codec import Codec
 from dualdiffusion.dsp.circular import resample_circular
-from dualdiffusion.dsp.tiles import Held
+from dualdiffusion.dsp.tiles import HeldAudio
 from dualdiffusion.errors import UserError
 from dualdiffusion.randomness import SeededNoise
 from sampling.guidance import PassCounter, guided
@@ -212,7 +212,7 @@ def noise_of(requests: Sequence[Request]) -> SeededNoise | VariedNoise:
     return VariedNoise(noise, of([first.variation_seed] * len(requests)), first.variation_strength)
 
 
-def limited(audio: Tensor, held: Held | None) -> Tensor:
+def limited(audio: Tensor, held: HeldAudio | None) -> Tensor:
     """Audio (C, N) with what was made scaled down to the peak limit; what is held stays as it is.
 
     Raises:
