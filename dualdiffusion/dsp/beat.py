@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dualdiffusion.dsp.onsets import FRAME_SECONDS, HOP_SECONDS, onset_curve
+from dualdiffusion.dsp.onsets import FRAME_SECONDS, HOP_SECONDS, frame_samples, onset_curve
 
 SLOWEST, FASTEST = 55.0, 205.0
 """Beats per minute that are looked for."""
@@ -72,24 +72,24 @@ class Beat:
 
 def find_beat(clip: Tensor, sample_rate: int) -> Beat | None:
     """The beat of a clip (C, N) of any length; None in silence, and in clips shorter than two slow beats."""
-    return beat_of_curve(onset_curve(clip, sample_rate))
+    return beat_of_curve(onset_curve(clip, sample_rate), frame_samples(sample_rate)[1] / sample_rate)
 
 
-def beat_of_curve(curve: Tensor) -> Beat | None:
-    """As `find_beat`, of an onset curve (T,) with a value every 8 ms."""
-    if len(curve) * HOP_SECONDS < 2 * 60 / SLOWEST or float(curve.max()) <= 0:
+def beat_of_curve(curve: Tensor, hop_seconds: float = HOP_SECONDS) -> Beat | None:
+    """As `find_beat`, of an onset curve (T,) with a value every `hop_seconds`."""
+    if len(curve) * hop_seconds < 2 * 60 / SLOWEST or float(curve.max()) <= 0:
         return None
-    whole = _fit(curve, SLOWEST, FASTEST, prefer_usual=True)
-    length, hop = round(PART_SECONDS / HOP_SECONDS), round(PART_HOP / HOP_SECONDS)
+    whole = _Curve(curve, hop_seconds).fit(SLOWEST, FASTEST, prefer_usual=True)
+    length, hop = round(PART_SECONDS / hop_seconds), round(PART_HOP / hop_seconds)
     starts = range(0, max(len(curve) - length, 0) + hop // 2 + 1, hop)
-    return Beat(whole, tuple(_part(curve[start : start + length], start * HOP_SECONDS, whole) for start in starts))
+    parts = (_part(_Curve(curve[at : at + length], hop_seconds), at * hop_seconds, whole) for at in starts)
+    return Beat(whole, tuple(parts))
 
 
-def _part(curve: Tensor, start: float, whole: BeatGrid) -> BeatGrid:
+def _part(curve: _Curve, start: float, whole: BeatGrid) -> BeatGrid:
     """The grid of a part that begins at `start` seconds: the track's, unless another near it fits clearly better."""
-    there = _moved(whole, start)
-    own = _fit(curve, whole.bpm * (1 - NEAR), whole.bpm * (1 + NEAR))
-    kept = _clarity_of(curve, there)
+    own = curve.fit(whole.bpm * (1 - NEAR), whole.bpm * (1 + NEAR))
+    kept = curve.clarity(_moved(whole, start))
     if kept >= GOOD_ENOUGH * own.clarity:
         return BeatGrid(whole.bpm, whole.first, kept)
     return _moved(own, -start)
@@ -100,37 +100,40 @@ def _moved(grid: BeatGrid, seconds: float) -> BeatGrid:
     return BeatGrid(grid.bpm, (grid.first - seconds) % (60 / grid.bpm), grid.clarity)
 
 
-def _fit(curve: Tensor, slowest: float, fastest: float, *, prefer_usual: bool = False) -> BeatGrid:
-    """The grid that fits best among tempi from `slowest` to `fastest`."""
-    curve = (curve - curve.mean()).double()
-    size = 1 << math.ceil(math.log2(FINE * len(curve)))
-    spectrum = torch.fft.rfft(curve, size)
-    step = 60 / (size * HOP_SECONDS)  # beats per minute between two bins
-    bins = torch.arange(math.ceil(slowest / step), max(math.floor(fastest / step), math.ceil(slowest / step)) + 1)
-    multiples = torch.stack([spectrum[k * bins] for k in range(1, len(WEIGHTS) + 1)])  # (k, F)
-    scores, places = _scores(multiples, curve).max(dim=1)
-    preferred = scores * torch.exp(-0.5 * ((bins * step / USUAL).log2() / OCTAVES).square()) if prefer_usual else scores
-    best = int(preferred.argmax())
-    bpm = float(bins[best]) * step
-    first = (float(places[best]) / PHASES * 60 / bpm + DELAY) % (60 / bpm)
-    return BeatGrid(bpm, first, float(scores[best]))
+class _Curve:
+    """An onset curve (T,), less its mean."""
 
+    def __init__(self, curve: Tensor, hop_seconds: float) -> None:
+        self.curve, self.hop_seconds = (curve - curve.mean()).double(), hop_seconds
+        # Of a row of pulses less its mean, half of the sum of absolute values lies in the pulses; each multiple of the
+        # beat's frequency has as much.
+        self.most = float(self.curve.abs().sum().clamp(min=1e-12)) / 2 * sum(WEIGHTS)
 
-def _scores(multiples: Tensor, curve: Tensor) -> Tensor:
-    """score(f, s) over what a row of pulses would have, for PHASES places s between two beats: (k, F) -> (F, PHASES)."""
-    place = torch.arange(PHASES, dtype=torch.float64) / PHASES
-    # Of a row of pulses less its mean, half of the sum of absolute values lies in the pulses: each multiple has that.
-    most = curve.abs().sum().clamp(min=1e-12) / 2 * sum(WEIGHTS)
-    turned = (
-        weight * (multiples[k, :, None] * torch.exp(2j * math.pi * (k + 1) * place)).real
-        for k, weight in enumerate(WEIGHTS)
-    )
-    return sum(turned) / most
+    def fit(self, slowest: float, fastest: float, *, prefer_usual: bool = False) -> BeatGrid:
+        """The grid that fits best among tempi from `slowest` to `fastest`."""
+        size = 1 << math.ceil(math.log2(FINE * len(self.curve)))
+        spectrum = torch.fft.rfft(self.curve, size)
+        step = 60 / (size * self.hop_seconds)  # beats per minute between two bins
+        first_bin = math.ceil(slowest / step)
+        bins = torch.arange(first_bin, max(math.floor(fastest / step), first_bin) + 1)
+        scores, places = self._scores([spectrum[k * bins] for k in range(1, len(WEIGHTS) + 1)]).max(dim=1)
+        usual = torch.exp(-0.5 * ((bins * step / USUAL).log2() / OCTAVES).square()) if prefer_usual else 1.0
+        best = int((scores * usual).argmax())
+        bpm = float(bins[best]) * step
+        first = (float(places[best]) / PHASES * 60 / bpm + DELAY) % (60 / bpm)
+        return BeatGrid(bpm, first, float(scores[best]))
 
+    def _scores(self, multiples: list[Tensor]) -> Tensor:
+        """score(f, s) as a share of the most there is, at PHASES places between two beats: k of (F,) -> (F, PHASES)."""
+        place = torch.arange(PHASES, dtype=torch.float64) / PHASES
+        turned = (
+            weight * (of_k[:, None] * torch.exp(2j * math.pi * k * place)).real
+            for k, (weight, of_k) in enumerate(zip(WEIGHTS, multiples, strict=True), start=1)
+        )
+        return sum(turned) / self.most
 
-def _clarity_of(curve: Tensor, grid: BeatGrid) -> float:
-    """The score of a given grid."""
-    curve = (curve - curve.mean()).double()
-    beats = (torch.arange(len(curve)) * HOP_SECONDS + DELAY - grid.first) * (grid.bpm / 60)
-    sums = [w * float((curve * torch.cos(2 * math.pi * (k + 1) * beats)).sum()) for k, w in enumerate(WEIGHTS)]
-    return sum(sums) / (float(curve.abs().sum().clamp(min=1e-12)) / 2 * sum(WEIGHTS))
+    def clarity(self, grid: BeatGrid) -> float:
+        """The score of a given grid."""
+        beats = grid.beats_at(torch.arange(len(self.curve)) * self.hop_seconds + DELAY)
+        sums = (w * (self.curve * torch.cos(2 * math.pi * k * beats)).sum() for k, w in enumerate(WEIGHTS, start=1))
+        return float(sum(sums)) / self.most

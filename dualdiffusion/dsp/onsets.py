@@ -1,7 +1,10 @@
-"""Where notes begin: the half-wave rectified spectral flux of logarithmic magnitudes (Bello et al. 2005, section III.B)."""
+"""Where notes begin: the spectral flux of log magnitudes, half-wave rectified (Bello et al. 2005, section III.B)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import torch
 from torch import Tensor
 
 from dualdiffusion.dsp.relative_spectrum import relative_spectrum
@@ -16,3 +19,16 @@ def onset_curve(clip: Tensor, sample_rate: int) -> Tensor:
     spectrum = relative_spectrum(clip, sample_rate, frame_seconds=FRAME_SECONDS, hop_seconds=HOP_SECONDS)
     log = (spectrum + FLOOR).log()
     return (log[1:] - log[:-1]).clamp(min=0).mean(dim=1).double()
+
+
+def frame_samples(sample_rate: int) -> tuple[int, int]:
+    """Samples of a frame and of a hop: whole numbers, so a hop is not 8 ms exactly at every rate."""
+    return round(FRAME_SECONDS * sample_rate), round(HOP_SECONDS * sample_rate)
+
+
+def onset_curve_of_parts(parts: Iterator[Tensor], sample_rate: int) -> Tensor:
+    """The onset curve of a long clip that comes in parts (C, n), each beginning a frame before the end of the last.
+
+    Each part is measured against its own level, so soft passages count as much as loud ones.
+    """
+    return torch.cat([onset_curve(part, sample_rate) for part in parts])
