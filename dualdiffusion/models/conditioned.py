@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from dualdiffusion.component import Component, part_of
@@ -28,7 +28,7 @@ class Conditioned(Module):
 
         backbone: part_of("dualdiffusion.models")
         """The network that is told; it must have the routes that are used."""
-        conditioners: dict[str, part_of("dualdiffusion.conditioners")]
+        conditioners: dict[str, part_of("dualdiffusion.conditioners")] = Field(default_factory=dict)
         """By id: the name under which a request asks for them (`controls`)."""
         input_concat_ids: tuple[str, ...] = ()
         """Ids that are told as further input channels, in this order."""
