@@ -177,8 +177,7 @@ export class SettingsPanel extends EventTarget {
     const number = el('input', { type: 'number', id: `control-number-${id}`, class: 'number', min: low, max: high, step: 1, 'aria-label': `${label}, as a number`, 'aria-describedby': 'error-controls' });
     const fill = () => slider.style.setProperty('--fill', String((slider.valueAsNumber - slider.min) / (slider.max - slider.min)));
     const element = el('div', { class: 'parameter control' },
-      el('label', { for: `control-${id}`, title: hints }, label), slider,
-      el('span', { class: 'with-unit' }, number, el('span', { class: 'unit', 'aria-hidden': 'true' }, unit)), select);
+      el('label', { for: `control-${id}`, title: hints }, label, ' ', el('span', { class: 'unit' }, unit)), select, slider, number);
     const show = (mode) => { select.value = mode; element.dataset.mode = mode; };
     const changed = () => { show('set'); fill(); this.#changed(); };
     slider.oninput = () => { number.value = slider.value; changed(); };
