@@ -33,7 +33,7 @@ demo-model: $(DEMO)/.ready
 # finish first.
 $(DEMO)/.ready: $(VENV)/.ready $(CONFIGS)
 	$(BIN)/python -m dataset_processing synth datasets/synth --wait
-	$(BIN)/python -m dataset_processing run config/dataset/demo.json --steps scan,convert,describe,filter,split --wait
+	$(BIN)/python -m dataset_processing run config/dataset/demo.json --steps scan,convert,filter,split --wait
 	$(BIN)/accelerate launch train.py config/train/vae_tiny.json --wait
 	$(BIN)/python -m dataset_processing run config/dataset/demo.json --wait
 	$(BIN)/accelerate launch train.py config/train/unet_tiny.json --wait
@@ -51,7 +51,7 @@ chiptune: $(CHIPTUNE)/.ready
 
 $(CHIPTUNE)/.ready: $(VENV)/.ready $(CONFIGS)
 	$(BIN)/python -m dataset_processing synth datasets/chiptune-synth $(CHIPTUNE_CORPUS) --wait
-	$(BIN)/python -m dataset_processing run config/dataset/chiptune.json --steps scan,convert,describe,filter,split --wait
+	$(BIN)/python -m dataset_processing run config/dataset/chiptune.json --steps scan,convert,filter,split --wait
 	$(BIN)/accelerate launch train.py config/train/vae_chiptune.json --wait
 	$(BIN)/accelerate launch train.py config/train/vae_chiptune_decoder.json --wait
 	$(BIN)/python -m dataset_processing run config/dataset/chiptune.json --wait

@@ -88,6 +88,11 @@ def read_controls(entry: Mapping[str, Any], source: str) -> dict[str, Control]:
         raise UserError(f"{source}: damaged controls ({type(error).__name__}: {error}); train the model anew") from None
 
 
+def controls_to_json(controls: Mapping[str, Control]) -> dict[str, Any]:
+    """What `read_controls` reads; nothing for a model that is told games alone."""
+    return {CONTROLS: {name: control.to_json() for name, control in controls.items()}} if controls else {}
+
+
 def check_controls(asked: Mapping[str, float | None], known: Mapping[str, Control]) -> None:
     """
     Raises:

@@ -16,7 +16,12 @@ PART_HOPS = 3750  # half a minute is in memory at a time
 
 
 class Describe(Step):
-    """Gives every track the field `facts`, see `dualdiffusion.data.facts`; what cannot be told of it is left out."""
+    """Gives every track the field `facts`, see `dualdiffusion.data.facts`; what cannot be told of it is left out.
+
+    The last step of a config: latents do not depend on it.
+    """
+
+    optional = True
 
     class Config(dualdiffusion.config.Config):
         """Nothing to set."""

@@ -19,7 +19,7 @@ from dualdiffusion.files import read_json, read_jsonl, write_json, write_jsonl
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CONFIG = ROOT / "config" / "dataset" / "demo.json"
-STEPS = "scan,convert,describe,filter,split"
+STEPS = "scan,convert,filter,split"
 HELD_OUT_TRACKS = 2
 
 

@@ -56,8 +56,8 @@ def test_the_real_command_tells_the_composed_tempo_of_each_track(tmp_path: Path)
         "steps": [
             {"type": "scan.Scan"},
             {"type": "convert.Convert", "sample_rate": 16000},
-            {"type": "describe.Describe"},
             {"type": "split.Split", "validation_tracks": 1},
+            {"type": "describe.Describe"},
         ],
     }
     (tmp_path / "config.json").write_text(json.dumps(config))

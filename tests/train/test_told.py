@@ -22,6 +22,7 @@ from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.data.latent_crops import LatentCrops, read_header, write_latents
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import read_jsonl, write_jsonl
+from dualdiffusion.model.export import export
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.module import load_module, save_module
 from dualdiffusion.randomness import StepRandom
@@ -242,3 +243,13 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit(model: ModelFolder, describe
     train_until(stopped, paths[1] / "runs/unet", 16, signal.SIGTERM)
     assert tiny.run("train.py", stopped).returncode == 0
     assert_equal(*(digest(path, "unet") for path in paths))
+
+
+def test_an_exported_model_lists_its_controls_and_makes_the_same_kind_of_clip(
+    trained: ModelFolder, tmp_path: Path
+) -> None:
+    exported = ModelFolder(export(trained, tmp_path / "out").path)
+    assert read_controls(exported.module_entry("unet"), "") == read_controls(trained.module_entry("unet"), "")
+    request = Request.from_json({"games": {"Castle": 1.0}, "seconds": 1.0, "steps": 2, "phase_iterations": 1})
+    one, other = (Generator.load(folder, "cpu").generate(request).latents for folder in (trained, exported))
+    assert torch.allclose(one, other, atol=0.05)

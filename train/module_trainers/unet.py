@@ -14,7 +14,7 @@ from torch import Tensor
 from dualdiffusion.component import Component
 from dualdiffusion.conditioning import Conditioning, one_hot
 from dualdiffusion.config import Config, validate
-from dualdiffusion.controls import CONTROLS, read_controls
+from dualdiffusion.controls import controls_to_json, read_controls
 from dualdiffusion.data.audio_crops import Batch
 from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.data.latent_crops import LatentCrops, latents_image
@@ -319,7 +319,7 @@ def _controls(module: Denoiser, dataset: DatasetFolder) -> dict[str, Any]:
     facts: dict[str, list[Mapping[str, Any]]] = {}
     for track in tracks:
         facts.setdefault(track.game, []).append(track.facts)
-    return {CONTROLS: {name: config.control(facts).to_json() for name, config in module.told.items()}}
+    return controls_to_json({name: config.control(facts) for name, config in module.told.items()})
 
 
 def recommended_by(init: ModelFolder | None) -> dict[str, Any]:
