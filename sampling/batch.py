@@ -129,9 +129,10 @@ class Batch:
 
     def _guided(self, mixes: Sequence[dict[str, float]], windows: Sequence[int]) -> Denoise:
         games = self.generator.conditioning(mixes, self.denoiser.label_dim)
+        told = self.told.beside(games, [self.canvas.windows.indices[k] for k in windows])
         denoise = guided(
             self.denoiser,
-            self.told.beside(games, [self.canvas.windows.indices[k] for k in windows]),
+            told.to(self.generator.vae.device),
             cfg_scale=self.request.cfg_scale,
             position=self.generator.position,
             guidance=self.request.guidance,

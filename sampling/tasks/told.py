@@ -36,9 +36,8 @@ class Told:
         """
         if not self.values:
             return conditioning
-        device = None if conditioning.labels is None else conditioning.labels.device
-        values = {name: torch.cat([v[..., seen] for seen in columns]).to(device) for name, v in self.values.items()}
-        kept = {name: k.repeat(len(columns)).to(device) for name, k in self.kept.items()}
+        values = {name: torch.cat([v[..., seen] for seen in columns]) for name, v in self.values.items()}
+        kept = {name: k.repeat(len(columns)) for name, k in self.kept.items()}
         return replace(conditioning, values=values, kept=kept)
 
 
