@@ -23,7 +23,7 @@ class Track:
     seconds: float
     sample_rate: int
     channels: int
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict, compare=False)
     """What training may tell a network of it; see `dualdiffusion.data.facts`."""
 
 
