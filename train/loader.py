@@ -88,7 +88,7 @@ def build_loader(
     the worker's traceback in its text.
     """
     numbers = SampleNumbers(first, batch_size, micro_batch_size, rank, processes)
-    return MicroBatches(data, numbers, workers=workers if workers and can_share() else 0, processes=processes)
+    return MicroBatches(data, numbers, workers=workers if workers and can_share(workers) else 0, processes=processes)
 
 
 class MicroBatches:

@@ -76,7 +76,7 @@ def run_pool(
     A worker that dies (a crash in a decoder, a kill, a record that takes longer than its limit in seconds) breaks the
     pool: what was being worked on is then tried again one by one, and the record that breaks it again is refused.
     """
-    if not can_share():
+    if not can_share(processes):
         for record in records:
             yield run_one(function, record)
         return

@@ -145,7 +145,7 @@ def _settings_of(path: Path) -> str | None:
 
 
 def _run_jobs(jobs: list[_Job], processes: int, done: Callable[[], None]) -> None:
-    if processes == 1 or len(jobs) < 2 or not can_share():
+    if processes == 1 or len(jobs) < 2 or not can_share(processes):
         for job in jobs:
             _write_job(job)
             done()

@@ -48,10 +48,15 @@ def shortage(error: BaseException) -> str | None:
     return None
 
 
-def can_share() -> bool:
-    """Whether processes can have semaphores in common, without which no pool of them works; told once where not."""
+def can_share(processes: int) -> bool:
+    """Whether so many processes can have semaphores in common, as a pool of them must; told once where they cannot.
+
+    A container may have no memory for that, or its system no such call.
+    """
+    context = multiprocessing.get_context("spawn")
     try:
-        multiprocessing.get_context("spawn").Lock()
+        # As many as queues and events of a pool are made of, a page each; what is made here is given back at once.
+        _ = [context.Lock() for _ in range(8 + 4 * processes)]
     except (ImportError, OSError) as error:
         if is_out_of_memory(error):
             raise
