@@ -5,7 +5,10 @@ What must hold: it works another way, and says so once where there is somebody t
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import functools
+import os
 import resource
 import signal
 import subprocess
@@ -21,7 +24,9 @@ from tests import commands, odd_machines, tiny
 from tests.dataset_processing.sounds import make_source
 from tests.train.test_faults import BATCH, checkpoints, everything, write_config
 from tests.train.test_training import assert_equal, fresh_model
+from tests.webui.conftest import REQUEST
 from train.checkpoints.checkpoint import samples_of
+from webui.jobs import JobStore
 
 pytestmark = pytest.mark.timeout(900)
 LIMIT = 280.0
@@ -87,15 +92,15 @@ def test_no_other_command_is_ended_or_held_up_either(
     reader: Callable[[], None], model: ModelFolder, dataset: Path, music: Path, tmp_path: Path
 ) -> None:
     out, config = tmp_path / "out", write_config(tmp_path / "train.json", model.path, dataset)
-    clip = ["--model", model.path, "--seconds", "0.5", "--steps", "1"]
+    clip = ["--model", model.path, "--seconds", "1", "--steps", "1", "--set", "phase_iterations=1"]
     synth = ["dataset_processing", "synth", out / "synth", "--games", 1, "--tracks", 2, "--seconds", 5]
     run = ["dataset_processing", *making(music, out / "dataset")]
-    evaluate = ["sampling", "evaluate", *clip, "--dataset", dataset, "--clips", 2, "--json", out / "figures.json"]
+    evaluate = ["sampling", "evaluate", *clip, "--dataset", dataset, "--clips", 2, "--resamples", 20]
     for words, made in (
         (synth, "synth/corpus.json"),
         (run, "dataset/train.jsonl"),
         (["sampling", *clip, "--each-game", "--out", out / "clips"], "clips/*-seed0.flac"),
-        (evaluate, "figures.json"),
+        ([*evaluate, "--json", out / "figures.json"], "figures.json"),
         (["train", "overfit", config, "--steps", 20], "clips"),
         (["dualdiffusion", "latent-report", model.path, dataset, "--out", out / "report"], "report/latent_report.json"),
     ):
@@ -135,15 +140,6 @@ def test_a_training_with_little_shared_memory_reads_another_way_and_makes_the_sa
 
 @needs_mounts
 def test_a_dataset_without_shared_memory_is_made_in_one_process(music: Path, tmp_path: Path) -> None:
-    words = [
-        "-m",
-        "dataset_processing",
-        "run",
-        "config/dataset/default.json",
-        "--set",
-        f"source={music}",
-        "processes=2",
-    ]
     made = []
     for name, prepare in (("plain", None), ("small", functools.partial(odd_machines.small_shared_memory, "4k"))):
         result = commands.run(
@@ -178,3 +174,18 @@ def test_the_limit_of_open_files_is_raised_where_it_may_be() -> None:
     assert found[1][0] == 2 and found[1][1] == ""
     assert found[1][2].startswith("error: this process may have 64 files open at once and needs 128; raise the limit")
     assert found[1][2].count("\n") == 1
+
+
+@pytest.mark.parametrize("refusal", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP], ids=errno.errorcode.get)
+def test_the_pages_history_is_kept_where_databases_can_lock_nothing(
+    refusal: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(refusal, os.strerror(refusal))
+
+    JobStore(tmp_path / "history.sqlite3").close()  # as an earlier server has left it, on a file system with locks
+    monkeypatch.setattr(fcntl, "lockf", refuse)
+    job, _ = (store := JobStore(tmp_path / "history.sqlite3")).add(REQUEST, limit=5)
+    store.close()
+    assert [found.id for found in JobStore(tmp_path / "history.sqlite3").active()] == [job.id]
+    assert capsys.readouterr().err.count("has no locks for databases") == 1

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from dualdiffusion.command_line import CommandParser, run_command
 from dualdiffusion.errors import UserError
 from dualdiffusion.machine.stopping import Stopped, stopped_by
-from dualdiffusion.machine.system import HANGUP
+from dualdiffusion.machine.system import HANGUP, take_address
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.shipped import find_model, reference
 from webui.settings import Settings
@@ -51,7 +51,7 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        take_address(listener)
         listener.bind(address)
         listener.listen(128)
     except OSError as error:
