@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import safetensors
 import torch
-from safetensors import safe_open
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -27,6 +26,7 @@ from dualdiffusion.data.dataset_folder import DatasetFolder, Track
 from dualdiffusion.data.order import EpochOrder
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import tensor_file, write_tensors
+from dualdiffusion.tensor_files import open_tensors
 
 LATENTS_VERSION = 2
 # Bytes between two rows of a crop that are still read along: about what a call to the system costs.
@@ -80,7 +80,7 @@ def read_header(path: Path) -> LatentsHeader:
         UserError: missing or damaged file, or one of another version.
     """
     try:
-        with safe_open(path, framework="pt") as file:
+        with open_tensors(path) as file:
             fields = json.loads(file.metadata()["dualdiffusion"])
             shape = file.get_slice("latents").get_shape()
         version = fields.pop("version")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -109,3 +110,16 @@ def give_name(temporary: Path, path: Path) -> None:
             path.unlink(missing_ok=True)
             raise
         tell_once(f"the file system of {_mount_of(path.parent)} has no hard links: names are taken before files are")
+
+
+def copy_files(source: Path, target: Path) -> None:
+    """Copies the files of a folder and of its subfolders; not their permissions, which many shares let nobody set.
+
+    Raises:
+        OSError: such as a full disk.
+    """
+    for path in sorted(source.rglob("*")):
+        if path.is_file():
+            to = target / path.relative_to(source)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, to)
