@@ -5,8 +5,6 @@ What must hold: it works another way, and says so once where there is somebody t
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import functools
 import os
 import resource
@@ -16,6 +14,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 import torch
 
@@ -24,9 +23,9 @@ from tests import commands, odd_machines, tiny
 from tests.dataset_processing.sounds import make_source
 from tests.train.test_faults import BATCH, checkpoints, everything, write_config
 from tests.train.test_training import assert_equal, fresh_model
-from tests.webui.conftest import REQUEST
+from tests.webui.conftest import REQUEST, free_port, is_alive, until
+from tests.webui.serve import make_model
 from train.checkpoints.checkpoint import samples_of
-from webui.jobs import JobStore
 
 pytestmark = pytest.mark.timeout(900)
 LIMIT = 280.0
@@ -177,16 +176,23 @@ def test_the_limit_of_open_files_is_raised_where_it_may_be() -> None:
     assert found[1][2].count("\n") == 1
 
 
-@pytest.mark.parametrize("refusal", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP], ids=errno.errorcode.get)
-def test_the_pages_history_is_kept_where_databases_can_lock_nothing(
-    refusal: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(refusal, os.strerror(refusal))
-
-    JobStore(tmp_path / "history.sqlite3").close()  # as an earlier server has left it, on a file system with locks
-    monkeypatch.setattr(fcntl, "lockf", refuse)
-    job, _ = (store := JobStore(tmp_path / "history.sqlite3")).add(REQUEST, limit=5)
-    store.close()
-    assert [found.id for found in JobStore(tmp_path / "history.sqlite3").active()] == [job.id]
-    assert capsys.readouterr().err.count("has no locks for databases") == 1
+def test_the_page_outlives_its_terminal_and_ends_in_order_when_it_is_told_of_that(tmp_path: Path) -> None:
+    port, (ours, theirs) = free_port(), os.openpty()
+    words = ["-m", "tests.webui.serve", make_model(tmp_path / "model"), tmp_path / "out", port]
+    server = subprocess.Popen(
+        [sys.executable, *map(str, words)], cwd=tiny.ROOT, stdout=theirs, stderr=theirs, start_new_session=True
+    )
+    os.close(theirs)
+    try:
+        assert b"Dual Diffusion plays" in os.read(ours, 1000)
+        os.close(ours)
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+            until(lambda: client.get("/api/health").json()["worker_pid"], "the model's process is there", 60)
+            job = client.post("/api/jobs", json=REQUEST).json()["id"]
+            until(lambda: client.get(f"/api/jobs/{job}").json()["status"] == "done", "the clip is done", 60)
+            worker = client.get("/api/health").json()["worker_pid"]
+        server.send_signal(signal.SIGHUP)
+        assert server.wait(60) == 128 + signal.SIGHUP
+        until(lambda: not is_alive(worker), "the model's process has left")
+    finally:
+        server.kill()

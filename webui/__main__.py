@@ -8,20 +8,13 @@ import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from dualdiffusion.command_line import CommandParser, run_command
 from dualdiffusion.errors import UserError
-from dualdiffusion.machine.stopping import Stopped, stopped_by
-from dualdiffusion.machine.system import HANGUP, take_address
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.shipped import find_model, reference
 from webui.settings import Settings
-
-if TYPE_CHECKING:
-    from uvicorn import Server
 
 
 def _parser(program: str) -> argparse.ArgumentParser:
@@ -51,7 +44,7 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
-        take_address(listener)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(128)
     except OSError as error:
@@ -94,6 +87,7 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     import uvicorn
 
     from dualdiffusion.files import folder_lock
+    from webui.running import run_until_stopped
     from webui.server import create_app
 
     settings = replace(settings, port=listener.getsockname()[1])
@@ -108,21 +102,7 @@ def serve(settings: Settings, listener: socket.socket) -> None:
         config = uvicorn.Config(
             app, log_level="warning", ws_max_size=65536, timeout_graceful_shutdown=2, server_header=False, lifespan="on"
         )
-        _run_until_stopped(uvicorn.Server(config), listener)
-
-
-def _run_until_stopped(server: Server, listener: socket.socket) -> None:
-    """A closed terminal, too, ends the page in order."""
-    hangups: list[int] = []
-
-    def hang_up(number: int, frame: FrameType | None) -> None:
-        hangups.append(number)
-        server.should_exit = True
-
-    with stopped_by(hang_up, HANGUP):
-        server.run(sockets=[listener])
-    if hangups:
-        raise Stopped(hangups[0])
+        run_until_stopped(config, listener)
 
 
 if __name__ == "__main__":

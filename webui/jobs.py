@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from dualdiffusion.errors import UserError
-from dualdiffusion.machine.locks import has_record_locks
 from webui.stored import REPAIRS, stored_request
 
 SCHEMA_VERSION = 1
@@ -77,16 +76,6 @@ class Job:
         return Job(**{**values, "request": stored_request(row["request"]), "starred": bool(row["starred"])})
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    settings: dict[str, Any] = {"check_same_thread": False, "isolation_level": None}
-    if has_record_locks(path.parent):
-        return sqlite3.connect(path, **settings)
-    # This process alone has the folder, by a lock of ours: the database need take none.
-    db = sqlite3.connect(f"{path.absolute().as_uri()}?vfs=unix-none", uri=True, **settings)
-    db.execute("PRAGMA locking_mode=EXCLUSIVE")
-    return db
-
-
 class JobStore:
     """The database. Every method is one transaction, safe to call from any thread."""
 
@@ -98,7 +87,7 @@ class JobStore:
         """
         self._lock = threading.Lock()
         try:
-            self._db = _connect(path)
+            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             self._db.row_factory = sqlite3.Row
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import tempfile
 from pathlib import Path
 from typing import IO
 
@@ -80,17 +79,6 @@ class FileLock:
         with open(descriptor, "w", encoding="utf-8") as file:
             json.dump(_this_process(), file)
         return None
-
-
-def has_record_locks(folder: Path) -> bool:
-    """Whether a database in `folder` can hold parts of its file for itself, as SQLite does; told once where not."""
-    with tempfile.TemporaryFile(dir=folder) as file:
-        try:
-            system.lock_record(file)
-        except OSError:
-            tell_once(f"{folder}: this file system has no locks for databases: change none while it is in use")
-            return False
-    return True
 
 
 def _this_process() -> dict[str, str | int | float]:

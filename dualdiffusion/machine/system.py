@@ -11,7 +11,6 @@ import errno
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
@@ -51,16 +50,6 @@ def lock(file: IO[Any]) -> None:
     if fcntl is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def lock_record(file: IO[Any]) -> None:
-    """Holds a byte of an open file, as databases do, until it is closed; does nothing where locks are of other kinds.
-
-    Raises:
-        OSError: as the file system says.
-    """
-    if fcntl is not None:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1)
 
 
 def link(source: Path, target: Path) -> None:
@@ -128,13 +117,6 @@ def end_group(process: int) -> None:
         for each in [*parent.children(recursive=True), parent]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 each.kill()
-
-
-def take_address(listener: socket.socket) -> None:
-    """Before `bind`: an address of a server that has just ended may be had, and none that another one still holds."""
-    # Windows' own meaning of SO_REUSEADDR is that several may have one address at a time.
-    option = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
-    listener.setsockopt(socket.SOL_SOCKET, option, 1)
 
 
 def was_killed(code: int) -> bool:
