@@ -6,6 +6,7 @@ What must hold: it works another way, and says so once where there is somebody t
 from __future__ import annotations
 
 import functools
+import multiprocessing
 import os
 import resource
 import signal
@@ -21,11 +22,14 @@ import torch
 from dualdiffusion.model.folder import ModelFolder
 from tests import commands, odd_machines, tiny
 from tests.dataset_processing.sounds import make_source
+from tests.train.forked import signal_when, when
 from tests.train.test_faults import BATCH, checkpoints, everything, write_config
 from tests.train.test_training import assert_equal, fresh_model
 from tests.webui.conftest import REQUEST, free_port, is_alive, until
 from tests.webui.serve import make_model
 from train.checkpoints.checkpoint import samples_of
+from train.position import Position
+from train.update import Update
 
 pytestmark = pytest.mark.timeout(900)
 LIMIT = 280.0
@@ -70,8 +74,6 @@ def test_a_training_whose_output_nobody_reads_ends_with_the_same_weights(
 
 def hang_up(reader: Callable[[], None], run: Path) -> None:
     """Nobody reads, and then the hangup comes, once there is a checkpoint."""
-    from tests.train.forked import signal_when
-
     reader()
     signal_when(run / "checkpoints" / f"samples-{2 * BATCH:012d}", signal.SIGHUP)
 
@@ -136,6 +138,46 @@ def test_a_training_with_little_shared_memory_reads_another_way_and_makes_the_sa
         weights.append(ModelFolder(tmp_path / folder).weights_path("vae", "raw").read_bytes())
     assert result.stderr.count(told) == 1 and result.stderr.count("\n") == 1
     assert weights[0] == weights[1]
+
+
+def end_workers(number: int) -> None:
+    """Ends the processes that read data as soon as they are there."""
+    when(multiprocessing.active_children, lambda: [os.kill(p.pid, number) for p in multiprocessing.active_children()])
+
+
+def test_where_the_system_ends_the_processes_that_read_data_the_training_reads_by_itself(
+    run_model: Path, dataset: Path, tmp_path: Path, trained: dict[str, torch.Tensor]
+) -> None:
+    config = write_config(tmp_path / "train.json", run_model, dataset, num_workers=1)
+    result = commands.run(["train.py", config], timeout=LIMIT, prepare=functools.partial(end_workers, signal.SIGKILL))
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("was ended by the system (Killed), for want of memory") == 1
+    assert_equal(trained, everything(run_model))
+
+
+def test_a_crash_of_a_process_that_reads_data_is_one_line(run_model: Path, dataset: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "train.json", run_model, dataset, num_workers=1)
+    result = commands.run(["train.py", config], timeout=LIMIT, prepare=functools.partial(end_workers, signal.SIGSEGV))
+    tiny.assert_one_line_error(result, "exit code -11", "num_workers=0")
+
+
+def fail_after_a_step() -> None:
+    """A fault of ours, while processes that read data wait for more to do."""
+    backward = Update.backward
+
+    def broken(self: Update, batches: object, position: Position, first: int) -> object:
+        if position.samples:
+            raise ValueError("a fault of ours")
+        return backward(self, batches, position, first)
+
+    Update.backward = broken
+
+
+def test_a_fault_of_ours_ends_the_processes_that_read_data_too(run_model: Path, dataset: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "train.json", run_model, dataset, num_workers=2)
+    result = commands.run(["train.py", config], timeout=LIMIT, prepare=fail_after_a_step)  # which once never ended
+    assert result.returncode == 1
+    assert "ValueError: a fault of ours" in result.stderr
 
 
 @needs_mounts

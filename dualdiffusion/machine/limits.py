@@ -33,7 +33,8 @@ def raise_open_files() -> str | None:
 def shortage(error: BaseException) -> str | None:
     """What a process ran out of, other than memory and disk, and what to do; None: it was something else."""
     number = error.errno if isinstance(error, OSError) else None
-    if number in (errno.EMFILE, errno.ENFILE):
+    # The last is what a process says that got a message without the open file in it.
+    if number in (errno.EMFILE, errno.ENFILE) or "Too many open files" in str(error) or "of ancdata" in str(error):
         return (
             "too many files are open at once; raise the limit with ulimit -n 4096, or lower num_workers in training "
             "and processes in a dataset's config"

@@ -46,7 +46,7 @@ def guard_output() -> None:
             _outlets[descriptor] = _outlet(descriptor)
             setattr(sys, name, _guarded(stream, _outlets[descriptor], descriptor))
     if _outlets:
-        atexit.register(finish)
+        atexit.register(_finish_unless_interrupted)
 
 
 def tell_at_once(text: str) -> None:
@@ -59,14 +59,20 @@ def tell_at_once(text: str) -> None:
         os.write(2, data)
 
 
+def _finish_unless_interrupted() -> None:
+    with contextlib.suppress(KeyboardInterrupt):
+        finish()
+
+
 def finish() -> None:
     """Waits until all that was printed is read, unless nothing of it is for GRACE seconds; tells what was lost."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
-    for outlet in _outlets.values():
+    outlets = set(_outlets.values())
+    for outlet in outlets:
         outlet.settle(GRACE)
-    lost = [outlet.lost for outlet in _outlets.values() if outlet.lost]
+    lost = [outlet.lost for outlet in outlets if outlet.lost]
     if lost and 2 in _outlets:
         tell_at_once(f"warning: some of what was printed could not be written: {lost[0]}")
         _outlets[2].settle(PATIENCE)
@@ -215,7 +221,8 @@ def _descriptor(stream: Any) -> int | None:
 def _outlet(descriptor: int) -> Outlet:
     """The outlet of a descriptor's open file: what goes to one terminal by two descriptors keeps its order."""
     for other, outlet in _outlets.items():
-        if os.path.sameopenfile(other, descriptor):
+        # Some systems give all pipes the number 0.
+        if os.fstat(descriptor).st_ino and os.path.sameopenfile(other, descriptor):
             return outlet
     return Outlet()
 
