@@ -72,7 +72,7 @@ def run(environment: dict[str, str], *words: object) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=280,
+        timeout=560,
     )
     assert result.returncode == 0, result.stdout
     return result.stdout
@@ -104,7 +104,7 @@ def module_names() -> list[str]:
     return [".".join(path.parts).removesuffix(".__init__") for path in paths if path.parts != ("train",)]
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_every_module_is_imported_and_a_training_and_a_clip_are_made_without_it(
     elsewhere: dict[str, str], model: ModelFolder, dataset: Path, tmp_path: Path
 ) -> None:

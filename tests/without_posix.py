@@ -75,6 +75,8 @@ def take_away() -> None:
         return os.open(path, *args, **settings)
 
     poorer = {name: Poorer(plain_import(name), lacks) for name, lacks in NAMES.items()}
+    # torch listens to this one here, where a process of ours must be able to say that it does not want to know.
+    poorer["signal"].__dict__.update(SIGCHLD=signal.SIGCHLD)
     poorer["os"].__dict__.update(open=open_no_folder, name="nt", path=os.path)
 
     def import_less(name: str, globals: Any = None, *args: Any, **settings: Any) -> Any:

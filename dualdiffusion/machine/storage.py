@@ -20,7 +20,7 @@ NO_SYNC = system.errors("EINVAL", "ENOSYS", "ENOTSUP", "EOPNOTSUPP", "EACCES", "
 # What a failing disk says of a folder; anything else is a file system that does not do this.
 FAILING = system.errors("EIO", "ENOSPC", "EDQUOT")
 # What making a name says for reasons that are no lack of links.
-NO_NAME = system.errors("EEXIST", "ENOENT", "ENOSPC", "EDQUOT", "EROFS", "ENAMETOOLONG", "ENOTDIR")
+NO_NAME = system.errors("EEXIST", "ENOENT", "ENOSPC", "EDQUOT", "EROFS", "ENAMETOOLONG", "ENOTDIR", "EIO")
 # Windows renames over no file that another program has just opened, such as one that looks for viruses.
 TRIES, PAUSE = 20, 0.05  # seconds
 

@@ -16,7 +16,7 @@ from dualdiffusion.files import publish, write_json, write_tensors
 from dualdiffusion.machine import notices
 from dualdiffusion.machine.storage import copy_files
 
-LINK_REFUSALS = [errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EXDEV, errno.EMLINK, errno.EINVAL, errno.EIO]
+LINK_REFUSALS = [errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EXDEV, errno.EMLINK, errno.EINVAL]
 
 
 @pytest.mark.parametrize("refusal", LINK_REFUSALS, ids=errno.errorcode.get)
