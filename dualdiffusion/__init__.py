@@ -27,6 +27,7 @@ labels.py        The games: class ids, names, and weighted mixes of them
 progress_bar.py  The progress bar of every command: on a terminal one live line, elsewhere nothing
 programs.py      The programs above the library, by name
 randomness.py    Randomness without state: every random number is a function of what it is for
+tensor_files.py  Reading safetensors, also from file systems that map no files into memory
 """
 
 from __future__ import annotations

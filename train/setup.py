@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 
 import torch
@@ -11,6 +10,7 @@ from dualdiffusion.component import Component
 from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.errors import UserError
 from dualdiffusion.labels import Game, Labels
+from dualdiffusion.machine.storage import copy_files
 from dualdiffusion.model.folder import RAW, ModelFolder
 from dualdiffusion.model.label_growth import find_label_dim, grown_weights, label_weights, set_label_dim
 from dualdiffusion.model.module import (
@@ -140,7 +140,7 @@ def copy_modules(source: ModelFolder, target: ModelFolder, names: Sequence[str])
     """
     entries = {name: source.module_entry(name) for name in names}
     for name, entry in entries.items():
-        shutil.copytree(source.module_path(name), target.module_path(name), dirs_exist_ok=True)
+        copy_files(source.module_path(name), target.module_path(name))
         target.register(name, entry["type"], entry["ema"])
 
 

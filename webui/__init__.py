@@ -6,6 +6,7 @@ methods.py         What holds for every address: HEAD beside GET, OPTIONS, and e
 model_requests.py  What the model of the page may be asked for
 outputs.py         The outputs folder as the page sees it: audio, pictures and peaks beside it, and the bin
 refusal.py         A request that the server declines: an HTTP status, a sentence, and the field that it is about
+running.py         Running the web server until a signal ends it
 security.py        Who may talk to the server: this machine's own pages and scripts, and holders of the token
 server.py          The page and its JSON API. Imports no torch
 service.py         What the page can do, without HTTP: submit, cancel, retry, delete, undo; one job runs at a time

@@ -87,6 +87,7 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     import uvicorn
 
     from dualdiffusion.files import folder_lock
+    from webui.running import run_until_stopped
     from webui.server import create_app
 
     settings = replace(settings, port=listener.getsockname()[1])
@@ -101,7 +102,7 @@ def serve(settings: Settings, listener: socket.socket) -> None:
         config = uvicorn.Config(
             app, log_level="warning", ws_max_size=65536, timeout_graceful_shutdown=2, server_header=False, lifespan="on"
         )
-        uvicorn.Server(config).run(sockets=[listener])
+        run_until_stopped(config, listener)
 
 
 if __name__ == "__main__":

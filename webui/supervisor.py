@@ -1,21 +1,20 @@
 """The web side of the model's process: starts it, watches it, and starts it again when it dies.
 
-The two talk in JSON lines over a socket pair of their own, so that nothing a library prints can get between. When the
-web process dies, however it dies, the kernel closes its end and the model's process leaves.
+The two talk in JSON lines over its standard input and output, which it keeps to itself, so that nothing a library
+prints can get between. When the web process dies, however it dies, the kernel closes its end and the model's process
+leaves.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import os
-import signal
-import socket
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+
+from dualdiffusion.machine.system import end_group, group_of_its_own, was_killed
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MAX_LINE = 16 * 2**20  # bytes; a preview image is far below
@@ -62,8 +61,7 @@ class Supervisor:
     def kill(self) -> None:
         """Ends the process and what it started."""
         if self._process and self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            end_group(self._process.pid)
 
     @property
     def pid(self) -> int | None:
@@ -72,38 +70,38 @@ class Supervisor:
 
     async def _run_once(self) -> bool:
         """Starts a process and follows it to its end; returns whether it ever was ready."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            command = [sys.executable, "-m", "webui.worker", str(theirs.fileno()), *self._arguments]
-            # A session of its own: Ctrl-C in the terminal is for the web process, which then closes the socket.
-            self._process = await asyncio.create_subprocess_exec(
-                *command,
-                pass_fds=[theirs.fileno()],
-                cwd=REPOSITORY,
-                start_new_session=True,
-                stdin=asyncio.subprocess.DEVNULL,
-            )
-        reader, self._writer = await asyncio.open_unix_connection(sock=ours, limit=MAX_LINE)
+        command = [sys.executable, "-m", "webui.worker", *self._arguments]
+        # Ctrl-C in the terminal is for the web process, which then closes the pipes.
+        self._process = process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            cwd=REPOSITORY,
+            limit=MAX_LINE,
+            **group_of_its_own(),
+        )
+        assert process.stdin is not None and process.stdout is not None  # as asked for
+        self._writer = process.stdin
         if self.status != FAILED:
             self.status = LOADING
         self.was_ready = False
         try:
-            await self._follow(reader, self._process)
+            await self._follow(process.stdout, process)
         finally:
             self._writer.close()
             self._writer = None
             self.kill()
-            code = await self._process.wait()
+            code = await process.wait()
         await self._ended(code)
         return self.was_ready
 
     async def _follow(self, reader: asyncio.StreamReader, process: asyncio.subprocess.Process) -> None:
-        """Handles messages until the process ends, seen by its exit or by the end of its socket."""
+        """Handles messages until the process ends, seen by its exit or by the end of its output."""
         reading = asyncio.create_task(self._read(reader))
         waiting = asyncio.create_task(process.wait())
         try:
             await asyncio.wait({reading, waiting}, return_when=asyncio.FIRST_COMPLETED)
-            # What it said last is still in the socket.
+            # What it said last is still in the pipe.
             await asyncio.wait({reading}, timeout=0.5)
             if not waiting.done():
                 await asyncio.wait({waiting}, timeout=0.5)
@@ -128,7 +126,7 @@ class Supervisor:
 
     async def _ended(self, code: int) -> None:
         ending = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        hint = "; the machine may have run out of memory" if code == -signal.SIGKILL else "; see the terminal"
+        hint = "; the machine may have run out of memory" if was_killed(code) else "; see the terminal"
         reason = f"the model's process {ending}{hint}"
         if not self.was_ready:
             told_why = self.status == FAILED and self.message is not None and code == 2

@@ -1,9 +1,9 @@
 """The model's own process: loads the model, makes one clip at a time, and says how it goes.
 
-Started by `webui.supervisor` as `python -m webui.worker <socket> <model> <outputs> <module:function>`. In: JSON lines
-{"type": "generate", "id", "request"} and {"type": "cancel", "id"}. Out: "ready", "unusable", and for each job
-"progress", "preview" and at the end one of "done", "failed", "cancelled". This is the only part of the page that
-imports torch, and only in `load_model`.
+Started by `webui.supervisor` as `python -m webui.worker <model> <outputs> <module:function>`. On standard input: JSON
+lines {"type": "generate", "id", "request"} and {"type": "cancel", "id"}. On standard output: "ready", "unusable", and
+for each job "progress", "preview" and at the end one of "done", "failed", "cancelled". This is the only part of the
+page that imports torch, and only in `load_model`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import io
 import json
 import os
 import queue
-import socket
 import sys
 import threading
 import time
@@ -27,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from dualdiffusion.errors import UserError, one_line
 from dualdiffusion.files import atomic_path, sweep, write_json
 from dualdiffusion.machine.memory import is_out_of_memory
+from dualdiffusion.machine.output import guard_output
 from dualdiffusion.machine.threads import prepare_cpu
 from sampling.request import Request
 from webui.outputs import OutputFolder
@@ -137,22 +137,30 @@ def load_model(path: Path) -> Model:
 
 
 class Channel:
-    """The socket to the web process. A thread reads it, so that a cancel is heard while the model computes."""
+    """The pipes to the web process. A thread reads them, so that a cancel is heard while the model computes.
 
-    def __init__(self, descriptor: int) -> None:
-        os.set_inheritable(descriptor, False)
-        self._socket = socket.socket(fileno=descriptor)
+    They are standard input and output, which are taken away from all others: what libraries print belongs with the
+    messages in the terminal.
+    """
+
+    def __init__(self) -> None:
+        self._in, self._out = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+        nowhere = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nowhere, 0)
+        os.dup2(2, 1)
+        os.close(nowhere)
         self.requests: queue.Queue[dict[str, Any]] = queue.Queue()
         self.cancelled: set[str] = set()
         threading.Thread(target=self._read, daemon=True).start()
 
     def send(self, type: str, **values: Any) -> None:
         """Tells the web process something, as one JSON line."""
-        self._socket.sendall(json.dumps({"type": type, **values}).encode() + b"\n")
+        self._out.write(json.dumps({"type": type, **values}).encode() + b"\n")
+        self._out.flush()
 
     def _read(self) -> None:
         try:
-            for line in self._socket.makefile("rb"):
+            for line in self._in:
                 message = json.loads(line)
                 if message["type"] == "cancel":
                     self.cancelled.add(message["id"])
@@ -257,9 +265,9 @@ def serve(channel: Channel, model: Model, outputs: OutputFolder) -> None:
 def main(arguments: list[str]) -> int:
     """Loads and serves. Exit code 2 when the model cannot be used."""
     prepare_cpu()
-    os.dup2(2, 1)  # what libraries print belongs with the messages in the terminal
-    descriptor, model_path, outputs_path, loader = arguments
-    channel = Channel(int(descriptor))
+    channel = Channel()
+    guard_output()
+    model_path, outputs_path, loader = arguments
     module_name, _, function_name = loader.partition(":")
     try:
         model: Model = getattr(importlib.import_module(module_name), function_name)(Path(model_path))

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import safetensors
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from dualdiffusion.component import Component, component_from_json, type_name
@@ -19,6 +18,7 @@ from dualdiffusion.errors import UserError, one_line
 from dualdiffusion.files import read_json, write_json, write_tensors
 from dualdiffusion.model.folder import FORMAT_VERSION, RAW, ModelFolder
 from dualdiffusion.model.label_growth import build_for
+from dualdiffusion.tensor_files import read_tensors
 
 # The kind folders whose classes a model folder may name; nothing else is importable through a file on disk.
 MODULE_KINDS = {
@@ -121,7 +121,7 @@ def load_weights(path: Path, device: torch.device | str = "cpu") -> dict[str, Te
         UserError: missing or damaged file.
     """
     try:
-        tensors = load_file(path, device=str(device))
+        tensors = read_tensors(path, device)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (safetensors.SafetensorError, OSError) as error:

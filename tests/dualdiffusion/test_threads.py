@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -44,13 +43,16 @@ def environment(**settings: str) -> dict[str, str]:
     return {**{name: value for name, value in os.environ.items() if name not in OPENMP}, **settings}
 
 
-def settings_at_torch(*words: object, fds: tuple[int, ...] = (), **settings: str) -> dict[str, str]:
+def settings_at_torch(*words: object, **settings: str) -> dict[str, str]:
     """What a command, started with these settings of OpenMP, has set when it begins to import torch."""
+    said, unsaid = os.pipe()  # nothing stands on standard input, which stays open
     code = f"OPENMP = {OPENMP}\n{UNTIL_TORCH}"
     command = [sys.executable, "-c", code, *map(str, words)]
     result = subprocess.run(
-        command, cwd=tiny.ROOT, env=environment(**settings), pass_fds=fds, capture_output=True, text=True, timeout=60
+        command, cwd=tiny.ROOT, env=environment(**settings), stdin=said, capture_output=True, text=True, timeout=60
     )
+    os.close(said)
+    os.close(unsaid)
     assert result.returncode == 0, result.stderr
     return ast.literal_eval(result.stderr)
 
@@ -85,10 +87,8 @@ def test_whatever_starts_torch_has_prepared_threads_by_then(commands: dict[str, 
 def test_the_pages_model_process_has_prepared_threads_also_when_it_is_started_alone(
     model: ModelFolder, tmp_path: Path
 ) -> None:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        words = ["webui.worker", theirs.fileno(), model.path, tmp_path, "webui.worker:SamplingModel"]
-        assert settings_at_torch(*words, fds=(theirs.fileno(),)) == OURS
+    words = ["webui.worker", model.path, tmp_path, "webui.worker:SamplingModel"]
+    assert settings_at_torch(*words) == OURS
 
 
 @pytest.mark.parametrize("name", WAITING)

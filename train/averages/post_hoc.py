@@ -17,13 +17,14 @@ from typing import Annotated
 import numpy as np
 import torch
 from pydantic import Field
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from dualdiffusion.config import Config
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import sweep, write_tensors
 from dualdiffusion.model.label_growth import grown_weights
+from dualdiffusion.tensor_files import OpenTensors, open_tensors
 from train.averages.ema import MAX_STD, PowerEMA, exponent_of
 
 PREFIX = "samples-"
@@ -203,9 +204,9 @@ def _small(tensor: Tensor) -> Tensor:
     return tensor.half() if tensor.is_floating_point() else tensor
 
 
-def _opened(path: Path) -> safe_open:
+def _opened(path: Path) -> OpenTensors:
     try:
-        return safe_open(path, framework="pt")
+        return open_tensors(path)
     except FileNotFoundError:
         raise UserError(f"{path}: was thinned out by a running training; run the command again") from None
     except (SafetensorError, OSError) as error:

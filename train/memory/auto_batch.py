@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from dualdiffusion.config import apply_overrides
@@ -91,8 +92,11 @@ def device_memory(device_type: str, memory_gib: float | None = None) -> int:
 
 def available_memory(system: Path = Path("/")) -> int:
     """Bytes of main memory that a process can have: the machine's, or less where one of its control groups says so."""
-    known = [line.split() for line in (system / "proc/meminfo").read_text().splitlines()]
-    available = next(int(words[1]) * 1024 for words in known if words[0] == "MemAvailable:")
+    try:
+        known = [line.split() for line in (system / "proc/meminfo").read_text().splitlines()]
+        available = next(int(words[1]) * 1024 for words in known if words[0] == "MemAvailable:")
+    except OSError:  # not told so by this system
+        available = psutil.virtual_memory().available
     return min([available, *(room for group in control_groups(system) if (room := _room(group)) is not None)])
 
 
