@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import re
 import sys
@@ -145,6 +146,19 @@ def one_of(commands: dict[str, Command], words: Sequence[str] | None, *, program
     return arguments.run(arguments)
 
 
+def print_anything() -> None:
+    """Makes every text printable: what a stream's encoding lacks becomes an escape, such as \\u30b2.
+
+    Names of games and files are of any language; a terminal or log file may be ASCII, Latin-1 or cp1252, and names that
+    are no UTF-8 fit into no encoding.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # Python's own choice for the C locale, surrogateescape in UTF-8, gives such names back byte by byte.
+        lossless = stream is not None and stream.errors == "surrogateescape" and stream.encoding.lower() == "utf-8"
+        if isinstance(stream, io.TextIOWrapper) and not lossless:
+            stream.reconfigure(errors="backslashreplace")
+
+
 def run_command(command: Callable[[], int | None]) -> None:
     """Runs a command's main function and exits the process with its code.
 
@@ -153,6 +167,7 @@ def run_command(command: Callable[[], int | None]) -> None:
     Exit codes: what `command` returns (None is 0), 2 for a UserError, 3 for a full disk, 130 for Ctrl-C.
     """
     prepare_cpu()
+    print_anything()
     try:
         code = command() or 0
     except UserError as error:
