@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from dualdiffusion.errors import UserError, one_line
 from dualdiffusion.files import from_home
+from dualdiffusion.machine.account import name_the_account
 from dualdiffusion.machine.memory import allocation_text, is_out_of_memory
 from dualdiffusion.machine.threads import prepare_cpu
 
@@ -167,6 +168,7 @@ def run_command(command: Callable[[], int | None]) -> None:
     Exit codes: what `command` returns (None is 0), 2 for a UserError, 3 for a full disk, 130 for Ctrl-C.
     """
     prepare_cpu()
+    name_the_account()
     print_anything()
     try:
         code = command() or 0

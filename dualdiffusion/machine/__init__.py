@@ -1,5 +1,6 @@
 """What the machine is and can do.
 
+account.py    The account that a process runs under, which may have no name. Imports no torch
 locks.py      Holding a file for one process, by whatever means the system has
 memory.py     Did memory run out? On a GPU or in main memory
 precision.py  Does half precision pay on this machine? In bfloat16
