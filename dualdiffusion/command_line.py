@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import io
-import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -16,7 +14,10 @@ from typing import NoReturn
 from dualdiffusion.errors import UserError, one_line
 from dualdiffusion.files import from_home
 from dualdiffusion.machine.account import name_the_account
+from dualdiffusion.machine.limits import raise_open_files, shortage
 from dualdiffusion.machine.memory import allocation_text, is_out_of_memory
+from dualdiffusion.machine.output import guard_output
+from dualdiffusion.machine.stopping import exit_code, raise_when_stopped
 from dualdiffusion.machine.threads import prepare_cpu
 
 # What a path given by a user can cause; anything else is a fault of ours and keeps its traceback.
@@ -147,55 +148,46 @@ def one_of(commands: dict[str, Command], words: Sequence[str] | None, *, program
     return arguments.run(arguments)
 
 
-def print_anything() -> None:
-    """Makes every text printable: what a stream's encoding lacks becomes an escape, such as \\u30b2.
-
-    Names of games and files are of any language; a terminal or log file may be ASCII, Latin-1 or cp1252, and names that
-    are no UTF-8 fit into no encoding.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        # Python's own choice for the C locale, surrogateescape in UTF-8, gives such names back byte by byte.
-        lossless = stream is not None and stream.errors == "surrogateescape" and stream.encoding.lower() == "utf-8"
-        if isinstance(stream, io.TextIOWrapper) and not lossless:
-            stream.reconfigure(errors="backslashreplace")
-
-
 def run_command(command: Callable[[], int | None]) -> None:
     """Runs a command's main function and exits the process with its code.
 
     Commands import torch, if at all, only when they run: so this is the place to prepare threads for it.
 
-    Exit codes: what `command` returns (None is 0), 2 for a UserError, 3 for a full disk, 130 for Ctrl-C.
+    What is printed neither ends nor stops the command, whatever becomes of its reader.
+
+    Exit codes: what `command` returns (None is 0), 2 for a UserError, 3 for a full disk, 130 for Ctrl-C, and 128 + the
+    number of another signal that stopped it.
     """
+    guard_output()
+    raise_when_stopped()
     prepare_cpu()
     name_the_account()
-    print_anything()
     try:
+        if text := raise_open_files():
+            raise UserError(text)
         code = command() or 0
-    except UserError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        code = 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        code = 130
-    except BrokenPipeError:
-        # The reader of our output (head, less) has gone: not an error. Standard output is pointed elsewhere so that
-        # the interpreter's own flush at exit does not complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            where = f" while writing {error.filename}" if error.filename else ""
-            print(f"error: the disk is full{where}; free some space and run the same command again", file=sys.stderr)
-            code = 3
-        elif error.errno in PATH_ERRORS and error.filename:
-            print(f"error: {one_line(error.filename)}: {error.strerror}", file=sys.stderr)
-            code = 2
-        else:
+    except KeyboardInterrupt as interrupt:
+        print(f"stopped by {interrupt}" if str(interrupt) else "interrupted", file=sys.stderr)
+        code = exit_code(interrupt)
+    except Exception as error:
+        text, code = _outcome(error)
+        if not code:
             raise
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        print(f"error: out of memory: {one_line(allocation_text(error))}; {OUT_OF_MEMORY_REMEDY}", file=sys.stderr)
-        code = 2
+        print(f"error: {text}", file=sys.stderr)
     sys.exit(code)
+
+
+def _outcome(error: Exception) -> tuple[str, int]:
+    """One line for what a user or a machine can cause, and the exit code; 0 for a fault of ours."""
+    if isinstance(error, UserError):
+        return one_line(error), 2
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        where = f" while writing {error.filename}" if error.filename else ""
+        return f"the disk is full{where}; free some space and run the same command again", 3
+    if isinstance(error, OSError) and error.errno in PATH_ERRORS and error.filename:
+        return f"{one_line(error.filename)}: {error.strerror}", 2
+    if text := shortage(error):
+        return text, 2
+    if is_out_of_memory(error):
+        return f"out of memory: {one_line(allocation_text(error))}; {OUT_OF_MEMORY_REMEDY}", 2
+    return "", 0

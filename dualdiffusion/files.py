@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import errno
 import hashlib
 import itertools
 import json
@@ -17,17 +16,14 @@ from typing import IO, TYPE_CHECKING, Any
 
 from dualdiffusion.errors import UserError
 from dualdiffusion.machine.locks import FileLock
+from dualdiffusion.machine.storage import give_name, replace, sync_file, sync_folder
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
 TEMPORARY_MARK = ".tmp-"
-# What fsync says where it is refused as such.
-NO_SYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES, errno.EPERM, errno.EBADF}
 MAX_NAME_BYTES = 255  # of one name in a folder, on all usual file systems
-# What os.link says on file systems without links, such as exFAT, and shares of other machines.
-NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 def from_home(path: Path) -> Path:
@@ -48,38 +44,6 @@ def temporary_path(path: Path) -> Path:
     return path.with_name(f"{TEMPORARY_MARK}{os.getpid()}-{abs(hash(path.name)) % 10**8}{path.suffix}")
 
 
-def sync_folder(folder: Path) -> None:
-    """Makes a rename in `folder` survive a power cut, where the system and the file system can do that."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:  # Windows opens no folders
-        return
-    try:
-        _sync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_file(path: Path) -> None:
-    """Flushes a finished file's contents to the disk.
-
-    Raises:
-        OSError: they cannot be written, such as to a full or a failing disk.
-    """
-    with open(path, "rb+") as file:
-        _sync(file.fileno())
-
-
-def _sync(descriptor: int) -> None:
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        # Shares of other machines and FUSE mounts may refuse to sync at all, folders above all. What is lost there is
-        # safety from power cuts; a full or failing disk is another matter.
-        if error.errno not in NO_SYNC:
-            raise
-
-
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yields a temporary path to write to; on success it becomes `path`, on any error it is removed.
@@ -91,32 +55,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         sync_file(temporary)
-        os.replace(temporary, path)
+        replace(temporary, path)
         sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def give_name(temporary: Path, path: Path) -> None:
-    """Makes a finished file known by a name that, unlike with a rename, no other process can have taken just now.
-
-    The temporary may be gone afterwards (where there are no links), or may still be there: remove it then.
-
-    Raises:
-        FileExistsError: the name is taken.
-    """
-    try:
-        os.link(temporary, path)
-    except OSError as error:
-        if error.errno not in NO_LINKS:
-            raise
-        # Made empty first, which fails where the name is taken: a rename alone would replace what is there.
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        try:
-            os.replace(temporary, path)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
 
 
 def numbered_names(path: Path) -> Iterator[Path]:

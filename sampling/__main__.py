@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from dualdiffusion.command_line import Command, one_of, run_command
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import folder_lock
+from dualdiffusion.machine.stopping import exit_code
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.shipped import is_shipped
 from sampling.command.grid import GAME, SEED, Axis, Cell
@@ -147,10 +148,10 @@ def _generate(
                 if cell.request.guidance.interval:
                     bar.print(str(result.passes))
                 bar.finish(str(path))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         goes_on = "; the same command goes on from here" if arguments.grid or arguments.seeds else ""
         print(f"interrupted: {done} of {len(cells)} clips are ready in {arguments.out}{goes_on}", file=sys.stderr)
-        return 130
+        return exit_code(interrupt)
     return 0
 
 

@@ -9,9 +9,12 @@ import re
 import signal
 import time
 from collections.abc import Iterator
-from multiprocessing import resource_tracker
 from pathlib import Path
 from types import FrameType
+
+from dualdiffusion.machine import system
+from dualdiffusion.machine.output import tell_at_once
+from dualdiffusion.machine.system import HANGUP, is_parent, process_text
 
 SAVE_NOW = "save_now"
 LAUNCHERS = (b"accelerate", b"torchrun", b"torch.distributed")
@@ -37,22 +40,21 @@ class Interruption:
         self._launcher, self._quiet = launcher, quiet
         self._echo_seconds = ECHO_SECONDS if processes > 1 else 0.0
         self._since = 0.0
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            if number != signal.SIGHUP or signal.getsignal(number) == signal.SIG_DFL:
+        for number in (signal.SIGTERM, signal.SIGINT, HANGUP):
+            # Started by nohup, or in the background of a script that shields it, a run hears of no hangup.
+            if number is not None and (number != HANGUP or signal.getsignal(number) != signal.SIG_IGN):
                 signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGHUP:
-            _leave_terminal()
         if self.exit_code is None:
             self.exit_code, self._since = 128 + number, time.monotonic()
             self._say(f"\n{signal.Signals(number).name}: saving after this step; once more to leave at once")
-        elif number != signal.SIGHUP and time.monotonic() - self._since >= self._echo_seconds:
+        elif number != HANGUP and time.monotonic() - self._since >= self._echo_seconds:
             os._exit(128 + number)  # a hangup comes from the system and again from the shell
 
     def requested(self) -> int | None:
         """The exit code to stop with, or None to go on."""
-        if self.exit_code is None and self._launcher not in (None, os.getppid()):
+        if self.exit_code is None and self._launcher is not None and not is_parent(self._launcher):
             self._say("the launching process has ended: saving and stopping")
             self.exit_code = 128 + signal.SIGTERM
         return self.exit_code
@@ -66,26 +68,7 @@ class Interruption:
 
     def _say(self, text: str) -> None:
         if not self._quiet:
-            # Not print: a signal may come while the main program is inside it, which print does not allow.
-            with contextlib.suppress(OSError):
-                os.write(2, f"{text}\n".encode())
-
-
-def _leave_terminal() -> None:
-    """Sends output to nowhere: writing to a terminal that is gone would be an error in the middle of saving."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (1, 2):
-        if os.isatty(stream) or not _writable(stream):
-            os.dup2(nowhere, stream)
-    os.close(nowhere)
-
-
-def _writable(stream: int) -> bool:
-    try:
-        os.write(stream, b"")
-    except OSError:
-        return False
-    return True
+            tell_at_once(text)  # not print: a signal may come while the main program is inside it
 
 
 @contextlib.contextmanager
@@ -95,12 +78,8 @@ def signals_held() -> Iterator[None]:
     Ctrl-C, and whoever ends a job, signal all processes of a run. Processes that read data must outlive that, as the
     step in progress needs them; they end with the training process.
     """
-    resource_tracker.ensure_running()  # which would let the signals through again if it were started inside
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-    try:
+    with system.signals_held(signal.SIGINT, *system.STOP_SIGNALS):
         yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def launcher_id() -> int | None:
@@ -150,8 +129,5 @@ def _launcher_command() -> list[str]:
 
 
 def _read_process(process: int | str, file: str) -> bytes:
-    """What the system tells of a process; nothing where it is gone already, or there is no such file system."""
-    try:
-        return Path(f"/proc/{process}/{file}").read_bytes()
-    except OSError:
-        return b""
+    """What the system tells of a process ("self": this one); nothing where it is gone already."""
+    return process_text(None if process == "self" else int(process), file)

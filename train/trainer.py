@@ -22,7 +22,7 @@ from dualdiffusion.model.folder import ModelFolder
 from train.averages.post_hoc import Snapshots
 from train.averages.tracked import SnapshotWriter
 from train.checkpoints import changes
-from train.interruption import Interruption, signals_held
+from train.interruption import Interruption
 from train.loader import build_loader
 from train.module_trainer import DependsOnWeights, ModuleTrainer
 from train.position import Part, Position
@@ -152,7 +152,7 @@ class Trainer:
 
     def batches(self) -> Iterator[Batch | UserError]:
         """This process's micro batches from where the run is, without end."""
-        loader = build_loader(
+        return build_loader(
             self.module_trainer.train_data(self.position.data_seed),
             first=self.position.samples,
             batch_size=self.config.batch_size,
@@ -161,8 +161,6 @@ class Trainer:
             processes=self.accelerator.num_processes,
             workers=self.config.num_workers,
         )
-        with signals_held():
-            return iter(loader)
 
     def _finish(self) -> None:
         started, position = time.monotonic(), self.position

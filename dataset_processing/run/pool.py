@@ -5,9 +5,6 @@ from __future__ import annotations
 import errno
 import faulthandler
 import os
-import signal
-import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +16,8 @@ from multiprocessing import get_context
 
 from dataset_processing.step import Record
 from dualdiffusion.errors import UserError, one_line
+from dualdiffusion.machine.helping import start_helping
+from dualdiffusion.machine.limits import can_share
 from dualdiffusion.machine.memory import is_out_of_memory
 
 _STOP_THE_RUN = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EROFS, errno.ENOMEM)
@@ -77,6 +76,10 @@ def run_pool(
     A worker that dies (a crash in a decoder, a kill, a record that takes longer than its limit in seconds) breaks the
     pool: what was being worked on is then tried again one by one, and the record that breaks it again is refused.
     """
+    if not can_share():
+        for record in records:
+            yield run_one(function, record)
+        return
     waiting = list(reversed(records))
     while waiting:
         suspects: list[Record] = []
@@ -141,9 +144,7 @@ def _drain(
 
 @contextmanager
 def _executor(processes: int) -> Iterator[ProcessPoolExecutor]:
-    executor = ProcessPoolExecutor(
-        processes, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(os.getpid(),)
-    )
+    executor = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=start_helping)
     try:
         yield executor
         executor.shutdown()
@@ -158,16 +159,3 @@ def _stop(processes: Iterable) -> None:
     for process in processes:
         with suppress(OSError, AttributeError):
             process.terminate()
-
-
-def _start_worker(parent: int) -> None:
-    """Ctrl-C is the main process's business; and a worker whose main process was killed must not live on."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.stdin = open(os.devnull)  # noqa: SIM115 - for the life of the process
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.2)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import math
 import multiprocessing
-import os
-import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -28,6 +26,8 @@ from dataset_processing.synth.render import render
 from dataset_processing.synth.score_files import MARK, remove_score, write_score, write_text_if_new
 from dataset_processing.synth.titles import track_title
 from dualdiffusion.files import atomic_path, sweep
+from dualdiffusion.machine.helping import start_helping
+from dualdiffusion.machine.limits import can_share
 from dualdiffusion.machine.threads import usable_cpus
 
 # Raise when the sound of any track changes: files of another version are written again.
@@ -144,21 +144,14 @@ def _settings_of(path: Path) -> str | None:
         return None
 
 
-def _exit_with_parent() -> None:
-    """In a worker: end when the main process is killed, which the pool itself would not notice."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
-
-
 def _run_jobs(jobs: list[_Job], processes: int, done: Callable[[], None]) -> None:
-    if processes == 1 or len(jobs) < 2:
+    if processes == 1 or len(jobs) < 2 or not can_share():
         for job in jobs:
             _write_job(job)
             done()
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(processes, len(jobs)), context, initializer=_exit_with_parent) as pool:
+    with ProcessPoolExecutor(min(processes, len(jobs)), context, initializer=start_helping) as pool:
         futures = [pool.submit(_write_job, job) for job in jobs]
         try:
             for future in as_completed(futures):

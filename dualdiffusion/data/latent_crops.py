@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -115,20 +115,17 @@ class CropReader:
             UserError: missing, damaged or shorter file.
         """
         try:
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                shape, offset = _find_latents(descriptor)
+            with open(path, "rb", buffering=0) as file:
+                shape, offset = _find_latents(file)
                 if len(shape) != 4 or variation >= shape[0] or start + columns > shape[3]:
                     raise ValueError(f"its shape {tuple(shape)} lacks columns of variation {variation}")
-                return self._read(descriptor, offset, shape, variation, start, columns)
-            finally:
-                os.close(descriptor)
+                return self._read(file, offset, shape, variation, start, columns)
         except FileNotFoundError:
             raise UserError(f"{path}: no such file; {_REMEDY}") from None
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path}: damaged latents ({error}); {_REMEDY}") from None
 
-    def _read(self, descriptor: int, offset: int, shape: list[int], variation: int, start: int, columns: int) -> Tensor:
+    def _read(self, file: FileIO, offset: int, shape: list[int], variation: int, start: int, columns: int) -> Tensor:
         _, channels, frequencies, length = shape
         rows = channels * frequencies
         first = offset + 2 * (variation * rows * length + start)
@@ -140,16 +137,17 @@ class CropReader:
             self._memory = np.empty(needed, np.float16)
         for row in range(1 if whole else rows):
             part = self._memory[row * stride : row * stride + size]
-            if os.preadv(descriptor, [part], first + 2 * row * length) != 2 * size:
+            file.seek(first + 2 * row * length)
+            if file.readinto(part) != 2 * size:  # type: ignore[arg-type]
                 raise ValueError("it ends too early")
         data = torch.from_numpy(self._memory).as_strided((rows, columns), (stride, 1))
         return data.to(torch.float32, copy=True).reshape(channels, frequencies, columns)
 
 
-def _find_latents(descriptor: int) -> tuple[list[int], int]:
+def _find_latents(file: FileIO) -> tuple[list[int], int]:
     """Shape of the tensor in a latents file, and where its numbers begin."""
-    size = int.from_bytes(os.pread(descriptor, 8, 0), "little")
-    header = json.loads(os.pread(descriptor, min(size, LARGEST_HEADER), 8))["latents"]
+    size = int.from_bytes(file.read(8), "little")
+    header = json.loads(file.read(min(size, LARGEST_HEADER)))["latents"]
     if header["dtype"] != "F16":
         raise ValueError(f"it holds {header['dtype']}, not F16")
     return header["shape"], 8 + size + header["data_offsets"][0]

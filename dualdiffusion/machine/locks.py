@@ -7,23 +7,19 @@ longer alive counts for nothing.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import socket
-import sys
 from pathlib import Path
 from typing import IO
 
 import psutil
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from dualdiffusion.machine import system
+from dualdiffusion.machine.notices import tell_once
 
-# What flock says where it does not work at all, rather than for now.
-NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF}
+# What a lock says where it does not work at all, rather than for now.
+NO_LOCKS = system.errors("ENOSYS", "ENOLCK", "ENOTSUP", "EOPNOTSUPP", "EINVAL", "EBADF", "EPERM", "ENOTTY", "EIO")
 MARK_SUFFIX = ".held"
 
 
@@ -37,7 +33,7 @@ class FileLock:
     def __init__(self, file: IO[str]) -> None:
         self._file = file
         self._mark = Path(f"{file.name}{MARK_SUFFIX}")
-        self._by_mark = fcntl is None
+        self._by_mark = False
 
     def try_acquire(self) -> str | None:
         """Takes the lock if it is free.
@@ -47,7 +43,7 @@ class FileLock:
         """
         if not self._by_mark:
             try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                system.lock(self._file)
                 return None
             except BlockingIOError:
                 self._file.seek(0)
@@ -56,9 +52,7 @@ class FileLock:
                 if error.errno not in NO_LOCKS:
                     raise
             self._by_mark = True
-            print(
-                f"{self._mark.parent}: this file system has no locks; {self._mark.name} stands for one", file=sys.stderr
-            )
+            tell_once(f"{self._mark.parent}: this file system has no locks; {self._mark.name} stands for one")
         return self._try_mark()
 
     def release(self) -> None:

@@ -13,6 +13,8 @@ import math
 import os
 from pathlib import Path
 
+from dualdiffusion.machine.system import allowed_processors
+
 # How a waiting thread waits, as OpenMP, GNU's and Intel's library are told; each is read once, when it is loaded.
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 THREADS = "OMP_NUM_THREADS"
@@ -31,13 +33,13 @@ def prepare_cpu() -> None:
 
 def usable_cpus(system: Path = Path("/")) -> int:
     """Logical processors for this process, at least 1: by its affinity and the quotas of its control groups."""
-    return min([len(_allowed()), *_quotas(system)])
+    return min([len(allowed_processors()), *_quotas(system)])
 
 
 def usable_cores(system: Path = Path("/")) -> int:
     """Physical cores for this process, at least 1: arithmetic gains nothing from a second thread on one core."""
     cores = set()
-    for cpu in _allowed():
+    for cpu in allowed_processors():
         siblings = system / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"
         try:
             cores.add(siblings.read_text())
@@ -60,13 +62,6 @@ def control_groups(system: Path, controller: str = "") -> list[Path]:
         # A group outside of what a container is shown stands as /../..: only its root can be read.
         inner = Path() if ".." in Path(path).parts else Path(path.lstrip("/"))
     return [root / part for part in (inner, *inner.parents)]
-
-
-def _allowed() -> set[int]:
-    """Numbers of the processors that the scheduler may put us on."""
-    if hasattr(os, "sched_getaffinity"):
-        return os.sched_getaffinity(0)
-    return set(range(os.cpu_count() or 1))
 
 
 def _quotas(system: Path) -> list[int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import platform
 import re
 from collections.abc import Iterator
@@ -18,8 +17,10 @@ from torch import Tensor
 from dualdiffusion import __version__, audio
 from dualdiffusion.config import validate
 from dualdiffusion.errors import UserError
-from dualdiffusion.files import give_name, read_json, sync_file, sync_folder, temporary_path, write_json, write_tensors
+from dualdiffusion.files import read_json, temporary_path, write_json, write_tensors
 from dualdiffusion.formats.mel_spectrogram import MelSpectrogram
+from dualdiffusion.machine.storage import give_name, replace, sync_file, sync_folder
+from dualdiffusion.machine.system import processor_description
 from dualdiffusion.pictures.spectrogram import spectrogram_pixels
 from sampling.generator import Result
 from sampling.output.containers import decode, encode, read_tag
@@ -109,7 +110,7 @@ def _publish(temporaries: dict[str, Path], folder: Path, stem: str) -> Path:
                 named.append((temporary, path))
         except BaseException as error:
             for temporary, path in named:
-                path.unlink() if temporary.exists() else os.replace(path, temporary)
+                path.unlink() if temporary.exists() else replace(path, temporary)
             if isinstance(error, FileExistsError):
                 continue
             raise
@@ -148,10 +149,8 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 
 def _processor() -> str:
-    with contextlib.suppress(OSError):
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-        if found:
-            return found[1].strip()
+    if found := re.search(r"^model name\s*:\s*(.+)$", processor_description(), re.MULTILINE):
+        return found[1].strip()
     return platform.processor() or platform.machine()
 
 

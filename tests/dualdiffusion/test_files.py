@@ -24,7 +24,7 @@ from dualdiffusion.files import (
     sweep,
     write_json,
 )
-from dualdiffusion.machine import locks
+from dualdiffusion.machine import locks, system
 from tests.tiny import ROOT
 
 
@@ -58,21 +58,21 @@ WITHOUT_LOCKS = [None, errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, "no fcntl"]
 def without_locks(reason: int | str | None) -> None:
     """Makes this process one on such a file system."""
     if isinstance(reason, str):
-        locks.fcntl = None
+        system.fcntl = None
     elif reason is not None:
 
         def refuse(*_: object) -> None:
             raise OSError(reason, os.strerror(reason))
 
-        locks.fcntl.flock = refuse
+        system.fcntl.flock = refuse
 
 
 @pytest.mark.parametrize("reason", WITHOUT_LOCKS)
 def test_a_second_process_is_refused_with_the_first_ones_id(
     reason: int | str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(locks, "fcntl", locks.fcntl)  # put back at the end
-    monkeypatch.setattr(locks.fcntl, "flock", locks.fcntl.flock)
+    monkeypatch.setattr(system, "fcntl", system.fcntl)  # put back at the end
+    monkeypatch.setattr(system.fcntl, "flock", system.fcntl.flock)
     without_locks(reason)
     code = (
         "import sys, time; from pathlib import Path; from dualdiffusion.files import folder_lock\n"
@@ -96,7 +96,7 @@ def test_a_second_process_is_refused_with_the_first_ones_id(
 
 
 def test_a_lock_of_another_machine_is_never_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "fcntl", None)
+    monkeypatch.setattr(system, "fcntl", None)
     mark = tmp_path / f".lock{locks.MARK_SUFFIX}"
     write_json(mark, {"process": 7, "started": 0.0, "host": "elsewhere"})
     with pytest.raises(UserError, match=r"process 7 on elsewhere \(if that has ended: remove"), folder_lock(tmp_path):

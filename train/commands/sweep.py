@@ -26,6 +26,8 @@ from torch.utils.tensorboard import SummaryWriter
 from dualdiffusion.config import apply_overrides, read_config, split_values, validate
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_json
+from dualdiffusion.machine.stopping import stopped_by
+from dualdiffusion.machine.system import STOP_SIGNALS
 from dualdiffusion.model.folder import ModelFolder
 from train.train_config import TrainConfig
 
@@ -164,25 +166,29 @@ def train_run(run: Run, others: Sequence[Run], stop_above: float | None) -> int:
     write_json(config, run.config.to_json())
     process = subprocess.Popen([sys.executable, str(ROOT / "train.py"), str(config)])
     # A signal reaches the training too where it comes from the terminal; one sent to this process alone is passed on.
-    terminate = signal.signal(signal.SIGTERM, lambda number, _: _pass_on(process, number))
     interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        while process.poll() is None:
-            time.sleep(LOOK_EVERY)
-            run.look()
-            if run.outcome != "stopped early" and hopeless(run, others, stop_above):
-                run.outcome = "stopped early"
-                print("sweep: hopeless; stopping this run", flush=True)
-                process.send_signal(signal.SIGTERM)
+        with stopped_by(lambda number, _: _pass_on(process, number), *STOP_SIGNALS):
+            _watch(process, run, others, stop_above)
     finally:
-        signal.signal(signal.SIGTERM, terminate)
         signal.signal(signal.SIGINT, interrupt)
     run.look()
     code = process.returncode
     if run.outcome != "stopped early":
-        ends = {0: "finished", 128 + signal.SIGINT: "interrupted", 128 + signal.SIGTERM: "interrupted"}
+        ends = {0: "finished", **{128 + number: "interrupted" for number in (signal.SIGINT, *STOP_SIGNALS)}}
         run.outcome = ends.get(code, f"failed ({code})")
     return code
+
+
+def _watch(process: subprocess.Popen[bytes], run: Run, others: Sequence[Run], stop_above: float | None) -> None:
+    """Looks at a training's validation until it ends, and ends it where it is hopeless."""
+    while process.poll() is None:
+        time.sleep(LOOK_EVERY)
+        run.look()
+        if run.outcome != "stopped early" and hopeless(run, others, stop_above):
+            run.outcome = "stopped early"
+            print("sweep: hopeless; stopping this run", flush=True)
+            process.send_signal(signal.SIGTERM)
 
 
 def _pass_on(process: subprocess.Popen[bytes], number: int) -> None:
