@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.data import Dataset
 
+from dualdiffusion.data.audio_crops import Crop
 from dualdiffusion.model.folder import ModelFolder
 from tests.train.test_preflight import make_config
 from train.launch import launch
+from train.loader import build_loader
 from train.module_trainers.unet import UNetTrainer
 from train.reports import events
 from train.reports.metrics import MetricLog
@@ -70,3 +75,23 @@ def test_a_run_outlives_a_validation_and_demos_for_which_there_is_no_memory(
 def _validation_losses(path: Path) -> dict[str, float]:
     rows = [line.split(",") for line in path.read_text().splitlines()]
     return {f"{row[1]} {row[2]}": float(row[3]) for row in rows if row[2].endswith("/loss")}
+
+
+class Ramp(Dataset[Crop]):
+    """Crops that tell their number."""
+
+    def __getitem__(self, index: int) -> Crop:
+        return Crop(torch.full((1, 4), float(index)), 0, index)
+
+
+def test_batches_arrive_where_the_folder_for_temporary_files_has_a_long_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """Queues of clusters have such folders: the sockets in which processes hand memory to one another find no room."""
+    folder = tmp_path / ("job-" + 80 * "x")
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    loader = build_loader(Ramp(), first=0, batch_size=2, micro_batch_size=2, rank=0, processes=1, workers=1)
+    assert [next(loader).data[:, 0, 0].tolist() for _ in range(3)] == [[0, 1], [2, 3], [4, 5]]
+    assert "a shorter TMPDIR mends that" in capsys.readouterr().err
