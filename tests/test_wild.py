@@ -7,6 +7,7 @@ import errno
 import getpass
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import sys
@@ -150,3 +151,16 @@ def _add_scripts(folder: Path) -> None:
     (folder / "tool").write_text("\n".join(start))
     (folder / "tool").chmod(0o755)
     (folder / "compiled").write_bytes(b"\x7fELF\0" + bytes(folder))
+
+
+def test_the_table_names_tests_that_there_are_and_an_address_for_every_row() -> None:
+    table = (tiny.ROOT / "tests" / "WILD.md").read_text()
+    rows = [line for line in table.splitlines() if line.startswith("| ") and not line.startswith("| reported |")]
+    assert len(rows) >= 20
+    for row in rows:
+        assert len(row.split(" | ")) == 4 and re.search(r"\]\(https://github\.com/[^)]+/(issues|pull)/\d+\)", row), row
+        assert re.search(r"\| (fine|mended|the folder fine|left)\b[^|]*\|$", row), row
+    for file, names in re.findall(r'`([\w/]+\.py)`((?:(?:,|:| and)+ "[^"]+")*)', table):
+        text = (tiny.ROOT / "tests" / file).read_text()
+        for name in re.findall(r'"([^"]+)"', names):
+            assert re.search(rf"def test_\w*{name.replace(' ', '_')}", text), (file, name)
