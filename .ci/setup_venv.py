@@ -77,6 +77,7 @@ class Environment:
         text = requirements.read_text()
         there = self.ready.read_text() if self.ready.exists() and not self.half.exists() else ""
         if there.startswith(text) and not (whole and there.endswith(WITHOUT_GPU)):
+            self._settle()
             self.ready.touch()
             return 0
         started = time.monotonic()
@@ -90,6 +91,22 @@ class Environment:
         write(self.ready, text if whole else text + WITHOUT_GPU)
         print(f"made {self.folder} in {time.monotonic() - started:.0f} s", flush=True)
         return 0
+
+    def _settle(self) -> None:
+        """Gives the scripts of an environment that was moved or copied its new place, which they name."""
+        scripts, now = self.folder / "bin", self.folder.absolute()
+        activate = scripts / "activate"
+        if not activate.exists():
+            return
+        found = re.search(r"^\s*VIRTUAL_ENV=[\"']?(.+?)[\"']?$", activate.read_text("utf-8"), re.MULTILINE)
+        made_at = Path(found[1]) if found else now
+        if made_at.exists() and made_at.samefile(now):
+            return
+        print(f"{self.folder} was made as {made_at}: its scripts get their new place", flush=True)
+        for path in [path for path in scripts.iterdir() if path.is_file() and not path.is_symlink()]:
+            data = path.read_bytes()
+            if b"\0" not in data and bytes(made_at) in data:
+                path.write_bytes(data.replace(bytes(made_at), bytes(now)))
 
     def complete(self, requirements: Path) -> int:
         """Adds the packages of another file."""

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from dualdiffusion.errors import UserError, one_line
 from dualdiffusion.files import from_home
+from dualdiffusion.machine.account import name_the_account
 from dualdiffusion.machine.limits import raise_open_files, shortage
 from dualdiffusion.machine.memory import allocation_text, is_out_of_memory
 from dualdiffusion.machine.output import guard_output
@@ -160,6 +161,7 @@ def run_command(command: Callable[[], int | None]) -> None:
     guard_output()
     raise_when_stopped()
     prepare_cpu()
+    name_the_account()
     try:
         if text := raise_open_files():
             raise UserError(text)

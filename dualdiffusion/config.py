@@ -235,13 +235,40 @@ def _problems(config: type[BaseModel], error: ValidationError, prefix: tuple[str
         elif item["type"] == "missing":
             yield f"{path}: is missing"
         elif item["type"] == "json_invalid":
-            yield f"{path}: not valid JSON"
+            yield _not_text(item["input"]) or f"{path}: not valid JSON"
         else:
             given = json.dumps(item["input"], default=str)
             text = item["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
             text = text[:1].lower() + text[1:]
             shown = "" if inner is not None or len(given) > 80 else f", not {given}"
             yield f"{path}: {text}{shown}" if path else f"{text}{shown}"
+
+
+def _not_text(data: str | bytes) -> str | None:
+    """What is wrong with JSON data that only Python's own reader takes: None where that is no text in it."""
+    try:
+        return _not_unicode(json.loads(data))
+    except ValueError:
+        return None
+
+
+def _not_unicode(value: Any, path: tuple[str, ...] = ()) -> str | None:
+    """The first text in JSON data that is none, with its key path; None where all is well.
+
+    A file name or command line that is not UTF-8 comes as lone surrogates, which JSON cannot hold.
+    """
+    if isinstance(value, str) and not _is_unicode(value):
+        return f"{'.'.join(path)}: is not text in UTF-8: {value!a}; write or rename it in UTF-8"
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        if isinstance(key, str) and not _is_unicode(key):
+            return _not_unicode(key, path)
+        if found := _not_unicode(item, (*path, str(key))):
+            return found
+    return None
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _known_keys(config: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -78,9 +79,10 @@ def _make_clips(arguments: argparse.Namespace) -> int:
     arguments.out.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as locks:
         # Two commands that fill the same gaps take turns, and a model is not retrained meanwhile, as shipped ones never
-        # are.
+        # are, nor those that cannot be written to.
         if arguments.each_game:
-            own = arguments.out / ".each-game" if is_shipped(folder.path) else folder.path
+            fixed = is_shipped(folder.path) or not os.access(folder.path, os.W_OK)
+            own = arguments.out / ".each-game" if fixed else folder.path
             locks.enter_context(folder_lock(own, wait=True))
         if arguments.grid or arguments.seeds:
             locks.enter_context(folder_lock(arguments.out / ".grid"))

@@ -24,7 +24,7 @@ from dualdiffusion.data.audio_crops import Batch, Crop, collate
 from dualdiffusion.errors import UserError
 from dualdiffusion.machine import system
 from dualdiffusion.machine.helping import help_quietly
-from dualdiffusion.machine.limits import can_share, shares
+from dualdiffusion.machine.limits import can_share, shares, too_deep_for_sockets
 from dualdiffusion.machine.notices import tell_once
 from train.interruption import signals_held
 
@@ -136,11 +136,7 @@ class MicroBatches:
             batch = next(self._batches)
         self._numbers.start += self._numbers.stride
         if isinstance(batch, PackedBatch):
-            left = (system.shared_memory_left() or 0) / 1e6
-            tell_once(
-                f"{system.SHARED_MEMORY} has little room ({left:.0f} MB left): batches come through pipes, which takes "
-                "a little longer; docker run --shm-size=2g gives a container more"
-            )
+            tell_once(_why_packed())
             return batch.unpacked()
         return batch
 
@@ -161,6 +157,19 @@ class MicroBatches:
         )
         _end(self._workers)
         self._read(0)
+
+
+def _why_packed() -> str:
+    through = "batches come through pipes, which takes a little longer"
+    if folder := too_deep_for_sockets():
+        return (
+            f"the path of the folder for temporary files, {folder}, is too long: {through}; a shorter TMPDIR mends that"
+        )
+    left = (system.shared_memory_left() or 0) / 1e6
+    return (
+        f"{system.SHARED_MEMORY} has little room ({left:.0f} MB left): {through}; docker run --shm-size=2g gives a "
+        "container more"
+    )
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 events.py          Live events: whatever happens is told to every open page through its socket
 jobs.py            The queue and the history
+media_types.py     What browsers are told that a file is
 methods.py         What holds for every address: HEAD beside GET, OPTIONS, and errors as refusals in JSON
 model_requests.py  What the model of the page may be asked for
 outputs.py         The outputs folder as the page sees it: audio, pictures and peaks beside it, and the bin

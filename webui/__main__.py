@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from dualdiffusion.command_line import CommandParser, run_command
@@ -15,6 +17,9 @@ from dualdiffusion.errors import UserError
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.shipped import find_model, reference
 from webui.settings import Settings
+
+# What a system says of addresses, or kinds of addresses, that it does not have.
+NOT_HERE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 
 def _parser(program: str) -> argparse.ArgumentParser:
@@ -42,17 +47,30 @@ def bind(host: str, port: int) -> socket.socket:
     if not 0 <= port <= 65535:
         raise UserError(f"--port {port}: must be from 0 to 65535")
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(128)
+        *others, last = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        for family, kind, protocol, _, address in others:
+            try:
+                return _listener(family, kind, protocol, address)
+            except OSError as error:
+                # "localhost" may stand for an address of IPv6 first, on a machine that has none.
+                if error.errno not in NOT_HERE:
+                    raise
+        return _listener(*last[:3], last[4])
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise UserError(
                 f"--port {port}: is in use by another program; choose another, e.g. --port {port + 1}"
             ) from None
         raise UserError(f"--host {host} --port {port}: cannot listen there: {error.strerror}") from None
+
+
+def _listener(family: int, kind: int, protocol: int, address: tuple[Any, ...]) -> socket.socket:
+    with contextlib.ExitStack() as closing:
+        listener = closing.enter_context(socket.socket(family, kind, protocol))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(128)
+        closing.pop_all()
     return listener
 
 

@@ -46,6 +46,12 @@ ACTIVE = ("queued", "running")
 RETRIABLE = ("failed", "cancelled", "interrupted")
 VIEWS = {"all": "binned IS NULL", "starred": "binned IS NULL AND starred = 1", "bin": "binned IS NOT NULL"}
 
+# Ways to open the history, the best first: options of the address, and what is said before the first transaction. One
+# server alone has the outputs folder (its lock sees to that), so that neither memory shared between processes nor
+# SQLite's own locks are needed; shares of other machines have at times neither.
+ALONE = ("PRAGMA locking_mode=EXCLUSIVE", "PRAGMA journal_mode=TRUNCATE")
+WAYS = (("", ("PRAGMA journal_mode=WAL",)), ("", ALONE), ("?vfs=unix-none", ALONE), ("?nolock=1", ALONE))
+
 
 class QueueFullError(Exception):
     """As many jobs wait as the queue admits."""
@@ -76,6 +82,30 @@ class Job:
         return Job(**{**values, "request": stored_request(row["request"]), "starred": bool(row["starred"])})
 
 
+def _connect(path: Path) -> sqlite3.Connection:
+    """Opens the database in the first of WAYS in which it can be written.
+
+    Raises:
+        sqlite3.DatabaseError: in none; what went wrong with the first.
+    """
+    errors: list[sqlite3.OperationalError] = []
+    for options, words in WAYS:
+        address = path.absolute().as_uri() + options
+        db = sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None)
+        try:
+            # With FULL, what was committed survives a power cut. The transaction shows whether there are locks.
+            for statement in (*words, "PRAGMA synchronous=FULL", "BEGIN IMMEDIATE", "COMMIT"):
+                db.execute(statement)
+            return db
+        except sqlite3.OperationalError as error:
+            errors.append(error)
+            db.close()
+        except BaseException:
+            db.close()
+            raise
+    raise errors[0]
+
+
 class JobStore:
     """The database. Every method is one transaction, safe to call from any thread."""
 
@@ -87,10 +117,8 @@ class JobStore:
         """
         self._lock = threading.Lock()
         try:
-            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._db = _connect(path)
             self._db.row_factory = sqlite3.Row
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
             self._migrate(path)
             self._repair()
         except sqlite3.DatabaseError as error:

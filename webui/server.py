@@ -38,6 +38,7 @@ from sampling.recommended import RECOMMENDABLE, Recommended
 from sampling.request import Request as SamplingRequest
 from sampling.solvers.samplers import SAMPLERS
 from sampling.solvers.schedules import SCHEDULES
+from webui.media_types import media_type
 from webui.methods import add_error_handlers, answer_head
 from webui.refusal import RefusedError, json_response
 from webui.security import Guard
@@ -192,7 +193,11 @@ def _add_file_routes(app: FastAPI, service: Service) -> None:
             )
         disposition = "attachment" if download else "inline"
         return FileResponse(
-            path, filename=path.name, content_disposition_type=disposition, headers={"Cache-Control": "no-cache"}
+            path,
+            filename=path.name,
+            media_type=media_type(path.name),
+            content_disposition_type=disposition,
+            headers={"Cache-Control": "no-cache"},
         )
 
     @app.get("/api/jobs/{job_id}/spectrogram")
@@ -276,6 +281,8 @@ class _Static(StaticFiles):
 
     async def get_response(self, path: str, scope: Any) -> Response:
         response = await super().get_response(path, scope)
+        if "Content-Type" in response.headers:
+            response.headers["Content-Type"] = media_type(path)
         response.headers["Cache-Control"] = "no-cache"
         return response
 

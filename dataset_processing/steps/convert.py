@@ -10,7 +10,7 @@ from typing import IO, Literal
 
 import numpy as np
 import soxr
-from pydantic import Field
+from pydantic import Field, field_validator
 
 import dualdiffusion.config
 from dataset_processing.decode import AudioError, AudioFile, open_audio, rechunk
@@ -21,6 +21,8 @@ from dualdiffusion.files import atomic_path
 
 _IN_MEMORY = 1 << 28  # bytes of converted audio held before it goes to the disk: about 17 minutes
 _MIN_DC = 0.005
+_MAX_ODD_RATE = 65535
+"""Hz; RFC 9639, section 9.1.2: frames tell rates in Hz by 16 bits, and in tens of Hz."""
 
 
 class Convert(Step):
@@ -41,6 +43,13 @@ class Convert(Step):
         """Bits per sample of the FLAC files."""
         resampler: Literal["HQ", "VHQ"] = "VHQ"
         """Quality of the soxr resampler."""
+
+        @field_validator("sample_rate")
+        @classmethod
+        def _held_by_flac(cls, rate: int) -> int:
+            if rate > _MAX_ODD_RATE and rate % 10:
+                raise ValueError(f"FLAC holds rates above {_MAX_ODD_RATE} in steps of 10, so not {rate}")
+            return rate
 
     def run(self, record: Record) -> Record:
         """Writes the track as FLAC; refused where it can no longer be decoded, or has changed since it was scanned."""

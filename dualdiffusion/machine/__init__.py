@@ -1,5 +1,6 @@
 """What the machine is and can do, and what is done where it cannot. Only `system.py` asks which system this is.
 
+account.py    The account that a process runs under, which may have no name. Imports no torch
 helping.py    What a process that helps another one does first
 limits.py     Open files, processes, and memory that processes share
 locks.py      Holding a file for one process, by whatever means the system has

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import multiprocessing
+import os
+import tempfile
 
 from dualdiffusion.machine import system
 from dualdiffusion.machine.memory import is_out_of_memory
@@ -13,6 +15,10 @@ OPEN_FILES = 16384
 """Files that a process may have open at once, where it may raise its limit so far."""
 LEAST_OPEN_FILES = 128
 """Fewer, and libraries fail in the middle of their work."""
+SOCKET_PATH = 100
+"""Bytes of a socket's path: systems allow 104 or 108, with a zero at the end."""
+SOCKET_NAME = len("/pymp-12345678/listener-12345678")
+"""What multiprocessing puts after the folder for temporary files."""
 
 
 def raise_open_files() -> str | None:
@@ -70,10 +76,21 @@ def can_share(processes: int) -> bool:
     return True
 
 
+def too_deep_for_sockets() -> str | None:
+    """The folder for temporary files where its path is too long for the sockets that processes make in it, else None.
+
+    Through those they hand shared memory to one another; a DataLoader waits for ever for what could not be handed on.
+    """
+    folder = tempfile.gettempdir()
+    return folder if len(os.fsencode(folder)) + SOCKET_NAME > SOCKET_PATH else None
+
+
 def shares(size: int, times: int) -> bool:
-    """Whether the memory that processes share has room for `times` parts of `size` bytes, and half of it still left.
+    """Whether processes can share memory, and there is room for `times` parts of `size` bytes, and half still left.
 
     It is mapped, and taken page by page: a process that finds none left is ended by the kernel.
     """
     left = system.shared_memory_left()
+    if too_deep_for_sockets():
+        return False
     return left is None or 2 * times * size <= left

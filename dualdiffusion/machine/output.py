@@ -200,8 +200,10 @@ def _guarded(stream: Any, outlet: Outlet, descriptor: int) -> io.TextIOWrapper:
     with contextlib.suppress(OSError):
         stream.flush()
     raw = _Printed(outlet, descriptor, stream)
-    # A name that the terminal's character set lacks is no reason to stop either.
-    errors = "backslashreplace" if stream.errors == "strict" else stream.errors
+    # A name that the terminal's character set lacks is no reason to stop either: it is shown by escapes (\\u30b2).
+    # Python's own choice for the C locale, surrogateescape in UTF-8, gives back any name byte by byte.
+    lossless = stream.errors == "surrogateescape" and stream.encoding.lower() == "utf-8"
+    errors = "surrogateescape" if lossless else "backslashreplace"
     return io.TextIOWrapper(
         raw if stream.write_through else io.BufferedWriter(raw),  # type: ignore[arg-type]
         encoding=stream.encoding,

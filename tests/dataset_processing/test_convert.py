@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from pydantic import ValidationError
 
 from dataset_processing.step import Paths, Record
 from dataset_processing.steps.convert import Convert
@@ -120,3 +121,19 @@ def test_the_channel_mask_decides_what_reaches_which_side(tmp_path):
     record = Convert(settings, paths=paths).run(record)
     samples, _ = soundfile.read(tmp_path / "dataset" / record.fields["file_name"], always_2d=True)
     assert samples == pytest.approx(sound[:, :2] + 0.5 * sound[:, 3:], abs=2e-4)
+
+
+@pytest.mark.parametrize("rate", [65535, 65536, 88200, 88203, 192000])
+def test_rates_that_flac_does_not_hold_are_refused_before_hours_of_work(rate, tmp_path):
+    """Each track was refused with an internal error instead (see tests/WILD.md)."""
+    try:
+        with audio.flac_writer(tmp_path / "a.flac", rate, 1, 16) as file:
+            file.write(np.zeros(64, dtype="float32"))
+        holds = True
+    except soundfile.LibsndfileError:
+        holds = False
+    if holds:
+        assert Convert.Config(sample_rate=rate).sample_rate == rate
+    else:
+        with pytest.raises(ValidationError, match=f"in steps of 10, so not {rate}"):
+            Convert.Config(sample_rate=rate)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+
+from dualdiffusion.machine.memory import allocation_text, is_out_of_memory
 from train.averages.tracked import TrackedAverages
 from train.module_trainer import ModuleTrainer
 from train.position import Position
@@ -35,9 +38,15 @@ class DemoWriter:
         return self._every is not None and position.passed(self._every)
 
     def run(self, position: Position) -> None:
-        """Writes demos of the weights that validation found best."""
+        """Writes demos of the weights that validation found best; without memory for them, says so and goes on."""
         if not self._log.file:
             return
         with self._averages.applied(self._validation.best, self._module_trainer.module):
-            for demo in self._module_trainer.demos():
-                self._log.file.demo(demo, position.samples)
+            try:
+                for demo in self._module_trainer.demos():
+                    self._log.file.demo(demo, position.samples)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                text = allocation_text(error)
+                print(f"warning: demos: out of memory ({text}); training goes on without them", file=sys.stderr)

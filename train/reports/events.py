@@ -18,6 +18,8 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+PREFIX = "events.out.tfevents."
+
 
 def append_whole(file: IO[bytes], data: bytes) -> None:
     """Appends all of `data` to an unbuffered file, or nothing of it.
@@ -36,6 +38,16 @@ def append_whole(file: IO[bytes], data: bytes) -> None:
         raise
 
 
+def _second_for(folder: Path) -> int:
+    """Now, in seconds since 1970, or later where that is needed for a name after those of the folder's event files.
+
+    TensorBoard reads a folder's files in the order of their names, and follows the last one. A rollback may come within
+    a second of the start; and clocks are set back.
+    """
+    taken = [path.name.removeprefix(PREFIX).partition(".")[0] for path in folder.glob(f"{PREFIX}*")]
+    return max([time.time_ns() // 10**9, *(int(second) + 1 for second in taken if second.isdecimal())])
+
+
 class EventFile:
     """A new event file in `folder`.
 
@@ -47,9 +59,7 @@ class EventFile:
     """
 
     def __init__(self, folder: Path, first_step: int) -> None:
-        name = f"events.out.tfevents.{time.time_ns() // 10**9:010d}.{socket.gethostname()}.{os.getpid()}"
-        taken = len(list(folder.glob(f"{name}.*")))  # a rollback may come within a second of the start
-        path = folder / f"{name}.{taken}"
+        path = folder / f"{PREFIX}{_second_for(folder):010d}.{socket.gethostname()}.{os.getpid()}.0"
         self._file = open(path, "ab", buffering=0)  # noqa: SIM115 (closed by close)
         try:
             self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))

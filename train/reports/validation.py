@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import defaultdict
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from pydantic import Field
 
 from dualdiffusion.config import Config
 from dualdiffusion.data.audio_crops import collate
+from dualdiffusion.machine.memory import allocation_text, is_out_of_memory
 from dualdiffusion.model.folder import RAW
 from dualdiffusion.randomness import StepRandom
 from train.averages.tracked import TrackedAverages
@@ -67,7 +69,7 @@ class Validation:
         scores = {}
         for name in self._averages.names:
             with self._averages.applied(name, self._module_trainer.module):
-                values = validate(self._module_trainer, self._config, self._accelerator)
+                values = self._values()
             named = {f"validation/{name}/{key}": value for key, value in values.items()}
             self._log.file.scalars(named, step=position.step, samples=position.samples)
             scores[name] = values["loss"]
@@ -75,6 +77,22 @@ class Validation:
             self._log.file.scalars({ON_TRAINING_TRACKS: 1.0}, step=position.step, samples=position.samples)
         self.best = min(scores, key=lambda name: (not math.isfinite(scores[name]), scores[name]))
         self.validated_at = position.samples
+
+    def _values(self) -> dict[str, float]:
+        """Of the weights as they are. Where memory has become too small, as other programs use it too, in smaller
+        batches from here on: a run of days does not end for a report."""
+        while True:
+            try:
+                return validate(self._module_trainer, self._config, self._accelerator)
+            except (MemoryError, RuntimeError) as error:
+                size = self._config.batch_size // 2
+                if size == 0 or not is_out_of_memory(error):
+                    raise
+                text = allocation_text(error)
+            # Here, where the error and the tensors that its traceback holds are gone.
+            torch.cuda.empty_cache()
+            print(f"warning: validation: out of memory ({text}); going on with batches of {size}", file=sys.stderr)
+            self._config = self._config.model_copy(update={"batch_size": size})
 
 
 @torch.no_grad()

@@ -1,10 +1,26 @@
-/** Shortcuts. Single keys never act while something is being typed or operated, and can be switched off. */
+/**
+ * Shortcuts, and commas in numbers. Single keys never act while something is being typed or operated, and can be
+ * switched off.
+ */
 
 import { byId } from './dom.js';
 import { isSwitch, remember, remembered } from './storage.js';
 
 const TYPING = 'input:not([type=range]), textarea';
 const BUSY = 'input:not([type=range]), textarea, select, button, a, summary, [contenteditable], dialog[open]';
+
+/**
+ * A decimal comma in a number is a decimal point. Whether a browser takes one depends on its language, not on whoever
+ * types: others drop the comma, so that "0,5" becomes 5, or read nothing.
+ */
+export function initDecimals() {
+  document.addEventListener('beforeinput', (event) => {
+    const target = /** @type {HTMLInputElement} */ (event.target);
+    if (event.data !== ',' || target.type !== 'number') return;
+    event.preventDefault();
+    document.execCommand('insertText', false, '.');
+  });
+}
 
 /** @param {{generate: () => void, toggle: () => void, cancel: () => void, help: () => void}} actions */
 export function initKeyboard({ generate, toggle, cancel, help }) {

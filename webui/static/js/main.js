@@ -9,7 +9,7 @@ import { predictedSeconds } from './estimate.js';
 import { titleOf } from './format.js';
 import { showHealth, showLost } from './health.js';
 import { HistoryView } from './history.js';
-import { initKeyboard } from './keyboard.js';
+import { initDecimals, initKeyboard } from './keyboard.js';
 import { Library } from './library.js';
 import { announce, clearFieldErrors, notice, showFieldError } from './notices.js';
 import { Panel } from './panel.js';
@@ -88,6 +88,7 @@ function connectControls() {
     event.preventDefault();
     generate();
   });
+  initDecimals();
   initKeyboard({ generate, toggle: () => player.toggle(), cancel: actions.cancelRunning, help: showHelp });
   byId('help-button').onclick = showHelp;
   library.addEventListener('status', (event) => onStatus(/** @type {CustomEvent} */ (event).detail.job));
