@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 from dataset_processing.decode.claim import AudioError, Claim, left_out
+from dataset_processing.decode.section import Section
 
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 _ASF_MORE = (b"\x90\x08\x00\x33", b"\xd3\x29\xe2\xd6", b"\xfe\x10\x3a\xfb")  # its three kinds of index
@@ -16,17 +17,19 @@ _WAVPACK_FIRST_BLOCK = 0x800
 _UNKNOWN = 0xFFFFFFFF
 
 
-def claim(path: Path, kind: str) -> Claim:
-    """Where the audio of a file ends, and for WavPack its length; nothing for kinds that are not known here.
+def claim(path: Path, kind: str, start: int = 0) -> Claim:
+    """Where the audio ends that begins at byte `start` of a file, and for WavPack its length; else only its start.
 
     Raises:
         AudioError: a part is cut short, or one that is needed is missing.
     """
     walk = _WALKS.get(kind)
     if walk is None:
-        return Claim()
+        return Claim(start=start)
+    size = path.stat().st_size
     with open(path, "rb") as file:
-        return walk(file, os.fstat(file.fileno()).st_size)
+        found = walk(Section(file, start, size), size - start)
+    return replace(found, start=start, end=None if found.end is None else found.end + start)
 
 
 def _mp4(file: IO[bytes], size: int) -> Claim:

@@ -50,7 +50,7 @@ _IN_CAPITALS = {"RECYCLER": "a bin of deleted files", "RECYCLED": "a bin of dele
 # A mark in front together with such a word is no game's name.
 _PATTERNS = (
     (re.compile(r"[@#$~]+(gmt-\d|.*snapshot|sharesnap)"), "snapshots, which hold the same files as they were"),
-    (re.compile(r"[@#$~]+.*(recycle|trash)|network recycle bin \d+"), "a bin of deleted files"),
+    (re.compile(r"[@#$~.]+.*(recycle|trash)|network recycle bin \d+"), "a bin of deleted files"),
     (re.compile(r"[@#$~]+.*(thumb|eadir)"), "previews and notes that a device makes of files"),
     (re.compile(r"found\.\d{3}|\$windows\.~\w+"), "what Windows keeps on every disk"),
 )

@@ -13,7 +13,7 @@ tags.py      Tags of audio files, under the same names whatever the format calls
 from dualdiffusion.audio.channels import mix_channels, mixing_matrix, resample, to_stereo
 from dualdiffusion.audio.files import flac_writer, read, write_flac
 from dualdiffusion.audio.loudness import LoudnessMeter, TruePeakMeter, k_weighting, loudness_lufs, true_peak
-from dualdiffusion.audio.tags import TAG_NAMES, read_tags, write_tags
+from dualdiffusion.audio.tags import TAG_NAMES, read_tags, without_huge, write_tags
 
 __all__ = [
     "TAG_NAMES",
@@ -29,6 +29,7 @@ __all__ = [
     "resample",
     "to_stereo",
     "true_peak",
+    "without_huge",
     "write_flac",
     "write_tags",
 ]

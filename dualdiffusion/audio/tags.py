@@ -40,6 +40,16 @@ _OTHER = {
 }  # fmt: skip
 
 
+MOST_BYTES = 1 << 20
+"""Of one tag that is carried over, in UTF-8: all of `TAG_NAMES` fit into a FLAC file's block of tags (16 MiB)."""
+
+
+def without_huge(tags: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """(The tags that can be carried over; the names of those that are larger than `MOST_BYTES`)."""
+    huge = [name for name, text in tags.items() if len(text.encode("utf-8", "replace")) > MOST_BYTES]
+    return {name: text for name, text in tags.items() if name not in huge}, huge
+
+
 def read_tags(path: Path) -> dict[str, str]:
     """A file's tags under `TAG_NAMES`, whatever its format calls them; several values are joined with "; ".
 
