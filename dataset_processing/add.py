@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dataset_processing.decode.sniff import SIDE_EXTENSIONS, extension_of
 from dataset_processing.report.report import shown
 from dataset_processing.run.names import readable
 from dataset_processing.run.run_config import RunConfig
 from dataset_processing.run.sources import walk
 from dataset_processing.run.system_folders import LEFT_OUT, why_left_out
+from dualdiffusion.audio.decode.sniff import SIDE_EXTENSIONS, extension_of
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import MAX_NAME_BYTES, TEMPORARY_MARK, atomic_path, folder_lock, numbered_names, sweep
 

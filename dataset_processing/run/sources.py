@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dataset_processing.decode.sniff import AUDIO_EXTENSIONS, SCORE_EXTENSIONS, SIDE_EXTENSIONS, extension_of
 from dataset_processing.run.names import Names, readable
 from dataset_processing.run.system_folders import LEFT_OUT, why_left_out
 from dataset_processing.step import Record
+from dualdiffusion.audio.decode.sniff import AUDIO_EXTENSIONS, SCORE_EXTENSIONS, SIDE_EXTENSIONS, extension_of
 
 _RECORDINGS = AUDIO_EXTENSIONS - SCORE_EXTENSIONS
 _UNFINISHED = (

@@ -9,8 +9,6 @@ from typing import ClassVar
 from pydantic import Field
 
 import dualdiffusion.config
-from dataset_processing.decode import AudioError, AudioFile, open_audio, rechunk
-from dataset_processing.decode.sniff import AUDIO_EXTENSIONS, extension_of
 from dataset_processing.duplicates.acoustic_fingerprint import (
     FINGERPRINTS,
     FingerprintMeter,
@@ -20,6 +18,8 @@ from dataset_processing.duplicates.acoustic_fingerprint import (
 from dataset_processing.meters import AudioMeter
 from dataset_processing.step import JsonData, Record, Step
 from dualdiffusion.audio import read_tags, without_huge
+from dualdiffusion.audio.decode import AudioError, AudioFile, open_audio, rechunk
+from dualdiffusion.audio.decode.sniff import AUDIO_EXTENSIONS, extension_of
 from dualdiffusion.files import sha256_of
 
 _LOSSLESS = ("FLAC", "WAV", "AIFF", "ALAC", "WavPack", "TTA", "Monkey's Audio", "CAF", "Wave64")

@@ -4,6 +4,7 @@ Tensors have the shape (channels, samples), float32, full scale at +-1. What wor
 shape (samples, channels): torch is imported by the functions on tensors alone, when they are called, so that a dataset
 tool's worker processes start fast and stay small.
 
+decode/      Decoding that cannot be fooled: any audio that people have, whole or refused
 channels.py  Mixing channels and changing the sample rate
 files.py     Reading and writing audio files
 loudness.py  Loudness and true peak (ITU-R BS.1770-4), of tensors, and of signals that are given in blocks

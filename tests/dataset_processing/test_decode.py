@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from dataset_processing.decode import AudioError, open_audio, speakers
 from dataset_processing.step import Paths, Record
 from dataset_processing.steps.scan import Scan
+from dualdiffusion.audio.decode import AudioError, open_audio, speakers
 from tests.dataset_processing.sounds import RATE, riff, tune, write
 
 
@@ -77,20 +77,22 @@ def video_only() -> bytes:
 SAMPLE_FORMATS = {"alac": "s16p", "flac": "s16", "tta": "s16", "wavpack": "s16p"}
 
 
-def by_ffmpeg(codec: str, container_format: str, sound: np.ndarray | None = None, **options: str) -> bytes:
-    """A sound (44.1 kHz; default: two seconds of stereo) as FFmpeg's encoder `codec` writes it."""
-    sound = tune(2, rate=44100) if sound is None else sound
+def by_ffmpeg(
+    codec: str, container_format: str, sound: np.ndarray | None = None, rate: int = 44100, **options: str
+) -> bytes:
+    """A sound (default: two seconds of stereo) as FFmpeg's encoder `codec` writes it."""
+    sound = tune(2, rate=rate) if sound is None else sound
     layout = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}[sound.shape[1]]
     file = io.BytesIO()
     with av.open(file, "w", format=container_format, options=options) as container:
-        stream = container.add_stream(codec, rate=44100, layout=layout)
+        stream = container.add_stream(codec, rate=rate, layout=layout)
         stream.format = SAMPLE_FORMATS.get(codec, stream.format)
         stream.bit_rate = 160_000
         stream.codec_context.open()
         size = stream.codec_context.frame_size or 4096
         plain = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound).reshape(1, -1), format="flt", layout=layout)
-        plain.sample_rate, plain.pts = 44100, 0
-        resampler = av.AudioResampler(stream.codec_context.format, layout, 44100, size)
+        plain.sample_rate, plain.pts = rate, 0
+        resampler = av.AudioResampler(stream.codec_context.format, layout, rate, size)
         for frame in [*resampler.resample(plain), *resampler.resample(None)]:
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from mutagen.id3 import COMM, ID3, TIT2
 
-from dataset_processing.decode import AudioError, open_audio
-from dataset_processing.decode.parts import Part, common, joined
 from dataset_processing.step import Paths, Record
 from dataset_processing.steps.convert import Convert
 from dataset_processing.steps.scan import Scan
+from dualdiffusion.audio.decode import AudioError, open_audio
+from dualdiffusion.audio.decode.parts import Part, common, joined
 from dualdiffusion.audio.tags import MOST_BYTES, read_tags, without_huge
 from tests.dataset_processing.sounds import RATE, tune
 from tests.dataset_processing.test_decode import APE_TAG, aac, adts, by_ffmpeg, encoded, id3, mp3, ogg, plain_mp3

@@ -15,11 +15,11 @@ import av
 import numpy as np
 import soundfile
 
-from dataset_processing.decode import boxes, mpeg, ogg, pcm, raw_frames, speakers
-from dataset_processing.decode.claim import AudioError, Claim
-from dataset_processing.decode.parts import Part, common, joined
-from dataset_processing.decode.section import Section
-from dataset_processing.decode.sniff import (
+from dualdiffusion.audio.decode import boxes, mpeg, ogg, pcm, raw_frames, speakers
+from dualdiffusion.audio.decode.claim import AudioError, Claim
+from dualdiffusion.audio.decode.parts import Part, common, joined
+from dualdiffusion.audio.decode.section import Section
+from dualdiffusion.audio.decode.sniff import (
     AAC,
     AC3,
     AVI,

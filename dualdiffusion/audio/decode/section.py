@@ -6,7 +6,7 @@ import io
 import os
 from typing import IO
 
-from dataset_processing.decode.mpeg import skip_id3
+from dualdiffusion.audio.decode.mpeg import skip_id3
 
 _CHUNK = 1 << 20
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import soxr
 
-from dataset_processing.decode import speakers
 from dualdiffusion.audio.channels import mixing_matrix
+from dualdiffusion.audio.decode import speakers
 
 
 class Part(NamedTuple):

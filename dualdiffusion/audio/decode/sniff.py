@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import IO
 
-from dataset_processing.decode import mpeg
-from dataset_processing.decode.claim import AudioError
-from dataset_processing.decode.section import after_tags, after_zeros
+from dualdiffusion.audio.decode import mpeg
+from dualdiffusion.audio.decode.claim import AudioError
+from dualdiffusion.audio.decode.section import after_tags, after_zeros
 
 HEAD_BYTES = 256 * 1024
 """How much of a file's start `sniff` wants to see."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import mmap
 from typing import IO
 
-from dataset_processing.decode.claim import AudioError, Claim
+from dualdiffusion.audio.decode.claim import AudioError, Claim
 
 _STREAMINFO_END = 42
 _LAST_BLOCK = 0x80

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataset_processing.decode.claim import AudioError, Claim, left_out
+from dualdiffusion.audio.decode.claim import AudioError, Claim, left_out
 
 # kbit/s by (MPEG version 1?, layer); index 0 is "free format" and 15 is invalid.
 _BIT_RATES = {

@@ -14,6 +14,6 @@ sniff.py       What a file is, told by its content and not by its name
 speakers.py    Which channel is which
 """
 
-from dataset_processing.decode.audio_file import AudioError, AudioFile, open_audio, rechunk
+from dualdiffusion.audio.decode.audio_file import AudioError, AudioFile, open_audio, rechunk
 
 __all__ = ["AudioError", "AudioFile", "open_audio", "rechunk"]

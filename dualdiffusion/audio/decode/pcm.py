@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from dataset_processing.decode import flac, speakers
-from dataset_processing.decode.claim import AudioError, Claim, left_out
-from dataset_processing.decode.section import Section, after_zeros, before_tags
+from dualdiffusion.audio.decode import flac, speakers
+from dualdiffusion.audio.decode.claim import AudioError, Claim, left_out
+from dualdiffusion.audio.decode.section import Section, after_zeros, before_tags
 
 _UNKNOWN = 0xFFFFFFFF
 _FILE_STARTS = (b"RIFF", b"riff", b"FORM", b"caff")

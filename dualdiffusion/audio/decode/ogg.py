@@ -6,7 +6,7 @@ import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dataset_processing.decode.claim import AudioError, Claim
+from dualdiffusion.audio.decode.claim import AudioError, Claim
 
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 

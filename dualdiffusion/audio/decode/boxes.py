@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from dataset_processing.decode.claim import AudioError, Claim, left_out
-from dataset_processing.decode.section import Section
+from dualdiffusion.audio.decode.claim import AudioError, Claim, left_out
+from dualdiffusion.audio.decode.section import Section
 
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 _ASF_MORE = (b"\x90\x08\x00\x33", b"\xd3\x29\xe2\xd6", b"\xfe\x10\x3a\xfb")  # its three kinds of index
