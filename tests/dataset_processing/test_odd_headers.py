@@ -121,7 +121,7 @@ def test_every_sample_comes(tmp_path, name):
     sound, rate, notes = decoded(tmp_path / name)
     assert rate == RATE
     assert len(sound) == len(SOUND)
-    assert sound == pytest.approx(SOUND, abs=1e-4)
+    assert np.abs(sound - SOUND).max() < 1e-4
     if name.startswith(("streamed", "counts", "states", "no padding", "wrong")):
         assert notes
 
@@ -156,7 +156,7 @@ def test_tags_and_padding_before_any_format_change_nothing(tmp_path, kind):
     wanted = decoded(tmp_path / f"plain.{kind}")[0]
     for before in (id3(), id3(300_000) + id3(), id3() + bytes(999), bytes(300_000)):
         (tmp_path / f"x.{kind}").write_bytes(before + data)
-        assert decoded(tmp_path / f"x.{kind}")[0] == pytest.approx(wanted, abs=1e-6)
+        assert np.abs(decoded(tmp_path / f"x.{kind}")[0] - wanted).max() < 1e-6
 
 
 def opus(channels: int = 2, seconds: float = 0.1, seed: int = 0) -> bytes:
@@ -220,7 +220,7 @@ def test_a_wrong_count_of_frames_takes_nothing_from_the_middle(tmp_path):
     (tmp_path / "wrong.mp3").write_bytes(data[:at] + half.to_bytes(4, "big") + data[at + 4 :])
     right, wrong = (decoded(tmp_path / f"{name}.mp3")[0] for name in ("right", "wrong"))
     delay = 1105  # LAME's and the decoder's, which a wrong header cannot be believed about
-    assert wrong[delay : delay + len(right)] == pytest.approx(right, abs=1e-3)
+    assert np.abs(wrong[delay : delay + len(right)] - right).max() < 1e-3
 
 
 def test_a_tag_that_cannot_be_carried_is_dropped_and_noted_and_the_track_stays(tmp_path):
