@@ -54,6 +54,7 @@ def print_plan(console: Console, plan: Result) -> None:
     for count in plan.steps:
         table.add_row(count.step, str(count.done), str(count.changed), str(count.up_to_date))
     console.print(table)
+    _print_left_out(console, plan.records)
     for loss in plan.losses:
         needs = "; unless they are found under another name, that needs --prune" if loss.large else ""
         print_line(console, f"would be removed, as the source has it no more: {loss}{needs}")

@@ -187,13 +187,18 @@ def _open_parts(path: Path, kind: Kind, claims: Sequence[Claim]) -> Iterator[_Op
         if len(claims) == 1:
             yield first
             return
-    looked_at = [next(decoded(claim)) for claim in claims]
-    sample_rate, channels, notes = common(looked_at)
+    sample_rate, channels, notes = common([_look_at(path, kind, claim) for claim in claims])
     blocks = joined((part for claim in claims for part in decoded(claim)), sample_rate, channels)
     # Parts of different kinds have been mixed already.
     yield first._replace(
         sample_rate=sample_rate, channels=channels, blocks=blocks, notes=notes, speakers=() if notes else first.speakers
     )
+
+
+def _look_at(path: Path, kind: Kind, claim: Claim) -> Part:
+    """What a part is, without its sound."""
+    with _open_av(path, kind, claim) as part:
+        return Part(part.sample_rate, part.channels, iter(()), part.speakers)
 
 
 @contextlib.contextmanager
