@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mutagen.asf import ASF
 from mutagen.id3 import COMM, ID3, TIT2
 
 from dataset_processing.step import Paths, Record
@@ -237,6 +238,28 @@ def test_a_tag_that_cannot_be_carried_is_dropped_and_noted_and_the_track_stays(t
     assert record.kept
     assert "its tag 'comment' is larger than a tag may be, and is left out" in record.notes
     assert read_tags(tmp_path / "dataset" / "audio" / "game" / "x.flac") == {"title": "Lullaby", "game": "game"}
+
+
+def test_a_picture_in_windows_media_does_not_make_it_look_cut_off(tmp_path):
+    path = tmp_path / "x.wma"
+    path.write_bytes(by_ffmpeg("wmav2", "asf"))
+    wanted = decoded(path)[0]
+    tags = ASF(path)
+    tags["Description"] = "x" * 60000
+    tags.save()
+    assert len(decoded(path)[0]) == len(wanted)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: wave(FMT, chunk(b"data", PCM)), ogg, aiff, adts], ids="wav ogg aif aac".split()
+)
+def test_tags_in_front_of_a_format_that_knows_none_are_carried(tmp_path, make):
+    tags = ID3()
+    tags.add(TIT2(encoding=3, text="Lullaby"))
+    (tmp_path / "tag").touch()
+    tags.save(tmp_path / "tag")
+    (tmp_path / "x").write_bytes((tmp_path / "tag").read_bytes() + make())
+    assert read_tags(tmp_path / "x") == {"title": "Lullaby"}
 
 
 def test_tags_of_any_usual_size_are_carried():
