@@ -251,7 +251,7 @@ def test_a_picture_in_windows_media_does_not_make_it_look_cut_off(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: wave(FMT, chunk(b"data", PCM)), ogg, aiff, adts], ids="wav ogg aif aac".split()
+    "make", [lambda: wave(FMT, chunk(b"data", PCM)), ogg, aiff, adts], ids=["wav", "ogg", "aif", "aac"]
 )
 def test_tags_in_front_of_a_format_that_knows_none_are_carried(tmp_path, make):
     tags = ID3()
