@@ -1,6 +1,5 @@
 """From folders of audio to a dataset: `python -m dataset_processing synth | run | add`.
 
-decode/          Decoding that cannot be fooled
 duplicates/      Which tracks are the same recording, and what follows from that
 report/          What became of every file, for a person to read and hear
 run/             One run of a dataset config

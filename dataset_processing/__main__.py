@@ -12,7 +12,7 @@ from dualdiffusion.command_line import CommandParser, add_set_option, run_comman
 from dualdiffusion.errors import UserError
 
 if TYPE_CHECKING:
-    from dataset_processing.run.result import Ranks, StepCount
+    from dataset_processing.run.result import Ranks, Result
     from dataset_processing.run.run_config import RunConfig
 
 
@@ -56,6 +56,12 @@ def _add_run_options(parser: CommandParser) -> None:
     parser.add_argument(
         "--strict", action="store_true", help="exit with 1 if anything that looks like audio is refused"
     )
+    parser.add_argument(
+        "--prune",
+        action="store_true",
+        help="remove tracks from the dataset whose source files are gone, also where that is more than a quarter of a "
+        "game (without it the run then stops: a drive may be away)",
+    )
     parser.add_argument("--wait", action="store_true", help="wait for another process that works on the dataset")
     add_set_option(parser)
 
@@ -97,7 +103,7 @@ def run_dataset_command(options: argparse.Namespace) -> int:
 
     config, selected = _load(options)
     if options.dry_run:
-        terminal.print_plan(Console(), runner.plan(config, selected).steps)
+        terminal.print_plan(Console(), runner.plan(config, selected))
         return 0
     return _run(options, config, selected, _ranks(config, selected))
 
@@ -137,16 +143,17 @@ def _load(options: argparse.Namespace) -> tuple[RunConfig, list[str]]:
     return config, select_steps(config, names)
 
 
-def _plan_with(config: RunConfig, selected: list[str], copied: int) -> list[StepCount]:
+def _plan_with(config: RunConfig, selected: list[str], copied: int) -> Result:
     """What each step would do once `copied` more files lie in the source, if none of them were refused."""
     from dataset_processing.run import runner
-    from dataset_processing.run.result import StepCount
+    from dataset_processing.run.result import Result, StepCount
 
     if any(config.source.iterdir()):
-        steps = runner.plan(config, selected).steps
+        plan = runner.plan(config, selected)
     else:
-        steps = [StepCount(name) for name in selected]
-    return [dataclasses.replace(step, done=step.done + copied) for step in steps]
+        plan = Result([], [StepCount(name) for name in selected], complete=False)
+    steps = [dataclasses.replace(step, done=step.done + copied) for step in plan.steps]
+    return dataclasses.replace(plan, steps=steps)
 
 
 def _run(options: argparse.Namespace, config: RunConfig, selected: list[str], ranks: Ranks) -> int:
@@ -155,7 +162,7 @@ def _run(options: argparse.Namespace, config: RunConfig, selected: list[str], ra
     from dataset_processing.run import runner, terminal
 
     with terminal.progress_view(Console(stderr=True, quiet=ranks.rank > 0)) as view:
-        result = runner.run(config, selected, wait=options.wait, ranks=ranks, view=view)
+        result = runner.run(config, selected, wait=options.wait, ranks=ranks, view=view, prune=options.prune)
     if ranks.rank == 0:
         terminal.print_result(Console(), result, str(config.dataset))
     return 1 if options.strict and result.failures else 0

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dataset_processing.decode.sniff import SIDE_EXTENSIONS, extension_of
 from dataset_processing.report.report import shown
 from dataset_processing.run.names import readable
 from dataset_processing.run.run_config import RunConfig
 from dataset_processing.run.sources import walk
+from dataset_processing.run.system_folders import LEFT_OUT, why_left_out
+from dualdiffusion.audio.decode.sniff import SIDE_EXTENSIONS, extension_of
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import MAX_NAME_BYTES, TEMPORARY_MARK, atomic_path, folder_lock, numbered_names, sweep
 
@@ -94,6 +95,8 @@ def _plan_one(path: Path, game: str | None, source: Path, dataset: Path) -> Addi
     if game is None:
         game = resolved.name
         _check_name(game, f"{path}: the folder's name ")
+    if (source / game).is_symlink() and not (source / game).exists():
+        raise UserError(f"{path}: {source / game} is a link to what is not there; is a drive away? Bring it back first")
     if (source / game).exists() and not (source / game).is_dir():
         raise UserError(
             f"{path}: {source / game} is a file, so that no game can have this name; give another with --game"
@@ -108,6 +111,8 @@ def _check_name(name: str, where: str) -> None:
         raise UserError(f"{where}{name!r}: a game's name must not hold a slash; it is the name of one folder")
     if name.startswith("."):
         raise UserError(f"{where}{name!r}: a game's name must not start with a dot: hidden folders are not read")
+    if why_left_out(name):
+        raise UserError(f"{where}{name!r}: systems call folders so, which are not read; give another with --game NAME")
     if len(os.fsencode(name)) > MAX_NAME_BYTES:
         raise UserError(f"{where}{name[:20]!r}...: a game's name may have {MAX_NAME_BYTES} bytes at most")
 
@@ -174,7 +179,7 @@ def _files(path: Path, added: Added) -> Iterator[tuple[Path, Path]]:
         return
     for found in sorted(walk(path), key=lambda found: found.file):
         name = found.file.rpartition("/")[2]
-        if name.startswith(".") or extension_of(name) in SIDE_EXTENSIONS:
+        if name.startswith(".") or extension_of(name) in SIDE_EXTENSIONS or found.problem.startswith(LEFT_OUT):
             added.left_out += 1
         elif found.problem:
             added.unreadable.append(f"{path / found.file}: {found.problem}")

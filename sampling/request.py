@@ -46,7 +46,7 @@ class Source(Config):
     """Audio that a clip starts from: all of it is changed, or parts are made anew (`inpaint`, `extend_before`, ...)."""
 
     path: Annotated[str, Field(min_length=1), AfterValidator(lambda path: str(from_home(Path(path))))]
-    """WAV, FLAC, Ogg or AIFF; resampled, and brought to the model's channels."""
+    """An audio file of any kind that a dataset is made from; resampled, and brought to the model's channels."""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     """Of the file; filled in when a clip is made. A file that has changed since then is refused."""
     start: Annotated[float, Field(ge=0)] = 0.0

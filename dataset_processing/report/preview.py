@@ -14,9 +14,9 @@ import numpy as np
 import soundfile
 import soxr
 
-from dataset_processing.decode import open_audio
 from dataset_processing.report.report import is_fault_of_ours, reason_class
 from dataset_processing.step import Paths, Record
+from dualdiffusion.audio.decode import open_audio
 from dualdiffusion.files import atomic_path, sweep
 
 SECONDS = 8

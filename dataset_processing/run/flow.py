@@ -9,6 +9,7 @@ from pathlib import Path
 from dataset_processing.run.manifest import write_dataset
 from dataset_processing.run.names import Names
 from dataset_processing.run.pool import run_pool
+from dataset_processing.run.removal import Loss, check, find_losses
 from dataset_processing.run.result import Ranks, Result, StepCount, View
 from dataset_processing.run.run_config import RunConfig, step_name
 from dataset_processing.run.shared_work import SharedWork
@@ -16,6 +17,7 @@ from dataset_processing.run.sources import list_records
 from dataset_processing.run.stage import Stage, outputs_missing
 from dataset_processing.step import Paths, Record, Step
 from dualdiffusion.errors import UserError
+from dualdiffusion.files import read_json
 from dualdiffusion.machine.threads import usable_cpus
 
 
@@ -27,9 +29,12 @@ class Flow:
         selected: names of the steps that are to run.
         ranks: this process among launched ones.
         view: shows progress; None shows nothing.
+        prune: whether much of a game may be removed because its files are gone.
     """
 
-    def __init__(self, config: RunConfig, selected: Sequence[str], ranks: Ranks, view: View | None) -> None:
+    def __init__(
+        self, config: RunConfig, selected: Sequence[str], ranks: Ranks, view: View | None, *, prune: bool = False
+    ) -> None:
         self.config, self.selected, self.ranks = config, list(selected), ranks
         self.paths = Paths(config.source, config.dataset)
         self.names_path = self.paths.state / "names.json"
@@ -39,6 +44,9 @@ class Flow:
             for part in config.steps
         ]
         self.before: dict[str, Record] = {}  # tracks that came to the first distributed step
+        self.prune = prune
+        self.unread: dict[str, str] = {}  # why files and folders could not be read, refused before any step judged
+        self.losses: list[Loss] = []
 
     def plan(self) -> Result:
         """What `run` would do, without writing anything."""
@@ -56,7 +64,8 @@ class Flow:
                 known, todo = stage.up_to_date(records)
                 records = [known.get(record.file, record) for record in records]
                 pending |= {record.file for record in todo}
-        return Result(records, self._shown_counts(), not pending)
+        self.losses = find_losses(self._present(), records, self.unread)
+        return Result(records, self._shown_counts(), not pending, losses=self.losses)
 
     def _plan_selected(self, stage: Stage, records: list[Record], pending: set[str]) -> tuple[list[Record], set[str]]:
         """(The records with what is known of them; the files that the step would do), and counts both."""
@@ -81,6 +90,7 @@ class Flow:
         records = self._sources()
         split_at = next((i for i, stage in enumerate(self.stages) if stage.step.distributed), len(self.stages))
         if self.ranks.rank == 0:
+            self._check_before_work(records)
             self.names.save(self.names_path)
             before, waiting_for = self._pass(records, self.stages[:split_at])
             lost = {record.file for record in before if record.kept and outputs_missing(record, self.paths.dataset)}
@@ -91,6 +101,7 @@ class Flow:
                 before, waiting_for = self._pass(records, self.stages[:split_at])
             if waiting_for:
                 return self._finish(before, waiting_for)
+            self._check_losses(before)
         self.ranks.wait()
         if self.ranks.rank > 0:
             before = self._as_first_process(self.stages[:split_at])
@@ -114,7 +125,36 @@ class Flow:
         return self._pass(self._sources(), stages, replay=True)[0]
 
     def _sources(self) -> list[Record]:
-        return list_records(self.paths.source, self.names)
+        records = list_records(self.paths.source, self.names, self.paths.dataset)
+        self.unread = {record.file: record.reason for record in records if not record.kept}
+        return records
+
+    def _present(self) -> list[str]:
+        """The source files whose tracks are in the dataset now."""
+        audio = self.paths.dataset / "audio"
+        return [file for file, name in self.names.tracks.items() if (audio / f"{name}.flac").exists()]
+
+    def _check_before_work(self, records: list[Record]) -> None:
+        """Raises UserError for what is known to be out of reach before anything is read, where all would be done."""
+        needed = {stage.name for stage in self.stages if not stage.step.optional}
+        present = self._present()
+        losses = [loss for loss in find_losses(present, records, self.unread) if loss.away]
+        if needed <= set(self.selected):
+            check(losses, len(present), prune=self.prune)
+
+    def _check_losses(self, records: list[Record]) -> None:
+        """Finds what is in the dataset and no longer in the source; raises UserError where too much would go."""
+        present = self._present()
+        self.losses = find_losses(present, records, self.unread, self._moved(records))
+        check(self.losses, len(present), prune=self.prune)
+
+    def _moved(self, records: list[Record]) -> list[str]:
+        """Files whose contents are in a file that the last run did not know: renamed since, or moved."""
+        report = self.paths.dataset / "report.json"
+        old = {file["file"] for file in read_json(report)["files"]} if report.exists() else set()
+        new = {record.fields.get("source_sha256") for record in records if record.file not in old} - {None}
+        entries = (record for stage in self.stages for record in stage.journal.entries.values())
+        return [record.file for record in entries if record.fields.get("source_sha256") in new]
 
     def _pass(self, records: list[Record], stages: list[Stage], *, replay: bool = False) -> tuple[list[Record], str]:
         """All records through `stages`; stops before a step that is needed, not selected, and not up to date.
@@ -136,7 +176,9 @@ class Flow:
                 return records, stage.name
             done = self._run_in_pool(stage, todo) if chosen and todo else {}
             stage.count.up_to_date = len(reused)
+            ready = {record.file for record in records if record.kept}
             records = [done.get(record.file) or reused.get(record.file) or record for record in records]
+            self.unread |= {r.file: r.reason for r in records if not r.kept and r.file in ready}
         return records, ""
 
     def _check_none_follows(self, stage: Stage, following: list[Stage], count: int) -> None:
@@ -163,7 +205,7 @@ class Flow:
         changed = write_dataset(self.config, records, complete=not waiting_for)
         if not waiting_for:
             self._clean(records)
-        return Result(records, self._shown_counts(), not waiting_for, waiting_for, changed)
+        return Result(records, self._shown_counts(), not waiting_for, waiting_for, changed, self.losses)
 
     def _clean(self, records: list[Record]) -> None:
         # What a distributed step refuses keeps its audio, or that would be made again in every run.

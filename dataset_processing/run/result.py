@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from dataset_processing.run.removal import Loss
 from dataset_processing.step import Record
 
 
@@ -30,13 +31,18 @@ class StepCount:
 
 @dataclass(frozen=True)
 class Result:
-    """What a run comes to. complete: every step that the dataset needs has been done for all files."""
+    """What a run comes to.
+
+    complete: every step that the dataset needs has been done for all files. losses: what has been removed from the
+    dataset because its files are gone.
+    """
 
     records: list[Record]
     steps: list[StepCount]
     complete: bool
     waiting_for: str = ""
     changed_files: list[str] = field(default_factory=list)
+    losses: list[Loss] = field(default_factory=list)
 
     @property
     def failures(self) -> list[Record]:

@@ -26,6 +26,7 @@ def run(
     wait: bool = False,
     ranks: Ranks | None = None,
     view: View | None = None,
+    prune: bool = False,
 ) -> Result:
     """Runs the selected steps and writes the dataset.
 
@@ -35,9 +36,11 @@ def run(
         wait: wait for another process that works on the dataset instead of refusing.
         ranks: this process among launched ones; the first does all steps that are not distributed.
         view: shows progress.
+        prune: remove tracks whose files are gone, also where they are much of a game.
 
     Raises:
-        UserError: folders that cannot be used, a dataset in use, or a selected step whose predecessors are not done.
+        UserError: folders that cannot be used, a dataset in use, a selected step whose predecessors are not done, or
+            much of a game gone without `prune`.
     """
     ranks = ranks or Ranks()
     check_folders(config)
@@ -45,7 +48,7 @@ def run(
         if ranks.rank == 0:
             stack.enter_context(folder_lock(config.dataset, wait=wait))
             _sweep(config.dataset)
-        return Flow(config, selected, ranks, view).run()
+        return Flow(config, selected, ranks, view, prune=prune).run()
 
 
 def _sweep(dataset: Path) -> None:

@@ -11,7 +11,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from dataset_processing.report import report
-from dataset_processing.run.result import Result, StepCount
+from dataset_processing.run.result import Result
+from dataset_processing.run.system_folders import LEFT_OUT
 from dataset_processing.step import Record
 from dualdiffusion.progress_bar import progress_bar
 
@@ -47,20 +48,27 @@ def print_line(console: Console, text: str, style: str = "") -> None:
     console.print(Text(text, style=style), soft_wrap=True)
 
 
-def print_plan(console: Console, steps: Sequence[StepCount]) -> None:
-    """What a run would do, per step."""
+def print_plan(console: Console, plan: Result) -> None:
+    """What a run would do, per step, and what it would remove."""
     table = Table("step", "new", "changed", "up to date", title="what would be done (nothing is written)")
-    for count in steps:
+    for count in plan.steps:
         table.add_row(count.step, str(count.done), str(count.changed), str(count.up_to_date))
     console.print(table)
+    _print_left_out(console, plan.records)
+    for loss in plan.losses:
+        needs = "; unless they are found under another name, that needs --prune" if loss.large else ""
+        print_line(console, f"would be removed, as the source has it no more: {loss}{needs}")
 
 
 def print_result(console: Console, result: Result, dataset: str) -> None:
     """The worst first: faults of ours, why files were refused, games, and what the run did. Long tables are cut."""
     summary = report.summary_of(result.records)
     _print_faults(console, result.records)
+    _print_left_out(console, result.records)
     _print_reasons(console, summary["reasons"])
     _print_games(console, result.records)
+    for loss in result.losses if result.complete else ():
+        print_line(console, f"removed from the dataset, as the source has it no more: {loss}", style="yellow")
     work = ", ".join(f"{count.step} {count.done}" for count in result.steps if count.done)
     up_to_date = "nothing to do: everything is up to date" if not work and not result.changed_files else ""
     print_line(console, up_to_date or f"done: {work or 'no track had to be read'}")
@@ -79,6 +87,17 @@ def _print_faults(console: Console, records: Sequence[Record]) -> None:
         print_line(console, f"{report.shown(record.file)}: {report.shown(record.reason)}", style="red")
     if len(faults) > MOST_FAULTS:
         print_line(console, f"and {len(faults) - MOST_FAULTS} more such faults: see report.json", style="red")
+
+
+def _print_left_out(console: Console, records: Sequence[Record]) -> None:
+    """The folders in which nothing was read, with an example of each kind: some devices put one into every folder."""
+    kinds: dict[str, list[str]] = {}
+    for record in records:
+        if record.reason.startswith(LEFT_OUT):
+            kinds.setdefault(record.reason, []).append(record.file)
+    for reason, files in sorted(kinds.items()):
+        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        print_line(console, report.shown(f"{files[0]}{more}: {reason}"))
 
 
 def _print_reasons(console: Console, reasons: dict[str, int]) -> None:

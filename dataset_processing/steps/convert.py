@@ -13,10 +13,10 @@ import soxr
 from pydantic import Field, field_validator
 
 import dualdiffusion.config
-from dataset_processing.decode import AudioError, AudioFile, open_audio, rechunk
 from dataset_processing.meters import AudioMeter
 from dataset_processing.step import JsonData, Record, Step
 from dualdiffusion.audio import LoudnessMeter, TruePeakMeter, flac_writer, mixing_matrix, write_tags
+from dualdiffusion.audio.decode import AudioError, AudioFile, open_audio, rechunk
 from dualdiffusion.files import atomic_path
 
 _IN_MEMORY = 1 << 28  # bytes of converted audio held before it goes to the disk: about 17 minutes

@@ -9,12 +9,12 @@ import numpy as np
 from pydantic import Field
 
 import dualdiffusion.config
-from dataset_processing.decode import open_audio
 from dataset_processing.duplicates.acoustic_fingerprint import VERSION as FINGERPRINT_VERSION
 from dataset_processing.duplicates.acoustic_fingerprint import fingerprint_of, fingerprint_path, read_fingerprint
 from dataset_processing.duplicates.near import Pair, find_pairs
 from dataset_processing.duplicates.resolve import noted_relations, without_exact, without_near
 from dataset_processing.step import CollectiveStep, Record, Work
+from dualdiffusion.audio.decode import open_audio
 
 _RELATED_SHARE = 0.3  # of the shorter track: from here on two tracks stand on one side of the split
 

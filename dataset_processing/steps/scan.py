@@ -9,8 +9,6 @@ from typing import ClassVar
 from pydantic import Field
 
 import dualdiffusion.config
-from dataset_processing.decode import AudioError, AudioFile, open_audio, rechunk
-from dataset_processing.decode.sniff import AUDIO_EXTENSIONS, extension_of
 from dataset_processing.duplicates.acoustic_fingerprint import (
     FINGERPRINTS,
     FingerprintMeter,
@@ -19,7 +17,9 @@ from dataset_processing.duplicates.acoustic_fingerprint import (
 )
 from dataset_processing.meters import AudioMeter
 from dataset_processing.step import JsonData, Record, Step
-from dualdiffusion.audio import read_tags
+from dualdiffusion.audio import read_tags, without_huge
+from dualdiffusion.audio.decode import AudioError, AudioFile, open_audio, rechunk
+from dualdiffusion.audio.decode.sniff import AUDIO_EXTENSIONS, extension_of
 from dualdiffusion.files import sha256_of
 
 _LOSSLESS = ("FLAC", "WAV", "AIFF", "ALAC", "WavPack", "TTA", "Monkey's Audio", "CAF", "Wave64")
@@ -32,7 +32,7 @@ _LOW_BIT_RATE_HZ = 17000  # where LAME's MP3s of 128 kbit/s end, at most
 class Scan(Step):
     """Refuses what cannot be decoded whole, or holds nothing; measures and notes everything else."""
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     class Config(dualdiffusion.config.Config):
         """Settings of Scan."""
@@ -103,9 +103,10 @@ class Scan(Step):
 def _tags(path: Path) -> tuple[dict[str, str], list[str]]:
     """A file's tags, and a note where they cannot be read: whatever stands in them, the music may still be good."""
     try:
-        return read_tags(path), []
+        tags, huge = without_huge(read_tags(path))
     except Exception:
         return {}, ["its tags cannot be read"]
+    return tags, [f"its tag {name!r} is larger than a tag may be, and is left out" for name in huge]
 
 
 def describe(measured: dict[str, JsonData]) -> list[str]:

@@ -4,6 +4,7 @@ Tensors have the shape (channels, samples), float32, full scale at +-1. What wor
 shape (samples, channels): torch is imported by the functions on tensors alone, when they are called, so that a dataset
 tool's worker processes start fast and stay small.
 
+decode/      Decoding that cannot be fooled: any audio that people have, whole or refused
 channels.py  Mixing channels and changing the sample rate
 files.py     Reading and writing audio files
 loudness.py  Loudness and true peak (ITU-R BS.1770-4), of tensors, and of signals that are given in blocks
@@ -13,7 +14,7 @@ tags.py      Tags of audio files, under the same names whatever the format calls
 from dualdiffusion.audio.channels import mix_channels, mixing_matrix, resample, to_stereo
 from dualdiffusion.audio.files import flac_writer, read, write_flac
 from dualdiffusion.audio.loudness import LoudnessMeter, TruePeakMeter, k_weighting, loudness_lufs, true_peak
-from dualdiffusion.audio.tags import TAG_NAMES, read_tags, write_tags
+from dualdiffusion.audio.tags import TAG_NAMES, read_tags, without_huge, write_tags
 
 __all__ = [
     "TAG_NAMES",
@@ -29,6 +30,7 @@ __all__ = [
     "resample",
     "to_stereo",
     "true_peak",
+    "without_huge",
     "write_flac",
     "write_tags",
 ]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def read(path: Path, *, start: int = 0, frames: int = -1) -> tuple[torch.Tensor, int]:
-    """Reads WAV, FLAC, Ogg or AIFF (what libsndfile reads).
+    """Reads what libsndfile reads (WAV, FLAC, Ogg, AIFF); `decode` reads all that people have.
 
     Args:
         start: first sample.

@@ -40,6 +40,16 @@ _OTHER = {
 }  # fmt: skip
 
 
+MOST_BYTES = 1 << 20
+"""Of one tag that is carried over, in UTF-8: all of `TAG_NAMES` fit into a FLAC file's block of tags (16 MiB)."""
+
+
+def without_huge(tags: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """(The tags that can be carried over; the names of those that are larger than `MOST_BYTES`)."""
+    huge = [name for name, text in tags.items() if len(text.encode("utf-8", "replace")) > MOST_BYTES]
+    return {name: text for name, text in tags.items() if name not in huge}, huge
+
+
 def read_tags(path: Path) -> dict[str, str]:
     """A file's tags under `TAG_NAMES`, whatever its format calls them; several values are joined with "; ".
 
@@ -51,7 +61,8 @@ def read_tags(path: Path) -> dict[str, str]:
         file = mutagen.File(path)
         items = list((file.tags or {}).items()) if file is not None else []
     except Exception:  # mutagen's parsers raise many kinds of errors on damaged files; the audio may still be good.
-        return _soundfile_tags(path)
+        items = []
+    items = items or _tags_of_other_formats(path)
     tags: dict[str, str] = {}
     for key, value in items:
         name = _ID3.get(key[:4]) or _MP4.get(key) or _OTHER.get(key.lower()) or key.lower()
@@ -61,6 +72,19 @@ def read_tags(path: Path) -> dict[str, str]:
             tags[name] = text.replace("\0", "; ").encode("utf-8", "replace").decode()
     tags = tags or _soundfile_tags(path)
     return {name: tags[name] for name in TAG_NAMES if name in tags}
+
+
+def _tags_of_other_formats(path: Path) -> list[tuple[str, object]]:
+    """What stands in an ID3v2 tag in front of a file, or in an APEv2 tag behind it, of whatever format the file is."""
+    from mutagen.apev2 import APEv2
+    from mutagen.id3 import ID3
+
+    for kind in (ID3, APEv2):
+        try:
+            return list(kind(path).items())
+        except Exception:  # as above; mostly, that there is none
+            continue
+    return []
 
 
 def _soundfile_tags(path: Path) -> dict[str, str]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import av
-import soundfile
+import numpy as np
 import torch
 from torch import Tensor
 
 from dualdiffusion import audio
+from dualdiffusion.audio.decode import AudioError, AudioFile, open_audio
 from dualdiffusion.codec import CONTEXT_COLUMNS, Codec
 from dualdiffusion.dsp.tiles import HeldAudio
 from dualdiffusion.errors import UserError
@@ -21,73 +20,54 @@ from sampling.request import MAX_SECONDS, Request, Source
 from sampling.tasks.canvas import Canvas
 from sampling.tasks.known_regions import FADE_SECONDS, known_frames, known_weight
 
-# Seconds by which decoders of coded audio may differ, at its ends.
-TOLERANCE = 0.1
-
 
 def load_source(source: Source, *, sample_rate: int, channels: int) -> tuple[Tensor, str]:
     """The part of a file that is used, (channels, N) at the model's rate, and the SHA-256 of the file.
+
+    Every audio that a dataset is made from can be a source: the same decoder reads both.
 
     Raises:
         UserError: a file that is missing, is no audio, has changed, or has no such part.
     """
     path = Path(source.path)
+    if path.is_dir():
+        raise UserError(f"source.path: {path}: is a folder; name one audio file in it")
     if not path.is_file():
         raise UserError(f"source.path: {path}: no such file")
     digest = sha256_of(path)
     if source.sha256 not in (None, digest):
         raise UserError(f"source.path: {path}: has changed since the clip was made from it; put the old file there")
-    start, frames, rate = _part(source, path)
-    samples, rate = audio.read(path, start=start, frames=frames)
-    if samples.shape[-1] < frames or not bool(samples.isfinite().all()):
-        raise UserError(f"source.path: {path}: is damaged: it ends too early, or holds samples that are no numbers")
+    try:
+        with open_audio(path) as file:
+            rate, data = file.sample_rate, _part(source, path, file)
+    except AudioError as error:
+        raise UserError(f"source.path: {path}: cannot be read as audio: {error}") from None
+    samples = torch.from_numpy(np.ascontiguousarray(data.T))
+    if not bool(samples.isfinite().all()):
+        raise UserError(f"source.path: {path}: is damaged: it holds samples that are no numbers")
     return audio.resample(audio.mix_channels(samples, channels), rate, sample_rate), digest
 
 
-def _is_read_short(path: Path, format: str, frames: int, sample_rate: int) -> bool:
-    """Whether libsndfile, which tells nobody, reads less than the file holds or should hold.
-
-    So it is with Ogg streams and MP3 files that follow one another in a file, and with WAV files that were cut off.
-    """
-    if format in ("OGG", "MP3"):
-        try:
-            with av.open(os.fspath(path)) as file:
-                whole = sum(frame.samples * sample_rate / frame.sample_rate for frame in file.decode(audio=0))
-        except (av.FFmpegError, UnicodeError):
-            return False  # what libsndfile has read is all that anyone can tell
-        return whole > frames + TOLERANCE * sample_rate
-    with open(path, "rb") as file:
-        header = file.read(8)
-    size = int.from_bytes(header[4:8], "little")
-    streamed = size in (0, 0xFFFFFFFF)
-    return header[:4] == b"RIFF" and not streamed and size + 8 > path.stat().st_size + 1
-
-
-def _part(source: Source, path: Path) -> tuple[int, int, int]:
-    """First frame, number of frames and rate of the part that is used."""
-    try:
-        info = soundfile.info(os.fsencode(path))
-    except soundfile.LibsndfileError as error:
-        raise UserError(f"source.path: {path}: cannot be read as audio: {error.error_string}") from None
-    if _is_read_short(path, info.format, info.frames, info.samplerate):
-        raise UserError(
-            f"source.path: {path}: only {info.frames / info.samplerate:.6g} s of it can be read: it is cut off, or "
-            "several files in one; convert it to FLAC with another program"
-        )
-    start, has = round(source.start * info.samplerate), info.frames / info.samplerate
-    if start >= info.frames:
+def _part(source: Source, path: Path, file: AudioFile) -> np.ndarray:
+    """The part that is used, (frames, channels); what follows it is not decoded."""
+    rate = file.sample_rate
+    start, most = round(source.start * rate), int(MAX_SECONDS * rate)
+    wanted = most + 1 if source.seconds is None else round(source.seconds * rate)
+    held, at, count = [], 0, 0
+    for block in file.blocks:
+        part = block[max(start - at, 0) :][: wanted - count]
+        held.append(part)
+        at, count = at + len(block), count + len(part)
+        if count == wanted:
+            break
+    has = at / rate
+    if start >= at:
         raise UserError(f"source.start: {source.start:g} s lies behind the end of {path}, which has {has:.6g} s")
-    frames = info.frames - start
-    if source.seconds is not None:
-        wanted = round(source.seconds * info.samplerate)
-        if wanted > frames:
-            raise UserError(
-                f"source.seconds: {path} has {has:.6g} s, not {source.seconds:g} from {source.start:g} s on"
-            )
-        frames = wanted
-    if frames > MAX_SECONDS * info.samplerate:
-        raise UserError(f"source: {path} has {has:.6g} s; take at most {MAX_SECONDS:g} with source.seconds")
-    return start, frames, info.samplerate
+    if source.seconds is not None and count < wanted:
+        raise UserError(f"source.seconds: {path} has {has:.6g} s, not {source.seconds:g} from {source.start:g} s on")
+    if count > most:
+        raise UserError(f"source: {path} has more than {MAX_SECONDS:g} s; take at most as much with source.seconds")
+    return np.concatenate(held)
 
 
 @dataclass(frozen=True)

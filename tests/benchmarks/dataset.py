@@ -28,13 +28,13 @@ import numpy as np
 import soundfile
 import soxr
 
-from dataset_processing.decode import AudioError, open_audio
 from dataset_processing.duplicates.acoustic_fingerprint import fingerprint_path, read_fingerprint
 from dataset_processing.duplicates.near import find_pairs
 from dataset_processing.run import flow, runner
 from dataset_processing.run.pool import Finished
 from dataset_processing.run.run_config import RunConfig, select_steps
 from dataset_processing.steps.filter import Filter
+from dualdiffusion.audio.decode import AudioError, open_audio
 from dualdiffusion.config import load_config
 from dualdiffusion.files import read_json, write_json
 

@@ -31,7 +31,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from dataset_processing.decode import AudioError, open_audio
+from dualdiffusion.audio.decode import AudioError, open_audio
 from dualdiffusion.command_line import CommandParser, positive_int, run_command
 from dualdiffusion.dsp.frequency_scale import mel_filters
 from dualdiffusion.errors import UserError

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from dataset_processing.decode import AudioError, open_audio, speakers
 from dataset_processing.step import Paths, Record
 from dataset_processing.steps.scan import Scan
+from dualdiffusion.audio.decode import AudioError, open_audio, speakers
 from tests.dataset_processing.sounds import RATE, riff, tune, write
 
 
@@ -77,20 +77,22 @@ def video_only() -> bytes:
 SAMPLE_FORMATS = {"alac": "s16p", "flac": "s16", "tta": "s16", "wavpack": "s16p"}
 
 
-def by_ffmpeg(codec: str, container_format: str, sound: np.ndarray | None = None, **options: str) -> bytes:
-    """A sound (44.1 kHz; default: two seconds of stereo) as FFmpeg's encoder `codec` writes it."""
-    sound = tune(2, rate=44100) if sound is None else sound
+def by_ffmpeg(
+    codec: str, container_format: str, sound: np.ndarray | None = None, rate: int = 44100, **options: str
+) -> bytes:
+    """A sound (default: two seconds of stereo) as FFmpeg's encoder `codec` writes it."""
+    sound = tune(2, rate=rate) if sound is None else sound
     layout = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}[sound.shape[1]]
     file = io.BytesIO()
     with av.open(file, "w", format=container_format, options=options) as container:
-        stream = container.add_stream(codec, rate=44100, layout=layout)
+        stream = container.add_stream(codec, rate=rate, layout=layout)
         stream.format = SAMPLE_FORMATS.get(codec, stream.format)
         stream.bit_rate = 160_000
         stream.codec_context.open()
         size = stream.codec_context.frame_size or 4096
         plain = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound).reshape(1, -1), format="flt", layout=layout)
-        plain.sample_rate, plain.pts = 44100, 0
-        resampler = av.AudioResampler(stream.codec_context.format, layout, 44100, size)
+        plain.sample_rate, plain.pts = rate, 0
+        resampler = av.AudioResampler(stream.codec_context.format, layout, rate, size)
         for frame in [*resampler.resample(plain), *resampler.resample(None)]:
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
@@ -120,10 +122,11 @@ def flipped(data: bytes, at: float = 0.5) -> bytes:
     return data[:place] + bytes(byte ^ 0x55 for byte in data[place : place + 40]) + data[place + 40 :]
 
 
-def restated(data: bytes, change: int) -> bytes:
-    """An MP3 file whose header states more or fewer frames than there are."""
+def restated(data: bytes, change: int, bytes_change: int = 0) -> bytes:
+    """An MP3 file whose header states more or fewer frames, and bytes, than there are."""
     at = max(data.find(b"Xing"), data.find(b"Info")) + 8
-    return data[:at] + (int.from_bytes(data[at : at + 4], "big") + change).to_bytes(4, "big") + data[at + 4 :]
+    stated = [int.from_bytes(data[at + place : at + place + 4], "big") for place in (0, 4)]
+    return data[:at] + struct.pack(">II", stated[0] + change, stated[1] + bytes_change) + data[at + 8 :]
 
 
 def flac_header(*, frames: int | None = None, checksum: bool = True, sound: np.ndarray | None = None) -> bytes:
@@ -211,7 +214,8 @@ ODD_INPUTS = [
     ("flipped.mka", lambda: flipped(by_ffmpeg("flac", "matroska")), "refused", "damaged"),
     ("hole.mp3", lambda: plain_mp3()[:9000] + plain_mp3()[9100:], "refused", "damaged after"),
     ("hole.aac", lambda: adts()[:9000] + adts()[9100:], "refused", "damaged after"),
-    ("more stated.mp3", lambda: restated(mp3(), 50), "refused", "truncated: it holds"),
+    ("more stated.mp3", lambda: restated(mp3(), 50, 20_000), "refused", "truncated: it holds"),
+    ("more frames stated.mp3", lambda: restated(mp3(), 50), "kept", "all of it is used"),
     ("fewer stated.mp3", lambda: restated(mp3(), -50), "kept", "all of it is used"),
     ("joined.mp3", lambda: mp3() + mp3(), "kept", "2 MP3 files joined"),
     ("joined with tag.mp3", lambda: plain_mp3() + id3() + plain_mp3(), "kept", "2 MP3 files joined"),
@@ -219,7 +223,7 @@ ODD_INPUTS = [
     ("large tag.mp3", lambda: id3(400_000) + plain_mp3(), "kept", ""),
     ("tag.aac", lambda: id3() + adts(), "kept", ""),
     ("large tag.flac", lambda: id3(400_000) + encoded(format="FLAC"), "kept", ""),
-    ("tag.wav", lambda: id3() + wav(), "refused", "an ID3 tag stands before its WAV data"),
+    ("tag.wav", lambda: id3() + wav(), "kept", "30 bytes of tags or padding before its WAV data are left out"),
     ("tail.m4a", lambda: aac() + b"junk" * 10, "kept", "40 bytes after its end are left out"),
     ("tail.wav", lambda: wav() + b"\x01" * 100, "kept", "100 bytes after its end are left out"),
     ("tail.wv", lambda: by_ffmpeg("wavpack", "wv") + b"TAG" + bytes(125), "kept", ""),
@@ -238,7 +242,7 @@ ODD_INPUTS = [
     ("constant.wav", lambda: wav(np.full((RATE, 2), 0.5)), "refused", "nothing but a constant value of 0.500"),
     ("minus zero.wav", lambda: wav(np.full((RATE, 2), -0.0), subtype="FLOAT"), "refused", "every sample is zero"),
     ("tiny.wav", lambda: wav(tune() * np.float32(1e-42), subtype="FLOAT"), "refused", "silent"),
-    ("chained rates.ogg", lambda: ogg() + encoded(tune(), 44100, format="OGG"), "refused", "different sample rates"),
+    ("chained rates.ogg", lambda: ogg() + encoded(tune(), 44100, format="OGG"), "kept", "differ in sample rate"),
 ]
 
 

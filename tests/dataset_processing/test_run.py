@@ -135,7 +135,7 @@ def test_ids_stay_when_games_come_and_go(config):
     write(config.source / "a new game" / "one.flac", tune(seed=50))
     run(config)
     shutil.rmtree(config.source / "game 0")
-    run(config)
+    run(config, prune=True)
     games = read_json(config.dataset / "dataset_info.json")["games"]
     assert [(game["id"], game["name"], game["tracks"]) for game in games] == [
         (0, "game 0", 0),

@@ -29,6 +29,8 @@ from sampling.tasks.known_regions import FADE_SECONDS, keep_known, known_frames,
 from sampling.tasks.source import load_source
 from tests import tiny
 from tests.benchmarks.sampling_tasks import border_steps
+from tests.dataset_processing.sounds import tune
+from tests.dataset_processing.test_decode import by_ffmpeg
 from tests.tiny import assert_one_line_error, run
 
 RATE = tiny.SAMPLE_RATE
@@ -284,7 +286,8 @@ def test_what_does_not_fit_together_is_refused_in_one_line(changes: dict[str, ob
         ({"source": {"start": 2}}, "lies behind the end"),
         ({"source": {"start": 1, "seconds": 1}}, "has 1.5 s, not 1 from 1 s on"),
         ({"source": {"path": "missing.flac"}}, "source.path: missing.flac: no such file"),
-        ({"source": {"path": "README.md"}}, "source.path: README.md: cannot be read as audio"),
+        ({"source": {"path": "README.md"}}, "source.path: README.md: cannot be read as audio: plain text, not audio"),
+        ({"source": {"path": "docs"}}, "source.path: docs: is a folder; name one audio file in it"),
         ({"source": {"sha256": "0" * 64}}, "has changed since"),
         ({"extend_after": 599}, "longer than 600 s"),
         ({"window_seconds": 0.05}, "window_seconds: must be 0.128 or more"),
@@ -316,8 +319,6 @@ def test_a_canvas_has_columns_for_all_and_the_source_on_a_column() -> None:
 @pytest.mark.parametrize(
     ("name", "spoil"),
     [
-        ("twice.ogg", lambda data: data * 2),
-        ("twice.mp3", lambda data: data * 2),
         ("half.wav", lambda data: data[: len(data) // 2]),
         ("half.flac", lambda data: data[: len(data) // 2]),
         ("nan.wav", None),
@@ -335,6 +336,44 @@ def test_a_source_that_would_be_read_short_or_is_no_music_is_refused(
         path.write_bytes(spoil(path.read_bytes()))
     with pytest.raises(UserError, match=r"can be read|damaged|cannot be read"):
         load_source(Source(path=str(path)), sample_rate=16000, channels=2)
+
+
+ALL_KINDS = {
+    "x.m4a": ("aac", "ipod"), "alac.m4a": ("alac", "ipod"), "x.mka": ("flac", "matroska"), "x.wv": ("wavpack", "wv"),
+    "x.wma": ("wmav2", "asf"), "x.tta": ("tta", "tta"), "x.aac": ("aac", "adts"), "x.ac3": ("ac3", "ac3"),
+    "x.mp3": ("libmp3lame", "mp3"), "x.aiff": ("pcm_s16be", "aiff"), "x.caf": ("alac", "caf"),
+    "x.w64": ("pcm_s16le", "w64"), "x.opus": ("libopus", "ogg"), "no extension": ("flac", "ogg"),
+    "misnamed.wav": ("aac", "ipod"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ALL_KINDS)
+def test_every_audio_that_a_dataset_reads_can_be_a_source(name: str, tmp_path: Path) -> None:
+    codec, container = ALL_KINDS[name]
+    sound = tune(2, rate=48000 if codec == "libopus" else 44100)
+    rate = 48000 if codec == "libopus" else 44100
+    (tmp_path / name).write_bytes(by_ffmpeg(codec, container, sound, rate=rate))
+    samples, _ = load_source(Source(path=str(tmp_path / name)), sample_rate=rate, channels=2)
+    assert samples.shape[1] == pytest.approx(2 * rate, abs=0.06 * rate)
+    part, _ = load_source(Source(path=str(tmp_path / name), start=0.5, seconds=1), sample_rate=rate, channels=2)
+    assert torch.equal(part, samples[:, rate // 2 : rate // 2 + rate])
+
+
+@pytest.mark.parametrize("name", ["twice.ogg", "twice.mp3"])
+def test_a_source_of_several_files_in_one_is_read_whole(name: str, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / name, tune(2, rate=16000), 16000)
+    once, _ = load_source(Source(path=str(tmp_path / name)), sample_rate=16000, channels=2)
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes() * 2)
+    twice, _ = load_source(Source(path=str(tmp_path / name)), sample_rate=16000, channels=2)
+    assert twice.shape[1] == pytest.approx(2 * once.shape[1], abs=16)
+
+
+def test_of_a_very_long_source_a_part_can_be_taken(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "long.flac", numpy.tile(tune(1, rate=8000), (602, 1)), 8000)
+    with pytest.raises(UserError, match=r"has more than 600 s; take at most as much with source\.seconds"):
+        load_source(Source(path=str(tmp_path / "long.flac")), sample_rate=8000, channels=2)
+    source = Source(path=str(tmp_path / "long.flac"), start=1.5, seconds=600)
+    assert load_source(source, sample_rate=8000, channels=2)[0].shape == (2, 600 * 8000)
 
 
 def test_what_is_not_finite_is_told_and_not_passed_off_as_silence() -> None:

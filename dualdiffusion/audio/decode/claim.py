@@ -19,6 +19,7 @@ class Claim:
         notes: sentences for the report.
         md5, bits: the checksum of the decoded samples and their depth, where the file states them.
         start, end: the bytes of the file that are audio; an end of None is the end of the file.
+        header: what decoders get to see in place of all that stands before `start`; empty where that is left out.
         sample_rate: the rate in Hz that `frames` counts in, where the decoder's may be another; 0 for the decoder's.
         speakers: which channel is which, by the short names of the WAV channel mask (FL, FR, FC, LFE, ...).
         needs_ffmpeg: whether libsndfile would read a file wrongly that it usually reads.
@@ -34,6 +35,7 @@ class Claim:
     sample_rate: int = 0
     speakers: tuple[str, ...] = ()
     needs_ffmpeg: bool = False
+    header: bytes = b""
 
     def check(self, delivered: int, sample_rate: int) -> None:
         """Compares with the number of frames that the decoder delivered.

@@ -4,34 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
-import itertools
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import av
 import numpy as np
 import soundfile
 
-from dataset_processing.decode import boxes, mpeg, ogg, pcm, raw_frames, speakers
-from dataset_processing.decode.claim import AudioError, Claim
-from dataset_processing.decode.sniff import (
+from dualdiffusion.audio.decode import boxes, mpeg, ogg, pcm, raw_frames, speakers
+from dualdiffusion.audio.decode.claim import AudioError, Claim
+from dualdiffusion.audio.decode.parts import Part, common, joined
+from dualdiffusion.audio.decode.section import Section
+from dualdiffusion.audio.decode.sniff import (
     AAC,
     AC3,
     AVI,
     CAF,
-    HEAD_BYTES,
+    FLAC,
     MATROSKA,
     MP4,
     MPEG,
     OGG,
+    TTA,
     Kind,
     extension_of,
-    sniff,
+    identify,
 )
 
 _BLOCK_FRAMES = 1 << 16
@@ -79,24 +80,21 @@ def open_audio(path: Path) -> Iterator[AudioFile]:
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise AudioError("not a regular file (a folder, a pipe or a device)")
     with open(path, "rb") as file:
-        head = file.read(HEAD_BYTES)
-        tag_bytes = mpeg.skip_id3(head)
-        file.seek(tag_bytes)
-        kind = sniff(head, file.read(HEAD_BYTES), tag_bytes)
+        kind, start = identify(file)
     name = kind.name
     if kind is OGG:
-        held = ogg.inspect(path)
+        held = ogg.inspect(path, start)
         claim = Claim(notes=held.notes)
         opened, name = _open_parts(path, kind, [part.claim for part in held.parts]), held.codec
     elif kind is MPEG:
         joined = mpeg.inspect(path)
         opened, claim = _open_parts(path, kind, joined.parts), Claim(notes=joined.notes)
     else:
-        claim = _claim(path, kind)
+        claim = _claim(path, kind, start)
         by_ffmpeg = claim.needs_ffmpeg or not kind.soundfile
         opened = (_open_av if by_ffmpeg else _open_soundfile)(path, kind, claim)
     with opened as audio:
-        notes = (*claim.notes, *audio.notes)
+        notes = (*(_before(kind, start)), *claim.notes, *audio.notes)
         channels, blocks = audio.channels, audio.blocks
         if not 0 < channels <= _MAX_CHANNELS:
             raise AudioError(f"{channels} channels: at most {_MAX_CHANNELS} are supported")
@@ -114,16 +112,26 @@ def open_audio(path: Path) -> Iterator[AudioFile]:
         yield AudioFile(name, audio.sample_rate, channels, notes, blocks)
 
 
-def _claim(path: Path, kind: Kind) -> Claim:
+def _claim(path: Path, kind: Kind, start: int) -> Claim:
     module = raw_frames if kind in (AAC, AC3) else pcm if kind.soundfile else boxes
-    return module.claim(path, kind.name)
+    return module.claim(path, kind.name, start)
+
+
+def _before(kind: Kind, start: int) -> tuple[str, ...]:
+    """The note on tags and padding before the audio, where none may stand."""
+    usual = kind in (MPEG, FLAC, TTA, AAC) or not start
+    return () if usual else (f"{start} bytes of tags or padding before its {kind.name} data are left out",)
 
 
 @contextlib.contextmanager
 def _open_soundfile(path: Path, kind: Kind, claim: Claim) -> Iterator[_Opened]:
     with contextlib.ExitStack() as stack:
         try:
-            file = stack.enter_context(soundfile.SoundFile(os.fsencode(path)))
+            source: bytes | Section = os.fsencode(path)
+            if claim.start or claim.header:
+                end = path.stat().st_size if claim.end is None else claim.end
+                source = Section(stack.enter_context(open(path, "rb")), claim.start, end, claim.header)
+            file = stack.enter_context(soundfile.SoundFile(source))
         except (soundfile.LibsndfileError, TypeError):
             # Rare codecs inside a known container: FFmpeg knows more of them.
             try:
@@ -166,12 +174,31 @@ def _packed(block: np.ndarray, bits: int) -> bytes:
 
 @contextlib.contextmanager
 def _open_parts(path: Path, kind: Kind, claims: Sequence[Claim]) -> Iterator[_Opened]:
-    """All parts of a joined file, one after the other; each is a file of its own to the decoder."""
-    with contextlib.ExitStack() as stack:
-        parts = [stack.enter_context(_open_av(path, kind, claim)) for claim in claims]
-        if len({(part.sample_rate, part.channels) for part in parts}) > 1:
-            raise AudioError("its parts have different sample rates or channel counts: split the file first")
-        yield parts[0]._replace(blocks=itertools.chain.from_iterable(part.blocks for part in parts))
+    """All parts of a joined file, one after the other; each is a file of its own to the decoder.
+
+    One is open at a time: a recording of a radio station has one for every piece, and systems allow few open files.
+    """
+
+    def decoded(claim: Claim) -> Iterator[Part]:
+        with _open_av(path, kind, claim) as part:
+            yield Part(part.sample_rate, part.channels, part.blocks, part.speakers)
+
+    with _open_av(path, kind, claims[0]) as first:
+        if len(claims) == 1:
+            yield first
+            return
+    sample_rate, channels, notes = common([_look_at(path, kind, claim) for claim in claims])
+    blocks = joined((part for claim in claims for part in decoded(claim)), sample_rate, channels)
+    # Parts of different kinds have been mixed already.
+    yield first._replace(
+        sample_rate=sample_rate, channels=channels, blocks=blocks, notes=notes, speakers=() if notes else first.speakers
+    )
+
+
+def _look_at(path: Path, kind: Kind, claim: Claim) -> Part:
+    """What a part is, without its sound."""
+    with _open_av(path, kind, claim) as part:
+        return Part(part.sample_rate, part.channels, iter(()), part.speakers)
 
 
 @contextlib.contextmanager
@@ -180,8 +207,8 @@ def _open_av(path: Path, kind: Kind, claim: Claim) -> Iterator[_Opened]:
         # An open file and a fixed format: FFmpeg sees no name, guesses nothing, and cannot be led to other files.
         file = stack.enter_context(open(path, "rb"))
         size = path.stat().st_size
-        if (claim.start, claim.end or size) != (0, size):
-            file = _Slice(file, claim.start, claim.end or size)
+        if claim.header or (claim.start, claim.end or size) != (0, size):
+            file = Section(file, claim.start, claim.end or size, claim.header)
         try:
             container = stack.enter_context(av.open(file, format=kind.av_format, metadata_errors="replace"))
         except (av.FFmpegError, ValueError):
@@ -209,32 +236,6 @@ def _open_av(path: Path, kind: Kind, claim: Claim) -> Iterator[_Opened]:
         names = claim.speakers or tuple(channel.name for channel in stream.layout.channels)
         blocks = _read_av(container, stream, claim, kind)
         yield _Opened(stream.sample_rate, stream.channels, blocks, tuple(notes), names, stream.codec_context.name)
-
-
-class _Slice(io.RawIOBase):
-    """The bytes from start to end of an open file, as a file of their own."""
-
-    def __init__(self, file: IO[bytes], start: int, end: int) -> None:
-        self._file, self._start, self._end = file, start, end
-        file.seek(start)
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        left = max(self._end - self._file.tell(), 0)
-        return self._file.read(left if size < 0 else min(size, left))
-
-    def tell(self) -> int:
-        return self._file.tell() - self._start
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: self._start, os.SEEK_CUR: self._file.tell(), os.SEEK_END: self._end}[whence]
-        self._file.seek(max(base + offset, self._start))
-        return self.tell()
 
 
 def _container_claim(container: av.container.InputContainer, stream: av.AudioStream, claim: Claim) -> Claim:

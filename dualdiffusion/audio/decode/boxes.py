@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from dataset_processing.decode.claim import AudioError, Claim, left_out
+from dualdiffusion.audio.decode.claim import AudioError, Claim, left_out
+from dualdiffusion.audio.decode.section import Section
 
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 _ASF_MORE = (b"\x90\x08\x00\x33", b"\xd3\x29\xe2\xd6", b"\xfe\x10\x3a\xfb")  # its three kinds of index
+_ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_ASF_HEADER = 64 << 20  # bytes of it that are looked at
+_ASF_RATE = 10_000_000
+_ASF_TOLERANCE = 9600  # samples: a fifth of a second or less
 _TAGS = (b"TAG", b"APETAGEX", b"ID3", b"LYRICSBEGIN")
 _WAVPACK_FIRST_BLOCK = 0x800
 _UNKNOWN = 0xFFFFFFFF
 
 
-def claim(path: Path, kind: str) -> Claim:
-    """Where the audio of a file ends, and for WavPack its length; nothing for kinds that are not known here.
+def claim(path: Path, kind: str, start: int = 0) -> Claim:
+    """Where the audio ends that begins at byte `start` of a file, and for WavPack its length; else only its start.
 
     Raises:
         AudioError: a part is cut short, or one that is needed is missing.
     """
     walk = _WALKS.get(kind)
     if walk is None:
-        return Claim()
+        return Claim(start=start)
+    size = path.stat().st_size
     with open(path, "rb") as file:
-        return walk(file, os.fstat(file.fileno()).st_size)
+        found = walk(Section(file, start, size), size - start)
+    return replace(found, start=start, end=None if found.end is None else found.end + start)
 
 
 def _mp4(file: IO[bytes], size: int) -> Claim:
@@ -75,17 +82,32 @@ def _matroska(file: IO[bytes], size: int) -> Claim:
 
 def _windows_media(file: IO[bytes], size: int) -> Claim:
     at = count = 0
+    length = _asf_length(file.read(min(size, _ASF_HEADER)))
     while at < size:
         file.seek(at)
         header = file.read(24)
         if count >= 2 and header[:4] not in _ASF_MORE:
             break
-        length = int.from_bytes(header[16:], "little")
-        if length < 24 or at + length > size:
-            raise AudioError(f"truncated or damaged: its header states {at + length} bytes, the file has {size}")
-        at += length
+        part = int.from_bytes(header[16:], "little")
+        if part < 24 or at + part > size:
+            raise AudioError(f"truncated or damaged: its header states {at + part} bytes, the file has {size}")
+        at += part
         count += 1
-    return Claim(end=at, notes=left_out(size - at))
+    rate = _ASF_RATE if length else 0
+    return Claim(length, _ASF_TOLERANCE, left_out(size - at), end=at, sample_rate=rate)
+
+
+def _asf_length(header: bytes) -> int | None:
+    """The length that the file properties state (ASF specification, 3.2), in units of 1 / `_ASF_RATE` s.
+
+    FFmpeg's own is too long where large pictures stand in the header.
+    """
+    at = header.find(_ASF_PROPERTIES) + 24
+    body = header[at : at + 68]
+    if at < 24 or len(body) < 68 or body[64] & 1:  # a broadcast, whose length was not known
+        return None
+    duration, preroll = int.from_bytes(body[40:48], "little"), int.from_bytes(body[56:64], "little")
+    return max(duration - preroll * (_ASF_RATE // 1000), 0) or None
 
 
 def _wavpack(file: IO[bytes], size: int) -> Claim:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import IO
 
-from dataset_processing.decode import mpeg
-from dataset_processing.decode.claim import AudioError
+from dualdiffusion.audio.decode import mpeg
+from dualdiffusion.audio.decode.claim import AudioError
+from dualdiffusion.audio.decode.section import after_tags, after_zeros
 
 HEAD_BYTES = 256 * 1024
 """How much of a file's start `sniff` wants to see."""
@@ -114,6 +116,37 @@ def extension_of(name: str) -> str:
     return extension if dot and stem.strip(".") else (extension if dot and extension in AUDIO_EXTENSIONS else "")
 
 
+def identify(file: IO[bytes]) -> tuple[Kind, int]:
+    """The format of an open file, and where it begins: some programs put tags or padding before any format.
+
+    Raises:
+        AudioError: as `sniff`.
+    """
+    file.seek(0)
+    head = file.read(HEAD_BYTES)
+    start = after_tags(file)
+    body = _read(file, start)
+    # After a tag, zeros are padding that the tag does not count; else they may belong to a format.
+    padded = body.startswith(bytes(4))
+    try:
+        if not (padded and start):
+            return sniff(head, body, start), start
+    except AudioError:
+        if not padded:
+            raise
+    begin = after_tags(file, after_zeros(file, start))
+    body = _read(file, begin)
+    if body[1:5] == b"ftyp":  # its length begins with zeros of its own
+        begin -= 3
+        body = _read(file, begin)
+    return sniff(body or head, body, start), begin
+
+
+def _read(file: IO[bytes], at: int) -> bytes:
+    file.seek(at)
+    return file.read(HEAD_BYTES)
+
+
 def sniff(head: bytes, body: bytes, tag_bytes: int = 0) -> Kind:
     """The format of a file.
 
@@ -132,8 +165,6 @@ def sniff(head: bytes, body: bytes, tag_bytes: int = 0) -> Kind:
             raise AudioError(reason)
     for offset, mark, kind in _SIGNATURES:
         if body.startswith(mark, offset) and (kind not in (WAV, AIFF, AVI) or body[:4] in _CONTAINERS[kind.name]):
-            if tag_bytes and kind not in (FLAC, TTA):
-                raise AudioError(f"an ID3 tag stands before its {kind.name} data, where none may stand; remove the tag")
             return kind
     if head[1080:1084] in _TRACKER_MARKS:
         raise AudioError("a tracker module (MOD) is not supported; render it to WAV first")

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataset_processing.decode.claim import AudioError, Claim, left_out
-from dataset_processing.decode.mpeg import skip_id3
+from dualdiffusion.audio.decode.claim import AudioError, Claim, left_out
 
 _AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 _AC3_RATES = (48000, 44100, 32000)
@@ -24,8 +23,8 @@ class Frame:
     sample_rate: int
 
 
-def claim(path: Path, kind: str) -> Claim:
-    """Counts the frames of an "AAC" or "AC-3" stream; nothing for other kinds.
+def claim(path: Path, kind: str, start: int = 0) -> Claim:
+    """Counts the frames of an "AAC" or "AC-3" stream that begins at byte `start`; nothing for other kinds.
 
     Raises:
         AudioError: it ends within a frame, or something else stands between its frames.
@@ -34,7 +33,7 @@ def claim(path: Path, kind: str) -> Claim:
     if parse is None:
         return Claim()
     data = path.read_bytes()
-    at = start = skip_id3(data)
+    at = start
     samples = longest = rate = 0
     while at < len(data) and (frame := parse(data, at)):
         if at + frame.bytes > len(data):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataset_processing.decode.claim import AudioError, Claim, left_out
+from dualdiffusion.audio.decode.claim import AudioError, Claim, left_out
 
 # kbit/s by (MPEG version 1?, layer); index 0 is "free format" and 15 is invalid.
 _BIT_RATES = {
@@ -18,6 +18,7 @@ _BIT_RATES = {
 }
 _SAMPLE_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 _DECODER_DELAY = 529
+_UNKNOWN = 0xFFFFFFFF
 _TAIL_MARKS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3", b"3DI")
 
 
@@ -81,7 +82,10 @@ def _kind(header: FrameHeader) -> tuple[int, int, int]:
 
 @dataclass
 class _Part:
-    """One of the files that an MP3 file was joined from: frames stated (None: not) and found, delay, padding, bytes."""
+    """One of the files that an MP3 file was joined from: frames and bytes stated (None: not), frames found, their kind.
+
+    delay, padding: samples that the encoder added. start, end: in the file; first_frame: where its sound starts.
+    """
 
     stated: int | None
     delay: int = 0
@@ -89,6 +93,29 @@ class _Part:
     frames: int = 0
     start: int = 0
     end: int = 0
+    stated_bytes: int = 0
+    first_frame: int = 0
+    header: FrameHeader | None = None
+
+    @property
+    def missing(self) -> int:
+        """Frames that are stated and not there; 1 where nothing is stated."""
+        return 1 if self.stated is None else self.stated - self.frames
+
+    @property
+    def has_its_bytes(self) -> bool:
+        """Whether as many bytes are there as are stated, give or take a frame: then the count of frames is wrong."""
+        frame = self.header.bytes if self.header else 0
+        return self.stated_bytes > 0 and self.end - self.start >= self.stated_bytes - frame
+
+    @property
+    def claim(self) -> Claim:
+        """What the decoder gets, and what it must deliver."""
+        samples = self.header.samples if self.header else 0
+        # Decoders cut the padding off where a wrong count of frames tells them to: they must not see it.
+        wrong = abs(self.missing) > 1
+        tolerance = self.delay + self.padding + 3 * samples
+        return Claim(self.frames * samples, tolerance, start=self.first_frame if wrong else self.start, end=self.end)
 
 
 @dataclass
@@ -130,17 +157,7 @@ def inspect(path: Path) -> MpegFile:
     if tail and not tail.startswith(_TAIL_MARKS) and b"APETAGEX" not in tail and not walk.cut:
         notes += left_out(len(data) - walk.end)
     # Encoder delay and padding are removed by the decoder, and the first frames may lean on data before the file.
-    claims = (
-        Claim(
-            part.frames * first.samples,
-            part.delay + part.padding + 3 * first.samples,
-            start=part.start,
-            end=part.end,
-        )
-        for part in walk.parts
-        if part.frames
-    )
-    return MpegFile(tuple(claims), tuple(notes))
+    return MpegFile(tuple(part.claim for part in walk.parts if part.frames), tuple(notes))
 
 
 def _judge(walk: _Walk, first: FrameHeader) -> list[str]:
@@ -149,16 +166,17 @@ def _judge(walk: _Walk, first: FrameHeader) -> list[str]:
     frame_seconds = first.samples / first.sample_rate
     whole = True
     for part in walk.parts:
-        missing = part.stated - part.frames if part.stated is not None else 1
+        missing = part.missing
         # The last frames may be nothing but the encoder's padding; but sound comes out of the decoder late.
         whole = whole and missing * first.samples <= max(part.padding - _DECODER_DELAY, 0)
         if part.stated is None:
             continue
-        found, stated = part.frames * frame_seconds, part.stated * frame_seconds
+        seconds = part.header.samples / part.header.sample_rate if part.header else frame_seconds
+        found, stated = part.frames * seconds, part.stated * seconds
         # Some programs count the frame with the header too.
-        if missing > 1:
+        if missing > 1 and not part.has_its_bytes:
             raise AudioError(f"truncated: it holds {found:.2f} s of the {stated:.2f} s that its header states")
-        if missing < -1:
+        if abs(missing) > 1:
             notes.append(f"holds {found:.2f} s although its header states {stated:.2f} s; all of it is used")
     if walk.lost and not whole:
         raise AudioError(f"damaged after {walk.first_lost * frame_seconds:.2f} s: {walk.lost} bytes are not MP3")
@@ -183,25 +201,33 @@ def _walk(data: bytes, at: int, first: FrameHeader) -> _Walk:
                 walk.cut = True
                 break
             begun = _info_frame(data, at, header)
-            if begun or tagged or not walk.parts:
+            if begun or tagged or not walk.parts or not _is_like(header, walk.parts[-1].header):
                 walk.parts.append(begun or _Part(None))
-                walk.parts[-1].start = at
+                walk.parts[-1].start, walk.parts[-1].header = at, header
+                walk.parts[-1].first_frame = at + header.bytes if begun else at
             tagged = False
             walk.parts[-1].frames += begun is None
             at = walk.end = walk.parts[-1].end = at + header.bytes
         elif data.startswith(_TAIL_MARKS, at):
             at, tagged = _skip_tag(data, at), True
         else:
-            found = find_frames(data, at + 1, in_row=2, within=end)
+            # Frames of another kind begin another part; so many in a row are no accident.
+            found = find_frames(data, at, in_row=4, within=4) or find_frames(data, at + 1, in_row=2, within=end)
             if found is None:
                 break
             other = parse_header(data, found)
-            if other and _kind(other) != kind:
+            if other and _kind(other) != kind and find_frames(data, found, in_row=4, within=4) is None:
                 raise AudioError("its sample rate or kind of MPEG changes on the way; split it first")
+            kind = _kind(other) if other else kind
             walk.first_lost = walk.first_lost or sum(part.frames for part in walk.parts)
             walk.lost += found - at
             at = found
     return walk
+
+
+def _is_like(header: FrameHeader, first: FrameHeader | None) -> bool:
+    """Whether a frame belongs to a part that began with `first`: one decoder makes one kind of sound."""
+    return first is not None and _kind(header) == _kind(first) and header.mono == first.mono
 
 
 def _skip_tag(data: bytes, at: int) -> int:
@@ -221,12 +247,16 @@ def _info_frame(data: bytes, at: int, header: FrameHeader) -> _Part | None:
     """What a Xing, Info or VBRI frame says of the frames after it; None for a frame of sound."""
     side = (17 if header.mono else 32) if header.version == 3 else (9 if header.mono else 17)
     if data.startswith(b"VBRI", at + 36):
-        return _Part(int.from_bytes(data[at + 50 : at + 54], "big"))
+        stated_bytes, stated = (int.from_bytes(data[at + k : at + k + 4], "big") for k in (46, 50))
+        return _Part(stated, stated_bytes=stated_bytes)
     if not data.startswith((b"Xing", b"Info"), at + 4 + side):
         return None
     tag = data[at + 4 + side : at + header.bytes]
     flags = int.from_bytes(tag[4:8], "big")
     stated = int.from_bytes(tag[8:12], "big") if flags & 1 else None
+    at_bytes = 8 + 4 * (flags & 1)
+    stated_bytes = int.from_bytes(tag[at_bytes : at_bytes + 4], "big") if flags & 2 else 0
     lame = 8 + 4 * (flags & 1) + 4 * (flags >> 1 & 1) + 100 * (flags >> 2 & 1) + 4 * (flags >> 3 & 1)
     gap = int.from_bytes(tag[lame + 21 : lame + 24], "big")
-    return _Part(stated, gap >> 12, gap & 0xFFF)
+    stated = None if stated in (0, _UNKNOWN) else stated
+    return _Part(stated, gap >> 12, gap & 0xFFF, stated_bytes=0 if stated_bytes == _UNKNOWN else stated_bytes)

@@ -6,7 +6,7 @@ import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dataset_processing.decode.claim import AudioError, Claim
+from dualdiffusion.audio.decode.claim import AudioError, Claim
 
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
@@ -52,23 +52,23 @@ class OggFile:
     notes: tuple[str, ...]
 
 
-def inspect(path: Path) -> OggFile:
-    """Walks all pages of a file.
+def inspect(path: Path, start: int = 0) -> OggFile:
+    """Walks all pages of a file from byte `start` on.
 
     Raises:
-        AudioError: a damaged or missing page, a stream without its end, no audio stream, or several sample rates.
+        AudioError: a damaged or missing page, a file without its end, or no audio stream.
     """
-    parts, notes = _read_pages(path.read_bytes())
+    parts, notes = _read_pages(path.read_bytes(), start)
     streams = [stream for part in parts for stream in part.streams.values()]
     audio = [part.audio for part in parts if part.audio]
     if not audio or len(audio) < len(parts):
         held = ", ".join(stream.codec for stream in streams) or "nothing"
         raise AudioError(f"an Ogg file without audio that can be read: it holds {held}")
-    if not all(stream.ended for stream in audio):
+    if not audio[-1].ended:
         raise AudioError("truncated: the Ogg stream stops without its end-of-stream page")
-    rates = sorted({stream.sample_rate for stream in audio})
-    if len(rates) > 1:
-        raise AudioError(f"chained Ogg parts of different sample rates ({rates}): split the file first")
+    # What follows shows that nothing of the file is missing; a station that goes over to the next piece may not say so.
+    if open_ends := sum(not stream.ended for stream in audio):
+        notes.append(f"{open_ends} of its parts do not state their end")
     if len(parts) > 1:
         notes.append(f"a chained Ogg file of {len(parts)} parts, decoded as one track")
     if len(streams) > len(audio):
@@ -76,9 +76,9 @@ def inspect(path: Path) -> OggFile:
     return OggFile(tuple(parts), f"Ogg {audio[0].codec}", tuple(notes))
 
 
-def _read_pages(data: bytes) -> tuple[list[Part], list[str]]:
+def _read_pages(data: bytes, at: int) -> tuple[list[Part], list[str]]:
     parts: list[Part] = []
-    at, notes = 0, []
+    notes: list[str] = []
     while at < len(data):
         if data[at : at + 4] != b"OggS":
             if data.find(b"OggS", at) >= 0:
