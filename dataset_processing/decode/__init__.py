@@ -1,5 +1,6 @@
 """Decoding that cannot be fooled: by content, whole, and checked against what the file says of its own length.
 
+game_music/    Game music that is not a recording
 audio_file.py  One audio file, opened by its content and delivered whole, in blocks, or refused with a reason
 boxes.py       The outermost parts of MP4
 claim.py       What a file says of its own length, read from its structure without decoding it

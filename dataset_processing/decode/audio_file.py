@@ -19,6 +19,8 @@ import soundfile
 
 from dataset_processing.decode import boxes, mpeg, ogg, pcm, raw_frames, speakers
 from dataset_processing.decode.claim import AudioError, Claim
+from dataset_processing.decode.game_music import gme, openmpt
+from dataset_processing.decode.game_music.library import RATE
 from dataset_processing.decode.sniff import (
     AAC,
     AC3,
@@ -38,6 +40,7 @@ _BLOCK_FRAMES = 1 << 16
 _MAX_CHANNELS = 8
 _MAX_RATE = 768_000
 _LEANING_FRAMES = 3
+_MAX_CHIP_BYTES = 256 << 20
 _CONTAINERS = (MP4, MATROSKA, AVI)
 _WITH_CHECKSUMS = ("flac", "wavpack", "tta", "ac3", "eac3")  # codecs whose frames carry one
 
@@ -91,6 +94,8 @@ def open_audio(path: Path) -> Iterator[AudioFile]:
     elif kind is MPEG:
         joined = mpeg.inspect(path)
         opened, claim = _open_parts(path, kind, joined.parts), Claim(notes=joined.notes)
+    elif kind.chip:
+        opened, claim = _open_chip(path, kind), Claim()
     else:
         claim = _claim(path, kind)
         by_ffmpeg = claim.needs_ffmpeg or not kind.soundfile
@@ -112,6 +117,18 @@ def open_audio(path: Path) -> Iterator[AudioFile]:
         if kind in _CONTAINERS:
             name = f"{name} ({audio.codec.upper()})"
         yield AudioFile(name, audio.sample_rate, channels, notes, blocks)
+
+
+@contextlib.contextmanager
+def _open_chip(path: Path, kind: Kind) -> Iterator[_Opened]:
+    """Game music, rendered: the first song of the file."""
+    library = {"gme": gme, "openmpt": openmpt}[kind.chip]
+    if path.stat().st_size > _MAX_CHIP_BYTES:
+        raise AudioError(f"a {kind.name} file of more than {_MAX_CHIP_BYTES >> 20} MiB: damaged, or not one")
+    data = path.read_bytes()
+    songs = library.songs(data)
+    notes = (f"holds {songs} songs; the first is used",) if songs > 1 else ()
+    yield _Opened(RATE, 2, library.render(data), notes)
 
 
 def _claim(path: Path, kind: Kind) -> Claim:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from dataclasses import dataclass
 
 from dataset_processing.decode import mpeg
@@ -15,7 +16,8 @@ AUDIO_EXTENSIONS = frozenset(
     re.findall(
         r"\S+",
         "wav wave w64 rf64 flac ogg oga opus mp3 mp2 mp1 mpga aiff aif aifc au snd caf m4a m4b mp4 aac alac wv ape tta "
-        "wma asf mka webm weba mkv mov avi mpc spx ac3 eac3 ec3 dsf dff mid midi mod xm it s3m nsf spc vgm psf",
+        "wma asf mka webm weba mkv mov avi mpc spx ac3 eac3 ec3 dsf dff mid midi mod xm it s3m nsf nsfe spc vgm "
+        "vgz gbs hes kss ay sap psf",
     )
 )
 SCORE_EXTENSIONS = frozenset(("mid", "midi"))
@@ -35,12 +37,14 @@ class Kind:
 
     av_format is the one demuxer that FFmpeg may use for it (it must never guess: some of its demuxers open other files
     and addresses named in the data); empty where libsndfile reads it alone.
+    chip is the library that renders game music ("gme", "openmpt").
     """
 
     name: str
     extensions: tuple[str, ...]
     av_format: str = ""
     soundfile: bool = False
+    chip: str = ""
 
 
 WAV = Kind("WAV", ("wav", "wave", "rf64"), "wav", soundfile=True)
@@ -62,6 +66,8 @@ MUSEPACK8 = Kind("Musepack", ("mpc",), "mpc8")
 MUSEPACK7 = Kind("Musepack", ("mpc",), "mpc")
 AVI = Kind("AVI", ("avi",), "avi")
 AC3 = Kind("AC-3", ("ac3", "eac3", "ec3"), "ac3")
+MOD = Kind("MOD", ("mod",), chip="openmpt")
+VGM = Kind("VGM", ("vgm", "vgz"), chip="gme")
 
 _SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
     (8, b"WAVE", WAV),
@@ -83,6 +89,19 @@ _SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"MPCK", MUSEPACK8),
     (0, b"MP+", MUSEPACK7),
     (0, b"\x0b\x77", AC3),
+    (0, b"Extended Module: ", Kind("XM", ("xm",), chip="openmpt")),
+    (0, b"IMPM", Kind("IT", ("it",), chip="openmpt")),
+    (44, b"SCRM", Kind("S3M", ("s3m",), chip="openmpt")),
+    (0, b"SNES-SPC700", Kind("SPC", ("spc",), chip="gme")),
+    (0, b"NESM\x1a", Kind("NSF", ("nsf",), chip="gme")),
+    (0, b"NSFE", Kind("NSFE", ("nsfe",), chip="gme")),
+    (0, b"Vgm ", VGM),
+    (0, b"GBS", Kind("GBS", ("gbs",), chip="gme")),
+    (0, b"HESM", Kind("HES", ("hes",), chip="gme")),
+    (0, b"KSCC", Kind("KSS", ("kss",), chip="gme")),
+    (0, b"KSSX", Kind("KSS", ("kss",), chip="gme")),
+    (0, b"ZXAYEMUL", Kind("AY", ("ay",), chip="gme")),
+    (0, b"SAP\r\n", Kind("SAP", ("sap",), chip="gme")),
 )
 _UNSUPPORTED: tuple[tuple[int, bytes, str], ...] = (
     (0, b"version https://git-lfs", "a Git LFS pointer, not the audio itself; `git lfs pull` fetches it"),
@@ -90,12 +109,6 @@ _UNSUPPORTED: tuple[tuple[int, bytes, str], ...] = (
     (8, b"RMID", "a MIDI file: it holds notes, not audio; render it to WAV first"),
     (0, b"DSD ", "DSD audio (DSF) is not supported; convert it to FLAC first"),
     (0, b"FRM8", "DSD audio (DFF) is not supported; convert it to FLAC first"),
-    (0, b"Extended Module: ", "a tracker module (XM) is not supported; render it to WAV first"),
-    (0, b"IMPM", "a tracker module (IT) is not supported; render it to WAV first"),
-    (44, b"SCRM", "a tracker module (S3M) is not supported; render it to WAV first"),
-    (0, b"NESM", "a console sound program (NSF) is not supported; render it to WAV first"),
-    (0, b"SNES-SPC700", "a console sound program (SPC) is not supported; render it to WAV first"),
-    (0, b"Vgm ", "a console sound program (VGM) is not supported; render it to WAV first"),
     (0, b"\xff\xd8\xff", "an image (JPEG), not audio"),
     (0, b"\x89PNG", "an image (PNG), not audio"),
     (0, b"GIF8", "an image (GIF), not audio"),
@@ -127,6 +140,8 @@ def sniff(head: bytes, body: bytes, tag_bytes: int = 0) -> Kind:
     """
     if not head:
         raise AudioError("empty file")
+    if head.startswith(b"\x1f\x8b") and _begins_packed(head, b"Vgm "):
+        return VGM
     for offset, mark, reason in _UNSUPPORTED:
         if head.startswith(mark, offset):
             raise AudioError(reason)
@@ -136,7 +151,7 @@ def sniff(head: bytes, body: bytes, tag_bytes: int = 0) -> Kind:
                 raise AudioError(f"an ID3 tag stands before its {kind.name} data, where none may stand; remove the tag")
             return kind
     if head[1080:1084] in _TRACKER_MARKS:
-        raise AudioError("a tracker module (MOD) is not supported; render it to WAV first")
+        return MOD
     if len(body) > 1 and body[0] == 0xFF and body[1] & 0xF6 == 0xF0:
         return AAC
     if tag_bytes or mpeg.find_frames(head, 0) is not None:
@@ -149,6 +164,14 @@ def sniff(head: bytes, body: bytes, tag_bytes: int = 0) -> Kind:
 
 
 _CONTAINERS = {"WAV": (b"RIFF", b"RF64", b"BW64"), "AIFF": (b"FORM",), "AVI": (b"RIFF",)}
+
+
+def _begins_packed(head: bytes, mark: bytes) -> bool:
+    """Whether what is packed in a gzip file begins with `mark`."""
+    try:
+        return zlib.decompressobj(31).decompress(head, len(mark)) == mark
+    except zlib.error:
+        return False
 
 
 def _is_text(head: bytes) -> bool:
