@@ -101,8 +101,8 @@ def add_command(options: argparse.Namespace) -> int:
     """Copies more music into the source folder, then makes the dataset; or says what would be done."""
     from rich.console import Console
 
-    from dataset_processing.add import add, plan_additions
     from dataset_processing.run import terminal
+    from dataset_processing.add import add, plan_additions
 
     config, selected = _load(options)
     additions = plan_additions(config, options.paths, options.game)

@@ -105,8 +105,8 @@ _SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
 )
 _UNSUPPORTED: tuple[tuple[int, bytes, str], ...] = (
     (0, b"version https://git-lfs", "a Git LFS pointer, not the audio itself; `git lfs pull` fetches it"),
-    (0, b"MThd", "a MIDI file: it holds notes, not audio; render it to WAV first"),
-    (8, b"RMID", "a MIDI file: it holds notes, not audio; render it to WAV first"),
+    (0, b"MThd", "a MIDI file: it holds notes, not audio; render it to WAV with a synthesizer first (FluidSynth)"),
+    (8, b"RMID", "a MIDI file: it holds notes, not audio; render it to WAV with a synthesizer first (FluidSynth)"),
     (0, b"DSD ", "DSD audio (DSF) is not supported; convert it to FLAC first"),
     (0, b"FRM8", "DSD audio (DFF) is not supported; convert it to FLAC first"),
     (0, b"\xff\xd8\xff", "an image (JPEG), not audio"),

@@ -65,5 +65,5 @@ def render(data: bytes, song: int = 0) -> Iterator[np.ndarray]:
 def _open(library: c.CDLL, data: bytes) -> int:
     module = library.openmpt_module_create_from_memory2(data, len(data), *[None] * 7)
     if not module:
-        raise AudioError("a tracker module that libopenmpt cannot read: truncated or damaged")
+        raise AudioError("a tracker module (MOD, XM, IT or S3M) that libopenmpt cannot read: truncated or damaged")
     return module
