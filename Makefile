@@ -10,7 +10,7 @@ MODEL ?= chiptune
 DEMO := models/demo
 CONFIGS := $(shell find config -name '*.json')
 
-.PHONY: setup demo demo-model chiptune test lint clean-demo
+.PHONY: setup demo demo-model chiptune test test-all lint clean-demo
 
 # Without an NVIDIA driver, GPU=1 installs what torch needs on a GPU all the same.
 setup:
@@ -66,8 +66,15 @@ lint: $(VENV)/.ready-more
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# Each process begins with neighbouring tests, which share what they need, and one that is done takes over from the other.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+
+# All but kills and benchmarks.
 test: lint
-	$(BIN)/python -m pytest -n 2
+	$(PYTEST) -m "not kills and not benchmarks"
+
+test-all: lint
+	$(PYTEST)
 
 clean-demo:
 	rm -rf datasets/synth datasets/demo $(DEMO)

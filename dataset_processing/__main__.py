@@ -6,20 +6,25 @@ import argparse
 import dataclasses
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dualdiffusion.command_line import CommandParser, add_set_option, run_command
 from dualdiffusion.errors import UserError
 
+if TYPE_CHECKING:
+    from dataset_processing.run.result import Ranks, StepCount
+    from dataset_processing.run.run_config import RunConfig
 
-def main(arguments: list[str] | None = None) -> int:
+
+def main(arguments: list[str] | None = None, program: str = "python -m dataset_processing") -> int:
     """Parses the command line and runs it; returns the exit code."""
-    options = make_parser().parse_args(arguments)
+    options = make_parser(program).parse_args(arguments)
     return options.command(options)
 
 
-def make_parser() -> CommandParser:
+def make_parser(program: str = "python -m dataset_processing") -> CommandParser:
     """The parser; it imports nothing that takes time."""
-    parser = CommandParser(prog="python -m dataset_processing", description="Prepare audio for training.")
+    parser = CommandParser(prog=program, description="Prepare audio for training.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=CommandParser)
     synth = commands.add_parser("synth", help="write the built-in corpus of invented games")
     synth.add_argument("out", metavar="OUT", type=Path, help="folder to write, one folder per game")
@@ -59,14 +64,14 @@ def synth_command(options: argparse.Namespace) -> int:
     """Writes the built-in corpus."""
     from rich.console import Console
 
-    from dataset_processing.run.terminal import make_progress
     from dataset_processing.synth.corpus import write_corpus
     from dualdiffusion.files import folder_lock
+    from dualdiffusion.progress_bar import progress_bar
 
     console = Console()
     if options.out.exists() and not options.out.is_dir():
         raise UserError(f"{options.out}: is a file, not a folder")
-    with folder_lock(options.out, wait=options.wait), make_progress(console) as progress:
+    with folder_lock(options.out, wait=options.wait), progress_bar(console) as progress:
         task = progress.add_task("composing", total=None)
         try:
             write_corpus(
@@ -101,8 +106,8 @@ def add_command(options: argparse.Namespace) -> int:
     """Copies more music into the source folder, then makes the dataset; or says what would be done."""
     from rich.console import Console
 
-    from dataset_processing.run import terminal
     from dataset_processing.add import add, plan_additions
+    from dataset_processing.run import terminal
 
     config, selected = _load(options)
     additions = plan_additions(config, options.paths, options.game)
@@ -122,28 +127,29 @@ def add_command(options: argparse.Namespace) -> int:
     return _run(options, config, selected, ranks)
 
 
-def _load(options: argparse.Namespace):
+def _load(options: argparse.Namespace) -> tuple[RunConfig, list[str]]:
     """The config, and the names of its steps that are to run."""
-    from dataset_processing.run import runner
+    from dataset_processing.run.run_config import RunConfig, select_steps
     from dualdiffusion.config import load_config
 
-    config = load_config(runner.RunConfig, options.config, options.overrides)
+    config = load_config(RunConfig, options.config, options.overrides)
     names = None if options.steps is None else [name.strip() for name in options.steps.split(",") if name.strip()]
-    return config, runner.select_steps(config, names)
+    return config, select_steps(config, names)
 
 
-def _plan_with(config, selected: list[str], copied: int) -> list:
+def _plan_with(config: RunConfig, selected: list[str], copied: int) -> list[StepCount]:
     """What each step would do once `copied` more files lie in the source, if none of them were refused."""
     from dataset_processing.run import runner
+    from dataset_processing.run.result import StepCount
 
     if any(config.source.iterdir()):
         steps = runner.plan(config, selected).steps
     else:
-        steps = [runner.StepCount(name) for name in selected]
+        steps = [StepCount(name) for name in selected]
     return [dataclasses.replace(step, done=step.done + copied) for step in steps]
 
 
-def _run(options: argparse.Namespace, config, selected: list[str], ranks) -> int:
+def _run(options: argparse.Namespace, config: RunConfig, selected: list[str], ranks: Ranks) -> int:
     from rich.console import Console
 
     from dataset_processing.run import runner, terminal
@@ -155,9 +161,10 @@ def _run(options: argparse.Namespace, config, selected: list[str], ranks) -> int
     return 1 if options.strict and result.failures else 0
 
 
-def _ranks(config, selected: list[str]):
+def _ranks(config: RunConfig, selected: list[str]) -> Ranks:
     """This process among those of `accelerate launch`; only asked for when a step can share its work."""
-    from dataset_processing.run.runner import Ranks, step_name
+    from dataset_processing.run.result import Ranks
+    from dataset_processing.run.run_config import step_name
 
     if not any(part.cls.distributed and step_name(part) in selected for part in config.steps):
         return Ranks()

@@ -12,12 +12,10 @@ from pathlib import Path
 from dataset_processing.decode.sniff import SIDE_EXTENSIONS, extension_of
 from dataset_processing.report.report import shown
 from dataset_processing.run.names import readable
-from dataset_processing.run.runner import RunConfig
+from dataset_processing.run.run_config import RunConfig
 from dataset_processing.run.sources import walk
 from dualdiffusion.errors import UserError
-from dualdiffusion.files import TEMPORARY_MARK, atomic_path, folder_lock, sweep
-
-_MAX_NAME_BYTES = 255
+from dualdiffusion.files import MAX_NAME_BYTES, TEMPORARY_MARK, atomic_path, folder_lock, numbered_names, sweep
 
 
 @dataclass(frozen=True)
@@ -110,8 +108,8 @@ def _check_name(name: str, where: str) -> None:
         raise UserError(f"{where}{name!r}: a game's name must not hold a slash; it is the name of one folder")
     if name.startswith("."):
         raise UserError(f"{where}{name!r}: a game's name must not start with a dot: hidden folders are not read")
-    if len(os.fsencode(name)) > _MAX_NAME_BYTES:
-        raise UserError(f"{where}{name[:20]!r}...: a game's name may have {_MAX_NAME_BYTES} bytes at most")
+    if len(os.fsencode(name)) > MAX_NAME_BYTES:
+        raise UserError(f"{where}{name[:20]!r}...: a game's name may have {MAX_NAME_BYTES} bytes at most")
 
 
 def _known_spelling(source: Path, game: str) -> str:
@@ -186,16 +184,12 @@ def _files(path: Path, added: Added) -> Iterator[tuple[Path, Path]]:
 
 def _place(wanted: Path, file: Path, planned: dict[Path, Path]) -> Path | None:
     """A free name for `file`: as wanted, or with a number; None where an equal file is there already."""
-    number, target = 1, wanted
-    while target in planned or os.path.lexists(target):
+    for target in numbered_names(wanted):
+        if target not in planned and not os.path.lexists(target):
+            return target
         other = planned.get(target, target)
         if other.is_file() and filecmp.cmp(other, file, shallow=False):
             return None
-        number += 1
-        mark = f" ({number})"
-        room = _MAX_NAME_BYTES - len(os.fsencode(wanted.suffix + mark))
-        target = wanted.with_name(os.fsdecode(os.fsencode(wanted.stem)[:room]) + mark + wanted.suffix)
-    return target
 
 
 def _copy(file: Path, target: Path) -> None:

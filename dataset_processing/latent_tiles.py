@@ -1,18 +1,18 @@
-"""Latents of a track tile by tile: memory does not grow with its length, and tiles fit together without a seam.
+"""Latents of a track that is read tile by tile: memory does not grow with its length.
+
+What becomes latents, and how tiles fit together without a seam, is the codec's matter (dualdiffusion/codec.py).
 
 Shapes: C audio channels, N samples; Z latent channels, F rows, T columns.
 """
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soundfile
@@ -20,12 +20,10 @@ import soxr
 import torch
 from torch import Tensor
 
+from dualdiffusion.codec import CONTEXT_COLUMNS, TILE_COLUMNS, Codec
 from dualdiffusion.conditioning import Conditioning
+from dualdiffusion.contracts import Autoencoder, SpectrogramFormat
 
-# Frames of a tile, and of the context on each side that is thrown away: more than the encoder's convolutions see, so
-# that tiles fit together without a seam.
-TILE_FRAMES = 4096
-CONTEXT_FRAMES = 256
 _BLOCK = 1 << 16  # samples that are read at once
 
 
@@ -100,34 +98,31 @@ class Track:
 
 @dataclass(frozen=True)
 class Encoder:
-    """A model's way from audio to normalised latents.
+    """A codec for many clips at a time.
 
     On a GPU, clips of equal length are encoded in batches of `batch_size`. On a CPU each clip is encoded alone, by one
     of `workers` threads: this is faster there, and the result depends on nothing but the clip.
     """
 
-    format: Any
-    vae: Any
+    format: SpectrogramFormat
+    vae: Autoencoder
     dtype: torch.dtype
     batch_size: int
     workers: int
 
     @cached_property
-    def position(self) -> Tensor:
-        return self.format.position().to(self.vae.device)
+    def codec(self) -> Codec:
+        """What the encoder encodes with."""
+        return Codec(self.format, self.vae, dtype=self.dtype)
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
         """(Z, F, 0)."""
         return self.vae.latent_shape(self.format.sample_shape(0))
 
-    def columns(self, samples: int) -> int:
-        """Latent columns of so many samples; the rest of a column is dropped."""
-        return self.format.num_frames(max(0, samples)) // self.vae.downsampling
-
     def misfit(self, track: Track) -> str | None:
         """Why the format cannot take a track, and what helps; None where it can."""
-        rate, channels = self.format.config.sample_rate, self.format.config.num_channels
+        rate, channels = self.format.sample_rate, self.format.num_channels
         if track.sample_rate != rate:
             return (
                 f"has {track.sample_rate} Hz, but the model's format {rate} Hz; set sample_rate of the convert step to "
@@ -162,13 +157,7 @@ class Encoder:
     @torch.inference_mode()
     def encode_batch(self, audio: Tensor, skip: int, frames: int, conditioning: Conditioning) -> Tensor:
         """One batch (B, C, N) -> (B, Z, F, T); see `encode`."""
-        device = self.vae.device
-        x = self.format.encode(audio.to(device))[..., skip : skip + frames]
-        if conditioning.labels is not None:
-            conditioning = replace(conditioning, labels=conditioning.labels.expand(len(x), -1))
-        with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
-            mode = self.vae.encode(x, position=self.position, conditioning=conditioning).mode
-        return self.vae.normalize_latents(mode.float()).cpu()
+        return self.codec.told(conditioning).encode_excerpts(audio, skip, frames).cpu()
 
 
 def encode_tiles(
@@ -180,27 +169,29 @@ def encode_tiles(
         tracks: for each pitch among the variations, the track at its start.
     """
     format, hops = encoder.format, encoder.vae.downsampling
-    lengths = [encoder.columns(tracks[v.pitch].samples - v.offset) * hops for v in variations]
+    tile, context = TILE_COLUMNS * hops, CONTEXT_COLUMNS * hops
+    lengths = [encoder.codec.columns(tracks[v.pitch].samples - v.offset) * hops for v in variations]
     # The spectrogram's window reaches beyond its frames: some more audio, whose frames are thrown away.
-    reach = math.ceil(len(format.window) / format.config.hop_length)
-    for first in range(0, max(lengths), TILE_FRAMES):
-        start = max(0, first - CONTEXT_FRAMES)
+    reach = format.context_frames
+    for first in range(0, max(lengths), tile):
+        start = max(0, first - context)
         skip = min(start, reach)
         groups: dict[int, list[int]] = {}  # by where the tile ends: only clips of one length make a batch
         for number, length in enumerate(lengths):
             if first < length:
-                groups.setdefault(min(length, first + TILE_FRAMES + CONTEXT_FRAMES), []).append(number)
+                groups.setdefault(min(length, first + tile + context), []).append(number)
+        # Before the next tile is read: a track's memory is that of one tile and its context.
         for track in tracks.values():
             track.forget(format.num_samples(start - skip))
         for end, numbers in groups.items():
             clips = [_clip(format, tracks, variations[n], start - skip, end + reach) for n in numbers]
             tiles = encoder.encode(clips, skip, end - start, conditioning)
-            kept = slice((first - start) // hops, (min(first + TILE_FRAMES, end) - start) // hops)
+            kept = slice((first - start) // hops, (min(first + tile, end) - start) // hops)
             for number, latents in zip(numbers, tiles, strict=True):
                 yield number, first // hops, latents[..., kept]
 
 
-def _clip(format: Any, tracks: dict[float, Track], variation: Variation, first: int, end: int) -> Tensor:
+def _clip(format: SpectrogramFormat, tracks: dict[float, Track], variation: Variation, first: int, end: int) -> Tensor:
     """Frames `first` to `end` of a variation as audio (C, N), silent beyond its last whole frame."""
     track, offset = tracks[variation.pitch], variation.offset
     frames = format.num_frames(track.samples - offset)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
+
+from dataset_processing.step import JsonData
 
 _SILENCE_WINDOW = 0.05  # s
 _ABSURD = 1e6  # times full scale
@@ -21,7 +23,7 @@ class Meter(Protocol):
         """Takes the next block: (channels, frames), float32, finite, contiguous."""
         ...
 
-    def results(self) -> dict[str, Any]:
+    def results(self) -> dict[str, JsonData]:
         """What was measured, as JSON data."""
         ...
 
@@ -59,6 +61,7 @@ class AudioMeter:
         return float((self._high - self._low).max() / 2)
 
     def add(self, block: np.ndarray) -> None:
+        """Takes the next block (frames, channels), float32, full scale at +-1."""
         self.frames += len(block)
         self.hash(block)
         if not len(block):
@@ -78,9 +81,9 @@ class AudioMeter:
         """Takes the block into the hash alone."""
         self._hash.update(np.ascontiguousarray(block).data)
 
-    def results(self) -> dict[str, Any]:
+    def results(self) -> dict[str, JsonData]:
         """JSON values: levels in dBFS, shares from 0 to 1, seconds, Hz."""
-        measured: dict[str, Any] = {
+        measured: dict[str, JsonData] = {
             "frames": self.frames,
             "seconds": round(self.frames / self.sample_rate, 3),
             "peak_dbfs": round(20 * math.log10(max(self.highest, 1e-9)), 2),
@@ -104,6 +107,7 @@ class LevelMeter:
         self._frames = self._windows = self._silent = 0
 
     def add(self, rows: np.ndarray) -> None:
+        """Takes the next samples (channels, samples), float32."""
         self._frames += rows.shape[1]
         self._sum += rows.sum(1, dtype=np.float64)
         whole = rows.shape[1] // self._window * self._window
@@ -114,7 +118,8 @@ class LevelMeter:
         self._windows += len(power)
         self._silent += int((power < self._silence).sum())
 
-    def results(self) -> dict[str, Any]:
+    def results(self) -> dict[str, JsonData]:
+        """`dc_offset` and `channel_means` (full scale is 1), and `silence_share` from 0 to 1."""
         mean = self._sum / max(self._frames, 1)
         return {
             "dc_offset": round(float(np.abs(mean).max()), 5),
@@ -135,6 +140,7 @@ class ClippingMeter:
         self._flat = self._samples = 0
 
     def add(self, rows: np.ndarray) -> None:
+        """Takes the next samples (channels, samples), float32."""
         self._samples += rows.size
         magnitude = np.abs(rows)
         peak = float(magnitude.max())
@@ -153,7 +159,8 @@ class ClippingMeter:
             flat[:, offset : offset + starts.shape[1]] |= starts
         self._flat += int(flat.sum())
 
-    def results(self) -> dict[str, Any]:
+    def results(self) -> dict[str, JsonData]:
+        """`clipped_share` from 0 to 1."""
         return {"clipped_share": round(self._flat / max(self._samples, 1), 6)}
 
 
@@ -168,6 +175,7 @@ class StereoMeter:
         self._frames = 0
 
     def add(self, rows: np.ndarray) -> None:
+        """Takes the next samples (channels, samples), float32."""
         self._frames += rows.shape[1]
         self._power += np.array([np.dot(row, row) for row in rows], np.float64)
         self._peaks = np.maximum(self._peaks, np.abs(rows).max(1))
@@ -176,7 +184,8 @@ class StereoMeter:
             mid, side = rows[0] + rows[1], rows[0] - rows[1]
             self._sides += (float(np.dot(mid, mid)), float(np.dot(side, side)))
 
-    def results(self) -> dict[str, Any]:
+    def results(self) -> dict[str, JsonData]:
+        """`channel_dbfs` and `side_to_mid_db` (dB), `silent_channels` (numbers from 0), `same_channels`."""
         power = self._power / max(self._frames, 1)
         levels = [round(float(10 * np.log10(max(value, 1e-12))), 1) for value in power]
         silent = [int(channel) for channel in np.flatnonzero(self._peaks < 1e-4)] if self._peaks.max() > 1e-3 else []
@@ -215,6 +224,7 @@ class SpectrumMeter:
         self._offsets = np.arange(self._bins) * self._LEVELS
 
     def add(self, rows: np.ndarray) -> None:
+        """Takes the next samples (channels, samples), float32."""
         # Unequal weights: channels in opposite phase must not cancel.
         weights = np.array([0.8**channel for channel in range(len(rows))], np.float32)
         mono = (weights / weights.sum()) @ rows
@@ -229,7 +239,8 @@ class SpectrumMeter:
         index = np.clip(level, 0, self._LEVELS - 1).astype(np.intp) + self._offsets
         self._counts += np.bincount(index.ravel(), minlength=len(self._counts))
 
-    def results(self) -> dict[str, Any]:
+    def results(self) -> dict[str, JsonData]:
+        """`bandwidth_hz`, and `cutoff_hz`: the sharp edge, or None."""
         levels = self.levels()
         cutoff = self._edge(levels)
         threshold = max(levels.max() - self._RANGE_DB, self._NOISE_DB)
@@ -271,6 +282,6 @@ class SpectrumMeter:
 
 
 def _without_lines(levels: np.ndarray, width: int) -> np.ndarray:
-    """A running 80th percentile of about `width` values: steady content stays, single lines go."""
+    """A running 80th percentile of about `width` values: broad content stays, single lines go."""
     padded = np.pad(levels, width // 2, mode="edge")
     return np.percentile(np.lib.stride_tricks.sliding_window_view(padded, width)[: len(levels)], 80, axis=1)

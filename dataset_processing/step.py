@@ -12,9 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 from dualdiffusion.config import Config
+
+JsonData = dict[str, "JsonData"] | list["JsonData"] | str | int | float | bool | None
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Paths:
 
     @property
     def state(self) -> Path:
+        """The hidden folder of the dataset with what runs remember."""
         return self.dataset / ".state"
 
 
@@ -54,13 +57,14 @@ class Record:
     verdict: str = "kept"
     reason: str = ""
     notes: tuple[str, ...] = ()
-    measured: dict[str, Any] = field(default_factory=dict)
-    fields: dict[str, Any] = field(default_factory=dict)
+    measured: dict[str, JsonData] = field(default_factory=dict)
+    fields: dict[str, JsonData] = field(default_factory=dict)
     outputs: dict[str, int] = field(default_factory=dict)
     identity: tuple[int, ...] = ()
 
     @property
     def kept(self) -> bool:
+        """Whether the record is still on its way into the dataset."""
         return self.verdict == "kept"
 
     def refused(self, reason: str, *, audio: bool = True) -> Record:
@@ -68,13 +72,14 @@ class Record:
         return replace(self, verdict="refused", reason=reason, audio=self.audio and audio)
 
     def noted(self, *notes: str) -> Record:
+        """This record with more notes."""
         return replace(self, notes=(*self.notes, *notes))
 
     def adding(
         self,
         *,
-        measured: dict[str, Any] | None = None,
-        fields: dict[str, Any] | None = None,
+        measured: dict[str, JsonData] | None = None,
+        fields: dict[str, JsonData] | None = None,
         outputs: dict[str, int] | None = None,
     ) -> Record:
         """This record with more measurements, manifest fields and written files."""
@@ -85,11 +90,17 @@ class Record:
             outputs={**self.outputs, **(outputs or {})},
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, JsonData]:
+        """The record as JSON data; `from_json` makes it again. Not a copy: it must not be changed."""
         return dict(vars(self))  # asdict would copy deeply, which costs more than all else in a run without work
 
     @staticmethod
-    def from_json(data: dict[str, Any]) -> Record:
+    def from_json(data: dict[str, JsonData]) -> Record:
+        """The record that `to_json` gave; keys of newer software are left out.
+
+        Raises:
+            KeyError, TypeError: not a record.
+        """
         known = {name.name: data[name.name] for name in fields(Record) if name.name in data}
         return Record(**{**known, "notes": tuple(data["notes"]), "identity": tuple(data["identity"])})
 
@@ -110,10 +121,10 @@ class _AnyStep:
     class Config(Config):
         """Settings of the step."""
 
-    def __init__(self, config: Any, *, paths: Paths) -> None:
+    def __init__(self, config: Config, *, paths: Paths) -> None:
         self.config, self.paths = config, paths
 
-    def identity(self) -> Any:
+    def identity(self) -> JsonData:
         """JSON data on which the results depend besides the record; a model's fingerprint belongs here."""
         return self.config.to_json()
 
@@ -135,7 +146,7 @@ class Work(Protocol):
     processes: int
     """How many processes share the work of `each`."""
 
-    def remembered(self, name: str, key: Any, compute: Callable[[], Any]) -> Any:
+    def remembered(self, name: str, key: JsonData, compute: Callable[[], JsonData]) -> JsonData:
         """JSON data that takes time to compute and depends on `key` (JSON data) alone: computed once, then read."""
         ...
 

@@ -1,7 +1,8 @@
 """The library of Dual Diffusion; imports none of the programs beside it.
 
-`dualdiffusion.load("chiptune")` gives a model in memory.
+`dualdiffusion.load("chiptune")` gives a model in memory, and its `generate(games={"Castle": 1})` a clip.
 
+audio/           Audio files, tags, channels and levels
 data/            Reading a finished dataset
 diffusion/       Diffusion itself
 dsp/             Signal processing that formats are made of
@@ -12,15 +13,17 @@ model/           A model on disk and in memory
 models/          Backbones and autoencoders
 nn/              Layers and blocks that networks are made of
 pictures/        Pictures for reports
-audio.py         Audio files and levels: tensors of shape (channels, samples), float32, full scale at +-1
-codec.py         Between audio and normalised latents
+codec.py         Between audio and latents
 command_line.py  What every command shares: an argument parser with one-line errors, and exit codes
 component.py     Parts chosen by name in a config: `{"type": "unet_edm2.UNet", ...}`
 conditioning.py  What a network may be told besides its input
+contracts.py     What the parts of a model promise one another: format, autoencoder, backbone and denoiser
 config.py        Strict configuration
 errors.py        Errors that a user can mend: one line with what, where and the remedy; commands exit with 2
 files.py         Writing that survives being killed: everything is written aside, synced, and renamed into place
 labels.py        The games: class ids, names, and weighted mixes of them
+progress_bar.py  The progress bar of every command: on a terminal one live line, elsewhere nothing
+programs.py      The programs above the library, by name
 randomness.py    Randomness without state: every random number is a function of what it is for
 """
 
@@ -35,13 +38,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def load(model: str | os.PathLike[str], *, ema: str | None = None, device: str = "cpu") -> LoadedModel:
+def load(model: str | os.PathLike[str], *, ema: str | None = None, device: str | None = None) -> LoadedModel:
     """Loads a model: a folder, or one of those that come with the package.
 
     Args:
         model: a path, such as "models/mine", or a name, such as "chiptune".
         ema: weights of the denoiser: the name of an EMA, `raw`, or None for the model's default.
-        device: "cpu", "cuda", ...
+        device: "cpu", "cuda", ...; None is a GPU where there is one, as for the commands.
 
     Raises:
         UserError: no such model or weights.

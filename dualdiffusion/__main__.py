@@ -1,17 +1,23 @@
-"""Commands about models: `python -m dualdiffusion latent-report MODEL DATASET`, `... export MODEL OUT`."""
+"""The console command `dualdiffusion`: data, train, sample, evaluate and serve, and what is done with models.
+
+`python -m dualdiffusion latent-report MODEL DATASET` and `... export MODEL OUT` are commands of the library itself.
+"""
 
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dualdiffusion.command_line import Command, add_set_option, run_one_of
+from dualdiffusion.command_line import Command, add_set_option, one_of, run_command
 from dualdiffusion.config import apply_overrides, validate
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import atomic_path, read_text, write_json
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.shipped import find_model, is_shipped
+from dualdiffusion.programs import PROGRAMS, run_program
 
 if TYPE_CHECKING:
     from dualdiffusion.latent_report.report import LatentReport
@@ -126,5 +132,26 @@ COMMANDS = {
     "export": Command("write a small folder that holds what playing a model needs", add_export, run_export),
 }
 
+
+def main(words: Sequence[str] | None = None, program: str = "dualdiffusion") -> int:
+    """Runs the command that the first word names; returns its exit code.
+
+    Args:
+        words: None for those of the command line.
+        program: what is typed before them, for --help and errors.
+    """
+    words = sys.argv[1:] if words is None else words
+    if words and words[0] in PROGRAMS:
+        return run_program(words[0], words[1:])
+    # Programs parse their own words, so for this parser they are only lines of --help.
+    listed = {name: Command(entry.text, lambda _: None, lambda _: 0) for name, entry in PROGRAMS.items()}
+    return one_of({**listed, **COMMANDS}, words, program=program, description="Train and play a music generator.")
+
+
+def console() -> None:
+    """What the installed command `dualdiffusion` calls."""
+    run_command(main)
+
+
 if __name__ == "__main__":
-    run_one_of(COMMANDS, program="python -m dualdiffusion", description=__doc__.splitlines()[0])
+    run_command(lambda: main(program="python -m dualdiffusion"))

@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
+from dualdiffusion.config import from_home
 from dualdiffusion.errors import UserError, one_line
+from dualdiffusion.machine.memory import allocation_text, is_out_of_memory
 from dualdiffusion.machine.threads import prepare_cpu
 
 # What a path given by a user can cause; anything else is a fault of ours and keeps its traceback.
@@ -30,14 +34,38 @@ OUT_OF_MEMORY_REMEDY = (
 )
 
 
+_KEY_VALUE = re.compile(r"[A-Za-z_][\w.]*=")
+
+
 class CommandParser(argparse.ArgumentParser):
     """An argument parser whose errors are a UserError of one line instead of a usage text."""
 
     def __init__(self, *args: object, **settings: object) -> None:
         super().__init__(*args, **{"allow_abbrev": False, **settings})  # type: ignore[arg-type]
 
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def,override]
+        """As argparse does, but `--set` takes only what looks like KEY=VALUE, and `~` in paths is the home folder."""
+        words = list(sys.argv[1:] if args is None else args)
+        if "--set" in self._option_string_actions:
+            words = _with_single_sets(words)
+        options, rest = super().parse_known_args(words, namespace)
+        for name, value in vars(options).items():
+            if isinstance(value, Path):
+                setattr(options, name, _home_of(value))
+            elif isinstance(value, list):
+                setattr(options, name, [_home_of(item) if isinstance(item, Path) else item for item in value])
+        return options, rest
+
     def error(self, message: str) -> NoReturn:
+        """Raises the message as a UserError, with the command that shows the usage."""
         raise UserError(f"{message}; see {self.prog} --help")
+
+
+def positive_int(text: str) -> int:
+    """The `type` of options that take a whole number above 0."""
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, not {text}")
+    return int(text)
 
 
 def add_set_option(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +81,37 @@ def add_set_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _with_single_sets(words: list[str]) -> list[str]:
+    """Each value of `--set` with an option of its own, so that what follows the last of them, as a config, is not one.
+
+    Raises:
+        UserError: a value with a space in it that did not stand in quotes.
+    """
+    found: list[str] = []
+    in_set = False
+    for number, word in enumerate(words):
+        if word == "--set":
+            in_set = True
+            if number + 1 == len(words) or words[number + 1].startswith("--"):
+                found.append(word)  # argparse says that a value is missing
+        elif in_set and "=" in word and not word.startswith("--"):
+            found.append(f"--set={word}")
+        else:
+            follows = words[number + 1] if number + 1 < len(words) else ""
+            if in_set and not word.startswith("-") and _KEY_VALUE.match(follows) and not Path(word).exists():
+                raise UserError(f"--set: {word!r} is no KEY=VALUE; a value with spaces must stand in quotes")
+            in_set = False
+            found.append(word)
+    return found
+
+
+def _home_of(path: Path) -> Path:
+    try:
+        return from_home(path)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
 @dataclass(frozen=True)
 class Command:
     """One of several commands of a program. Slow imports belong into `run`, so that --help answers at once."""
@@ -66,18 +125,24 @@ class Command:
 
 def run_one_of(commands: dict[str, Command], *, program: str, description: str) -> None:
     """Parses the command line, runs the command that it names, and exits as `run_command` says."""
+    run_command(lambda: one_of(commands, None, program=program, description=description))
 
-    def main() -> int:
-        parser = CommandParser(prog=program, description=description)
-        parsers = parser.add_subparsers(required=True, metavar="COMMAND")
-        for name, command in commands.items():
-            options = parsers.add_parser(name, help=command.text, description=command.text)
-            command.add_options(options)
-            options.set_defaults(run=command.run)
-        arguments = parser.parse_args()
-        return arguments.run(arguments)
 
-    run_command(main)
+def one_of(commands: dict[str, Command], words: Sequence[str] | None, *, program: str, description: str) -> int:
+    """Runs the command that the first of some words names; returns its exit code.
+
+    Args:
+        words: None for those of the command line.
+        program: what is typed before them, for --help and errors.
+    """
+    parser = CommandParser(prog=program, description=description)
+    parsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, command in commands.items():
+        options = parsers.add_parser(name, help=command.text, description=command.text)
+        command.add_options(options)
+        options.set_defaults(run=command.run)
+    arguments = parser.parse_args(words)
+    return arguments.run(arguments)
 
 
 def run_command(command: Callable[[], int | None]) -> None:
@@ -111,9 +176,9 @@ def run_command(command: Callable[[], int | None]) -> None:
             code = 2
         else:
             raise
-    except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's, without importing torch
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
             raise
-        print(f"error: out of memory: {one_line(error).split('. ')[0]}; {OUT_OF_MEMORY_REMEDY}", file=sys.stderr)
+        print(f"error: out of memory: {one_line(allocation_text(error))}; {OUT_OF_MEMORY_REMEDY}", file=sys.stderr)
         code = 2
     sys.exit(code)

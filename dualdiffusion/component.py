@@ -44,6 +44,7 @@ def resolve(package: str, name: str) -> type[Any]:
     if file not in files:
         hint = nearest(file, files) or files
         raise UserError(f"type {name!r}: no file {file}.py in {kind}/; nearest: {', '.join(hint)}")
+    # Only after the file was found in the folder: a config must not import anything else.
     module = importlib.import_module(f"{package}.{file}")
     found = getattr(module, class_name, None)
     if not _is_component(found, module.__name__):
@@ -60,6 +61,7 @@ def type_name(part: type[Any]) -> str:
 
 def _is_component(value: Any, module: str) -> bool:
     own_config = getattr(value, "Config", None)
+    # Of this very file: what it imports is not offered under its name.
     return (
         isinstance(value, type)
         and value.__module__ == module

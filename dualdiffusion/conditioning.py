@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -32,17 +32,39 @@ class Conditioning:
         return Conditioning(self.labels, torch.zeros(len(self.labels), device=self.labels.device))
 
 
+class ToldGames(Protocol):
+    """A network that may be told games: `label_dim` of them, 0 for none."""
+
+    @property
+    def label_dim(self) -> int:
+        """Length of its label vectors."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are to be."""
+        ...
+
+
+def settled_label_dim(label_dim: int | None) -> int:
+    """A network's number of games; 0 is unconditional.
+
+    Raises:
+        ValueError: None. A config says so to leave the number open, which is settled before the network is built;
+            taken for 0 it would make a network that ignores every game without a word.
+    """
+    if label_dim is None:
+        raise ValueError("label_dim: null is not a number of games yet; say how many, or 0 for a network without games")
+    return label_dim
+
+
 def one_hot(game_ids: Tensor, label_dim: int) -> Tensor:
     """Labels of single games: (B,) ids -> (B, label_dim) float32."""
     return torch.nn.functional.one_hot(game_ids, label_dim).float()
 
 
-def game_conditioning(game_id: int | None, module: Any) -> Conditioning:
-    """One game as `module` knows it; nothing for a module without labels, and for a game that it never saw.
-
-    Args:
-        module: with `label_dim` and `device`.
-    """
+def game_conditioning(game_id: int | None, module: ToldGames) -> Conditioning:
+    """One game as `module` knows it; nothing for a module without labels, and for a game that it never saw."""
     if game_id is None or game_id >= module.label_dim:
         return Conditioning()
     return Conditioning(one_hot(torch.tensor([game_id], device=module.device), module.label_dim))

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import read_json
@@ -33,6 +33,12 @@ class Config(BaseModel):
         protected_namespaces=(),
         validate_default=True,
     )
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _from_home(cls, value: Any) -> Any:
+        """Paths that begin with ~, which a shell leaves alone after `=` and nobody expands in a file."""
+        return from_home(value) if isinstance(value, Path) else value
 
     def to_json(self) -> dict[str, Any]:
         """The fully resolved config as JSON data; reading it back gives an equal config."""
@@ -54,6 +60,18 @@ class InvalidPartError(ValueError):
     def __init__(self, config: type[Config], error: ValidationError) -> None:
         super().__init__(str(error))
         self.config, self.error = config, error
+
+
+def from_home(path: Path) -> Path:
+    """The path with a first part of `~` or `~NAME` replaced by that user's home folder.
+
+    Raises:
+        ValueError: there is no such user, or the home folder is not known.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError(f"{path}: the home folder of {path.parts[0]} is not known; write the whole path") from None
 
 
 def load_config(config: type[C], path: Path, overrides: Sequence[str] = ()) -> C:
@@ -89,13 +107,20 @@ def read_config(path: Path, _seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     Raises:
         UserError: missing or malformed file, or files that extend one another in a circle.
     """
-    path = Path(path)
+    path = _installed(Path(path))
+    # Resolved, because one file may be named in several ways.
     if path.resolve() in _seen:
         raise UserError(f"{path}: extends itself")
     data = read_json(path)
     if not isinstance(data, dict):
         raise UserError(f"{path}: must hold a JSON object, not {_json_type(data)}")
     return _resolve_extends(data, path, (*_seen, path.resolve()))
+
+
+def _installed(path: Path) -> Path:
+    """The path itself; or, from a folder without configs, what came with the program as `config/...`."""
+    came_with_us = Path(__file__).resolve().parent.parent / path
+    return came_with_us if path.parts[:1] == ("config",) and not path.exists() and came_with_us.exists() else path
 
 
 def _resolve_extends(value: Any, path: Path, seen: tuple[Path, ...]) -> Any:
@@ -108,7 +133,7 @@ def _resolve_extends(value: Any, path: Path, seen: tuple[Path, ...]) -> Any:
         return own
     if not isinstance(value["extends"], str):
         raise UserError(f"{path}: extends: must be the path of one file, not {_json_type(value['extends'])}")
-    base_path = path.parent / value["extends"]
+    base_path = path.parent / from_home(Path(value["extends"]))
     if not base_path.is_file():
         raise UserError(f"{path}: extends: {value['extends']}: no such file (paths are relative to {path.parent}/)")
     return merge(read_config(base_path, seen), own)
@@ -133,6 +158,7 @@ def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> dict[str,
     Raises:
         UserError: an override without `=`, or a path through something that is not an object or list.
     """
+    # A deep copy: the caller's data stay as they are.
     data = json.loads(json.dumps(data))
     for override in overrides:
         key_path, separator, text = override.partition("=")
@@ -146,6 +172,7 @@ def _parse_value(text: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError:
+        # Plain text needs no quotes on a command line: --set model=models/mine
         return text
 
 

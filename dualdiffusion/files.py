@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
-import fcntl
+import errno
+import hashlib
+import itertools
 import json
 import math
 import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from dualdiffusion.errors import UserError
+from dualdiffusion.machine.locks import FileLock
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
 
 TEMPORARY_MARK = ".tmp-"
+# What fsync says where it is refused as such.
+NO_SYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES, errno.EPERM, errno.EBADF}
+MAX_NAME_BYTES = 255  # of one name in a folder, on all usual file systems
+# What os.link says on file systems without links, such as exFAT, and shares of other machines.
+NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 def temporary_path(path: Path) -> Path:
@@ -24,18 +37,35 @@ def temporary_path(path: Path) -> Path:
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes a rename in `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Makes a rename in `folder` survive a power cut, where the system and the file system can do that."""
     try:
-        os.fsync(descriptor)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # Windows opens no folders
+        return
+    try:
+        _sync(descriptor)
     finally:
         os.close(descriptor)
 
 
 def sync_file(path: Path) -> None:
-    """Flushes a finished file's contents to the disk."""
+    """Flushes a finished file's contents to the disk.
+
+    Raises:
+        OSError: they cannot be written, such as to a full or a failing disk.
+    """
     with open(path, "rb+") as file:
-        os.fsync(file.fileno())
+        _sync(file.fileno())
+
+
+def _sync(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Shares of other machines and FUSE mounts may refuse to sync at all, folders above all. What is lost there is
+        # safety from power cuts; a full or failing disk is another matter.
+        if error.errno not in NO_SYNC:
+            raise
 
 
 @contextlib.contextmanager
@@ -55,6 +85,55 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def give_name(temporary: Path, path: Path) -> None:
+    """Makes a finished file known by a name that, unlike with a rename, no other process can have taken just now.
+
+    The temporary may be gone afterwards (where there are no links), or may still be there: remove it then.
+
+    Raises:
+        FileExistsError: the name is taken.
+    """
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        # Made empty first, which fails where the name is taken: a rename alone would replace what is there.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        try:
+            os.replace(temporary, path)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+
+def numbered_names(path: Path) -> Iterator[Path]:
+    """`path`, then the same with " (2)", " (3)", ... before its suffix, cut to what a file system takes as a name."""
+    yield path
+    for number in itertools.count(2):
+        mark = f" ({number})"
+        room = MAX_NAME_BYTES - len(os.fsencode(mark + path.suffix))
+        yield path.with_name(os.fsdecode(os.fsencode(path.stem)[:room]) + mark + path.suffix)
+
+
+def publish(temporary: Path, path: Path) -> Path:
+    """Gives a finished file the first of `numbered_names(path)` that is free, and returns it; see `give_name`."""
+    names = numbered_names(path)
+    while True:
+        try:
+            give_name(temporary, target := next(names))
+        except FileExistsError:
+            continue
+        temporary.unlink(missing_ok=True)
+        return target
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes `text` as UTF-8, atomically."""
     with atomic_path(path) as temporary:
@@ -67,19 +146,32 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_text(path: Path) -> str:
-    """Reads UTF-8.
+    """Reads text as editors save it: UTF-8 with or without a byte order mark, or UTF-16 with one; any line ends.
 
     Raises:
         UserError: the file is missing or cannot be read, or is not text.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return decode_text(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is not text in UTF-8: {error}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def decode_text(data: bytes) -> str:
+    """The text of a file's bytes. Its byte order mark says what it is in; without one, that is UTF-8.
+
+    Raises:
+        UnicodeDecodeError: it is not text in that encoding.
+    """
+    # UTF-32's mark begins with UTF-16's, so it is looked for first.
+    marks = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32"}
+    marks |= {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+    encoding = next((name for mark, name in marks.items() if data.startswith(mark)), "utf-8-sig")
+    return data.decode(encoding).replace("\r\n", "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -99,7 +191,7 @@ def write_jsonl(path: Path, records: list[dict[str, Any]]) -> None:
     write_text(path, "".join(json.dumps(record) + "\n" for record in records))
 
 
-def write_tensors(path: Path, tensors: dict[str, Any], metadata: dict[str, str] | None = None) -> None:
+def write_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
     """Writes contiguous CPU tensors as safetensors, atomically.
 
     Raises:
@@ -136,7 +228,7 @@ class TensorFile:
     def __init__(self, file: IO[bytes], start: int, shape: tuple[int, ...]) -> None:
         self._file, self._start, self._shape = file, start, shape
 
-    def write(self, index: int, first: int, values: Any) -> None:
+    def write(self, index: int, first: int, values: np.ndarray) -> None:
         """Writes a part of entry `index` of the first axis.
 
         Args:
@@ -165,10 +257,8 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
         UserError: the file is missing or a line is not JSON.
     """
     try:
-        with open(path, encoding="utf-8") as file:
-            return [json.loads(line) for line in file if line.strip()]
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
+        # Not str.splitlines: JSON texts may hold other line separators unescaped.
+        return [json.loads(line) for line in read_text(path).split("\n") if line.strip()]
     except json.JSONDecodeError as error:
         raise UserError(f"{path}: not valid JSON lines: {error}") from None
 
@@ -185,7 +275,7 @@ def sweep(folder: Path) -> None:
 
 @contextlib.contextmanager
 def folder_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
-    """Holds `folder` for this process; the kernel lets go of it when the process ends, however it ends.
+    """Holds `folder` for this process, until the end of the block or of the process, however it ends.
 
     Args:
         folder: created if missing; the lock is the file `.lock` in it, which holds the owner's process id.
@@ -197,28 +287,24 @@ def folder_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     # Never unlinked: removing a lock file lets two processes hold two different files of the same name.
     with open(folder / ".lock", "a+", encoding="utf-8") as file:
-        _acquire(file, folder, wait)
-        file.seek(0)
-        file.truncate()
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        yield
-
-
-def _acquire(file: IO[str], folder: Path, wait: bool) -> None:
-    announced = False
-    while True:
+        lock = FileLock(file)
+        _acquire(lock, folder, wait)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
             file.seek(0)
-            owner = file.read().strip() or "unknown"
-            if not wait:
-                raise UserError(
-                    f"{folder}: process {owner} is already at work on this folder; wait for it or stop it first"
-                ) from None
-            if not announced:
-                print(f"{folder}: waiting for process {owner}, which is at work on this folder", flush=True)
-                announced = True
-            time.sleep(0.5)
+            file.truncate()
+            file.write(f"{os.getpid()}\n")
+            file.flush()
+            yield
+        finally:
+            lock.release()
+
+
+def _acquire(lock: FileLock, folder: Path, wait: bool) -> None:
+    announced = False
+    while owner := lock.try_acquire():
+        if not wait:
+            raise UserError(f"{folder}: {owner} is already at work on this folder; wait for it or stop it first")
+        if not announced:
+            print(f"{folder}: waiting for {owner}, which is at work on this folder", flush=True)
+            announced = True
+        time.sleep(0.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,14 @@ from typing import Any
 from dualdiffusion.config import nearest
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import read_json, write_json
+
+
+def normal_form(name: str) -> str:
+    """A game's name in the one form in which names are compared (Unicode NFC): an accent may be a character of its own.
+
+    Macs write names of files with combining accents, and most keyboards write them without.
+    """
+    return unicodedata.normalize("NFC", name)
 
 
 @dataclass(frozen=True)
@@ -30,11 +39,13 @@ class Labels:
 
     @property
     def names(self) -> list[str]:
+        """The games' names, ordered by id."""
         return [game.name for game in self.games]
 
     @property
     def dim(self) -> int:
         """Length of a label vector: one more than the largest id."""
+        # Not their number: ids of games that left the dataset stay taken.
         return max((game.id for game in self.games), default=-1) + 1
 
     def id_of(self, name: str) -> int:
@@ -43,8 +54,9 @@ class Labels:
         Raises:
             UserError: no game has this name; the message gives the nearest names.
         """
+        wanted = normal_form(name)
         for game in self.games:
-            if game.name == name:
+            if game.name == wanted:
                 return game.id
         hint = nearest(name, self.names, count=3) or self.names[:5]
         raise UserError(f"unknown game {name!r}; nearest: {', '.join(hint)}")
@@ -67,6 +79,7 @@ class Labels:
         return [value / length for value in vector]
 
     def to_json(self) -> dict[str, Any]:
+        """What `from_json` reads."""
         return {"games": [{"id": game.id, "name": game.name, "tracks": game.tracks} for game in self.games]}
 
     @staticmethod
@@ -77,14 +90,22 @@ class Labels:
             UserError: the list is missing or malformed.
         """
         try:
-            games = tuple(Game(int(game["id"]), str(game["name"]), int(game["tracks"])) for game in data["games"])
+            games = tuple(
+                Game(int(game["id"]), normal_form(str(game["name"])), int(game["tracks"])) for game in data["games"]
+            )
         except (KeyError, TypeError, ValueError):
             raise UserError(f"{source}: games: must be a list of objects with id, name and tracks") from None
         return Labels(tuple(sorted(games, key=lambda game: game.id)))
 
     @staticmethod
     def load(path: Path) -> Labels:
+        """Reads a model's labels.json or a dataset's dataset_info.json.
+
+        Raises:
+            UserError: no such file, or not of this kind.
+        """
         return Labels.from_json(read_json(path), path)
 
     def save(self, path: Path) -> None:
+        """Writes labels.json, atomically."""
         write_json(path, self.to_json())

@@ -16,10 +16,11 @@ from torch import Tensor
 def mix_seed(*parts: int | str) -> int:
     """A seed in [0, 2^63) that depends on all parts and on their order."""
     digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
+    # 63 bits: torch takes seeds as signed numbers.
     return int.from_bytes(digest[:8], "little") >> 1
 
 
-class ItemRandom:
+class SeededNoise:
     """One random stream for each item of a batch, so that item k does not depend on its neighbours."""
 
     def __init__(self, seeds: Sequence[int]) -> None:
@@ -62,11 +63,12 @@ class ItemRandom:
 def stratified(count: int, seed: int) -> Tensor:
     """`count` quantiles in (0, 1), one in each of `count` equal slices, in random order: shape (count,), float64."""
     generator = torch.Generator().manual_seed(seed)
+    # In random order, so that a sample's quantile does not tell its place in the batch, nor the micro batch its part.
     slices = torch.randperm(count, generator=generator)
     return (slices + torch.rand(count, generator=generator, dtype=torch.float64)) / count
 
 
-class StepRandom(ItemRandom):
+class StepRandom(SeededNoise):
     """The randomness of the samples of one training step, or of the part of it that one process handles.
 
     Attributes:

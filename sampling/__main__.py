@@ -6,9 +6,10 @@ import argparse
 import contextlib
 import importlib
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dualdiffusion.command_line import Command, run_command, run_one_of
+from dualdiffusion.command_line import Command, one_of, run_command
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import folder_lock
 from dualdiffusion.model.folder import ModelFolder
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from sampling.output.contact_sheet import ContactSheet
 
 EVALUATION, RECOMMEND = "sampling.evaluation.command", "sampling.command.recommend"
+REFERENCE = "sampling.command.reference"
 COMMANDS = {
     "evaluate": Command(
         "Measures a model's clips against music that it was not trained on.",
@@ -32,13 +34,32 @@ COMMANDS = {
         lambda parser: importlib.import_module(RECOMMEND).add_options(parser),
         lambda arguments: importlib.import_module(RECOMMEND).run(arguments),
     ),
+    "reference": Command(
+        "Prints docs/request.md: all that one may ask for.",
+        lambda parser: importlib.import_module(REFERENCE).add_options(parser),
+        lambda arguments: importlib.import_module(REFERENCE).run(arguments),
+    ),
 }
 
 
-def main() -> int:
-    """Parses, plans, generates."""
-    epilog = "; ".join(f"python -m sampling {name}: {command.text}" for name, command in COMMANDS.items())
-    arguments = build_parser(__doc__, epilog).parse_args()
+def main(words: Sequence[str] | None = None, program: str = "python -m sampling") -> int:
+    """Runs one of COMMANDS where the first word names it; else makes clips.
+
+    Args:
+        words: None for those of the command line.
+        program: what is typed before them, for --help and errors.
+    """
+    words = sys.argv[1:] if words is None else words
+    if words and words[0] in COMMANDS:
+        return one_of(COMMANDS, words, program=program, description=__doc__ or "")
+    epilog = "; ".join(f"{program} {name}: {command.text}" for name, command in COMMANDS.items())
+    parser = build_parser(__doc__, epilog)
+    parser.prog = program
+    return _make_clips(parser.parse_args(words))
+
+
+def _make_clips(arguments: argparse.Namespace) -> int:
+    """Plans and generates."""
     check(arguments)
     if arguments.source:
         from sampling.command.repeat import repeat
@@ -69,7 +90,7 @@ def _make(
     axes: list[Axis], cells: list[Cell], output: OutputSettings, folder: ModelFolder, arguments: argparse.Namespace
 ) -> int:
     from sampling.command.batch import clips_there, identity
-    from sampling.generator import fingerprints, model_fingerprint
+    from sampling.fingerprints import fingerprints, model_fingerprint
 
     fingerprint_of = fingerprints(folder)
     identities = [identity(cell.request, output, fingerprint_of(cell.request)) for cell in cells]
@@ -98,14 +119,15 @@ def _generate(
     arguments: argparse.Namespace,
     sheet: ContactSheet | None,
 ) -> int:
-    from sampling.command.batch import ProgressBar, generate_all, load
+    from sampling.command.batch import ProgressBar
+    from sampling.generator import Generator
     from sampling.output.clips import file_stem, save
 
     done = 0
     try:
-        generator = load(folder, arguments.device)
+        generator = Generator.load(folder, arguments.device)
         with ProgressBar([cell.request.steps * cell.request.seconds for cell in cells]) as bar:
-            results = generate_all(generator, [cell.request for cell in cells], bar.on_step)
+            results = generator.generate_many([cell.request for cell in cells], on_step=bar.on_step)
             for cell, result in zip(cells, results, strict=True):
                 path = save(
                     result,
@@ -146,6 +168,4 @@ def _sheet(axes: list[Axis], cells: list[Cell], made_by: str, arguments: argpars
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] and sys.argv[1] in COMMANDS:
-        run_one_of(COMMANDS, program="python -m sampling", description=__doc__ or "")
     run_command(main)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from PIL import Image
 from torch import Tensor
 
-from dualdiffusion.codec import Preview, picture
+from sampling.preview import Preview, picture
 from sampling.solvers.samplers import SamplerStep
 
 # Share of the progress that sampling is given; the rest is phase recovery.
@@ -66,10 +66,12 @@ class Progress:
             self._on_step(StepReport(self._fraction, text, self._preview))
 
     def at_window(self, done: int, windows: int) -> None:
+        """Before each window of a long clip: `done` of `windows` are made."""
         if done:  # before the first, nothing has happened since the last report
             self.tell(f"sampling {self._steps or 'the first step'}, window {done + 1}/{windows}")
 
     def after_step(self, step: SamplerStep) -> None:
+        """After each step of sampling."""
         self._show(step.denoised)
         self._steps = f"{step.index + 1}/{step.steps}"
         share = SAMPLING_SHARE * (step.index + 1) / step.steps
@@ -77,6 +79,7 @@ class Progress:
         self.tell(f"sampling {self._steps}")
 
     def at_phase(self, number: int, done: int, total: int, x: Tensor) -> None:
+        """After each iteration of phase recovery of clip `number`, whose spectrogram is x (C, F, T)."""
         self._preview = lambda: picture(x)
         share = SAMPLING_SHARE + (1 - SAMPLING_SHARE) * done / total
         rest = (1 - SAMPLING_SHARE) * number + SAMPLING_SHARE * (self._count - 1)

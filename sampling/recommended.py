@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pydantic import JsonValue
+
 from dualdiffusion.config import apply_overrides, validate
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import read_json
@@ -78,7 +80,7 @@ class Asked:
         """
         return apply_overrides({**recommended.beside(self.said()), **self.fields}, self.overrides)
 
-    def and_field(self, name: str, value: Any) -> Asked:
+    def and_field(self, name: str, value: JsonValue) -> Asked:
         """The same with another field, said whole: what an override says of all of it no longer holds."""
         others = tuple(override for override in self.overrides if override.partition("=")[0] != name)
         return replace(self, fields={**self.fields, name: value}, overrides=others)
@@ -98,7 +100,7 @@ def read_recommended(folder: ModelFolder) -> Recommended:
     return check_recommended(read_json(path), str(path)) if path.exists() else Recommended()
 
 
-def check_recommended(fields: Any, source: str) -> Recommended:
+def check_recommended(fields: JsonValue, source: str) -> Recommended:
     """Fields as a recommendation, checked as those of any request.
 
     Args:

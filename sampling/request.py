@@ -5,12 +5,13 @@ Imports no torch, so that the web process and `--help` can use it.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from dualdiffusion.config import Config, InvalidPartError, nearest
-from dualdiffusion.labels import Labels
+from dualdiffusion.config import Config, InvalidPartError, from_home, nearest
+from dualdiffusion.labels import Labels, normal_form
 from sampling.guidance import Guidance
 from sampling.solvers.options import options_config
 from sampling.solvers.samplers import SAMPLERS
@@ -37,13 +38,13 @@ def _one_of(names: list[str]) -> AfterValidator:
 def _some_weight(games: dict[str, float]) -> dict[str, float]:
     if not any(games.values()):
         raise ValueError("at least one game needs a weight other than 0")
-    return games
+    return {normal_form(name): weight for name, weight in games.items()}
 
 
 class Source(Config):
     """Audio that a clip starts from: all of it is changed, or parts are made anew (`inpaint`, `extend_before`, ...)."""
 
-    path: Annotated[str, Field(min_length=1)]
+    path: Annotated[str, Field(min_length=1), AfterValidator(lambda path: str(from_home(Path(path))))]
     """WAV, FLAC, Ogg or AIFF; resampled, and brought to the model's channels."""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     """Of the file; filled in when a clip is made. A file that has changed since then is refused."""
@@ -71,7 +72,7 @@ class Request(Config):
     cfg_scale: Annotated[float, Field(ge=0, le=100)] = 2.0
     """Classifier-free guidance: 1 is off, larger follows the games more closely."""
     sampler: Annotated[str, _one_of(list(SAMPLERS))] = "heun"
-    """Name of a sampler in sampling/solvers/samplers.py."""
+    """Name of a sampler in sampling/solvers/."""
     schedule: Annotated[str, _one_of(list(SCHEDULES))] = "edm"
     """Name of a schedule in sampling/solvers/schedules.py."""
     sigma_max: Annotated[float, Field(gt=0, le=1000)] = 80.0

@@ -159,6 +159,15 @@ def run(*arguments: object, timeout: float = 240) -> subprocess.CompletedProcess
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout)
 
 
+def help_without_torch(module: str, *words: str) -> str:
+    """What `python -m MODULE WORDS --help` prints, which must not wait for torch."""
+    code = f"import sys, runpy; sys.argv = {[module, *words, '--help']!r}\n"
+    code += f"try: runpy.run_module({module!r}, run_name='__main__')\nexcept SystemExit: pass\n"
+    result = run("-c", code + "sys.exit('torch' in sys.modules)")
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
 def assert_one_line_error(result: subprocess.CompletedProcess[str], *words: str) -> None:
     """The contract of errors that a user can cause: exit code 2, one line, no traceback."""
     assert result.returncode == 2, result.stderr

@@ -2,7 +2,7 @@
 
 averages/          Averages of the weights over the course of training
 checkpoints/       What a run leaves to go on from
-commands/          What `train.py --dry-run` and `python -m train overfit | ema | sweep` do
+commands/          What `train.py` and `python -m train overfit | ema | sweep` do
 losses/            Losses
 memory/            How much memory a training step needs, and what to do where there is less
 module_trainers/   Module trainers
@@ -12,9 +12,12 @@ launch.py          Starts a training run in the process, or one of the processes
 loader.py          Reads the samples of each process, in order, from any point of the training on
 module_trainer.py  The contract between the training loop and the module trainers
 optimizer.py       The optimizer and its learning rate over the course of training, both chosen by name
+position.py        How far a run has come, and the contract of what it does now and then beside updating
 precision.py       What `mixed_precision: "auto"` means for a run: decided once, where it begins
+recovery.py        What a run leaves to go on from: checkpoints, going back to one, and the published weights
 setup.py           What the first training command creates in a model folder, and what later ones check
 starting.py        Starting a new model from another one's weights: `init` in a training config
 train_config.py    The config of a training run
 trainer.py         The training loop. It knows no module
+update.py          One update of a module's weights
 """

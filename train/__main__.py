@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
-from dualdiffusion.command_line import Command, add_set_option, run_one_of
+from dualdiffusion.command_line import Command, add_set_option, one_of, run_one_of
+
+TEXT = "Commands around training. Training itself is train.py."
 
 
 def add_overfit(parser: argparse.ArgumentParser) -> None:
@@ -64,5 +67,20 @@ COMMANDS = {
     "sweep": Command("train all combinations: --set key=a,b --set other=c,d", add_sweep, run_sweep),
 }
 
+
+def main(words: Sequence[str], program: str) -> int:
+    """`dualdiffusion train`: a training, or one of COMMANDS where the first word names it.
+
+    Args:
+        program: what is typed before the words, for --help and errors.
+    """
+    if words and words[0] in COMMANDS:
+        return one_of(COMMANDS, words, program=program, description=TEXT)
+    from train.commands import training
+
+    epilog = "; ".join(f"{program} {name}: {command.text}" for name, command in COMMANDS.items())
+    return training.main(words, program, epilog)
+
+
 if __name__ == "__main__":
-    run_one_of(COMMANDS, program="python -m train", description=__doc__.splitlines()[0])
+    run_one_of(COMMANDS, program="python -m train", description=TEXT)

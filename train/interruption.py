@@ -129,6 +129,12 @@ def threads_asked() -> int | None:
     return _launcher_option("--num_cpu_threads_per_process") or (int(found[1]) if found else None)
 
 
+def precision_asked() -> str | None:
+    """The precision that `accelerate launch` was asked for, by an option or its saved settings; None: it was not."""
+    found = re.search(rb"(?:^|\0)ACCELERATE_MIXED_PRECISION=(\w+)(?:\0|$)", _read_process("self", "environ"))
+    return found[1].decode() if found and found[1] != b"no" else None
+
+
 def _launcher_option(name: str) -> int | None:
     for word, following in itertools.pairwise([*_launcher_command(), ""]):
         option, _, value = word.partition("=")

@@ -6,23 +6,34 @@ import contextlib
 import gc
 import os
 import sys
+from datetime import timedelta
 
 import torch
 from accelerate import Accelerator, PartialState
+from accelerate.utils import InitProcessGroupKwargs
 
 from dualdiffusion.files import folder_lock
+from dualdiffusion.machine.memory import is_out_of_memory
 from dualdiffusion.machine.threads import usable_cores
-from train.interruption import launcher_id, processes_asked, threads_asked
+from train.interruption import launcher_id, precision_asked, processes_asked, threads_asked
 from train.memory.auto_batch import (
     choose_micro_batch,
     device_memory,
-    is_out_of_memory,
     out_of_memory,
     warn_if_too_large,
     with_micro_batch,
 )
-from train.precision import with_precision
+from train.precision import local_device_type, with_precision
 from train.trainer import TrainConfig, Trainer
+
+# The main process validates, makes demos and saves while the others wait for it, for longer than the ten minutes after
+# which a process group gives up by itself. A process that dies ends the others through their launcher at once.
+PATIENCE = timedelta(days=1)
+
+
+def join_processes(cpu: bool) -> PartialState:
+    """Joins the processes that the launcher started, if it started several; they wait for each other for PATIENCE."""
+    return PartialState(cpu=cpu, **InitProcessGroupKwargs(timeout=PATIENCE).to_kwargs())
 
 
 def launch(config: TrainConfig, *, wait: bool, auto_batch: bool = False, memory_gib: float | None = None) -> int:
@@ -37,12 +48,17 @@ def launch(config: TrainConfig, *, wait: bool, auto_batch: bool = False, memory_
     """
     launcher = launcher_id()
     # Without a GPU, accelerate joins several processes only where it is told that the CPU is meant.
-    cpu = not (torch.cuda.is_available() or torch.backends.mps.is_available())
-    state = PartialState(cpu=cpu)
+    cpu = local_device_type() == "cpu"
+    state = join_processes(cpu)
     if state.device.type == "cpu":
         share = max(1, usable_cores() // state.num_processes)
         torch.set_num_threads(config.cpu_threads or threads_asked() or share)
     config = with_precision(config, state.device.type, state)
+    if (asked := precision_asked()) not in (None, config.mixed_precision) and state.is_main_process:
+        print(
+            f"accelerate's own mixed_precision, {asked}, is not used: the config says what a run computes in, here "
+            f"{config.mixed_precision}; --set mixed_precision={asked} changes it"
+        )
     accelerator = Accelerator(cpu=cpu, mixed_precision=config.mixed_precision)
     if accelerator.num_processes == 1 < processes_asked():
         print(
@@ -93,7 +109,8 @@ def _train(config: TrainConfig, accelerator: Accelerator, launcher: int | None, 
             if not is_out_of_memory(error):
                 raise
             # Several processes would have to agree; the failure of one ends them all.
-            size = _next_smaller(config) if smaller and processes == 1 and trainer and not trainer.updates else None
+            again = smaller and processes == 1 and trainer and not trainer.update.count
+            size = _next_smaller(config) if again else None
             if size is None:
                 raise out_of_memory(config, error, device_type=device_type, processes=processes) from None
         # Outside of the except block, which would keep the step's tensors alive.

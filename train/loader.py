@@ -39,6 +39,7 @@ class SampleNumbers(Sampler[list[int]]):
             raise ValueError(f"batch_size {batch_size} must be a multiple of {self.stride}")
 
     def __iter__(self) -> Iterator[list[int]]:
+        # Without an end: the loop knows when it has seen enough, and its batch size may have changed in between.
         start = self.first
         while True:
             yield list(range(start, start + self.micro_batch_size))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from dualdiffusion.config import Config
+from dualdiffusion.config import Config as BaseConfig
 from dualdiffusion.data.audio_crops import Batch, Crop
 from dualdiffusion.labels import Labels
 from dualdiffusion.model.folder import ModelFolder
@@ -56,7 +56,8 @@ class ModuleTrainer(Protocol):
     those of the model `init` where one is given.
     """
 
-    Config: ClassVar[type[Config]]
+    Config: ClassVar[type[BaseConfig]]
+    """Settings."""
     module_name: str
     """Name of the module in the model folder."""
     module: Module
@@ -78,6 +79,11 @@ class ModuleTrainer(Protocol):
         """A fixed list of validation samples."""
         ...
 
+    @property
+    def holds_out(self) -> bool:
+        """Whether these are of tracks that are not trained on. A dataset may be too small for that."""
+        ...
+
     def step(self, batch: Batch, *, generator: StepRandom) -> StepOutput:
         """Loss of one batch; all randomness comes from `generator`."""
         ...
@@ -91,14 +97,47 @@ class ModuleTrainer(Protocol):
         ...
 
     @classmethod
-    def completed(cls, config: Any, source: Source) -> Any:
+    def completed(cls, config: BaseConfig, source: Source) -> BaseConfig:
         """The config with networks that it leaves to the model folder or to `init`; checked against the latter."""
         ...
 
     @classmethod
-    def plan(cls, config: Any, *, model: ModelFolder, labels: Labels, batch_size: int) -> Plan:
+    def plan(cls, config: BaseConfig, *, model: ModelFolder, labels: Labels, batch_size: int) -> Plan:
         """What training would do, worked out on the meta device: nothing is read, written or allocated."""
         ...
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """Optional: a module trainer that learns something beside its module, which is part of a checkpoint."""
+
+    def after_update(self, samples: int) -> bool:
+        """Called after every update, with the samples seen; whether the state has changed."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """The state, on the CPU."""
+        ...
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Goes on from a state; from an empty one as at the start."""
+        ...
+
+
+@runtime_checkable
+class DependsOnWeights(Protocol):
+    """Optional: a module trainer whose data were made with other weights, as latents are with a VAE."""
+
+    fingerprint: str
+    """Of these weights. A run that goes on with others says so, as its losses do not compare."""
+
+
+@runtime_checkable
+class FinishMeasures(Protocol):
+    """Optional: says whether `finish` reads data. Without this member it does, and needs the dataset."""
+
+    finish_measures: bool
+    """False: an EMA can be made without the dataset."""
 
 
 @dataclass(frozen=True)
@@ -127,4 +166,5 @@ class TrainingStep(nn.Module):
         self._step = module_trainer.step
 
     def forward(self, batch: Batch, generator: StepRandom) -> StepOutput:
+        """Loss of a batch; see `ModuleTrainer.step`."""
         return self._step(batch, generator=generator)

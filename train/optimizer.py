@@ -7,15 +7,12 @@ from collections.abc import Iterable
 from typing import Annotated, Any
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field, PositiveFloat, field_validator
 from torch import nn
 
 from dualdiffusion.config import Config, nearest
 from dualdiffusion.errors import UserError
 from dualdiffusion.randomness import mix_seed
-
-Positive = Annotated[float, Field(gt=0)]
-
 
 # The base class; one that wants the loss as a function; one for sparse gradients alone.
 UNUSABLE = {"Optimizer", "LBFGS", "SparseAdam"}
@@ -27,7 +24,7 @@ class GradientNoise(Config):
     """Normal noise added to the gradient, ever less of it (Neelakantan et al. 2015): its variance at step t, counted
     from 0, is eta / (1 + t)^gamma."""
 
-    eta: Positive = 0.01
+    eta: PositiveFloat = 0.01
     gamma: Annotated[float, Field(ge=0)] = 0.55
 
     def std(self, step: int) -> float:
@@ -40,11 +37,11 @@ class OptimizerConfig(Config):
 
     type: str = "AdamW"
     """Class name in torch.optim."""
-    learning_rate: Positive = 0.01
+    learning_rate: PositiveFloat = 0.01
     """Reference rate. Magnitude-preserving layers want it about ten times larger than others do."""
     settings: dict[str, Any] = Field({"betas": [0.9, 0.99], "eps": 1e-8, "weight_decay": 0.0})
     """Further arguments of the optimizer class. A weight_decay spares gains, biases and the learned log-variance."""
-    max_grad_norm: Positive | None = 10.0
+    max_grad_norm: PositiveFloat | None = 10.0
     """Gradients of a larger norm are scaled down to it; null: never."""
     gradient_noise: GradientNoise | None = None
     """Noise added to the gradient, after it has been scaled down; null: none."""
@@ -77,6 +74,7 @@ def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
     """
     spared, decayed = [], []
     for name, parameter in module.named_parameters():
+        # Gains, biases and single factors have one axis at most; weights of layers have two or more.
         own_size = parameter.ndim < 2 or any(mark in name for mark in LOG_VARIANCE)
         (spared if own_size else decayed).append(parameter)
     groups = [{"params": decayed}, {"params": spared, "weight_decay": 0.0}]
@@ -94,7 +92,7 @@ class ScheduleConfig(Config):
     reference_samples: Annotated[int, Field(gt=0)] = 70_000_000
     """edm2: the rate starts to fall after so many samples (t_ref times the batch size in the paper); cosine: it has
     fallen to final_factor; inverse_lr: the time scale (inv_gamma, in samples)."""
-    power: Positive = 1.0
+    power: PositiveFloat = 1.0
     """inverse_lr: how steeply the rate falls."""
     final_factor: Annotated[float, Field(ge=0, le=1)] = 0.0
     """cosine and inverse_lr: the rate does not fall below this share of the reference rate."""
@@ -148,6 +146,7 @@ def add_gradient_noise(parameters: Iterable[nn.Parameter], std: float, seed: int
             continue
         device = parameter.device
         if device not in generators:
+            # One stream for each device: parameters draw from it in the module's order, the same in all processes.
             generators[device] = torch.Generator(device).manual_seed(mix_seed(seed, "gradient noise"))
         noise = torch.randn(parameter.shape, generator=generators[device], device=device)
         parameter.grad.add_(noise.to(parameter.grad), alpha=std)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from accelerate.state import PartialState
 from accelerate.utils import broadcast_object_list
 
@@ -10,6 +11,13 @@ from dualdiffusion.files import read_json
 from dualdiffusion.machine.precision import choose_precision, may_be_half
 from dualdiffusion.model.folder import ModelFolder
 from train.train_config import TrainConfig
+
+
+def local_device_type() -> str:
+    """Where a process trains by itself: "cuda", "mps" or "cpu"."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def with_precision(config: TrainConfig, device_type: str, state: PartialState | None = None) -> TrainConfig:

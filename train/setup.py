@@ -12,20 +12,17 @@ from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.errors import UserError
 from dualdiffusion.labels import Game, Labels
 from dualdiffusion.model.folder import RAW, ModelFolder
+from dualdiffusion.model.label_growth import find_label_dim, grown_weights, label_weights, set_label_dim
 from dualdiffusion.model.module import (
     Module,
     config_differences,
-    find_label_dim,
-    label_weights,
     load_module,
     load_state,
     load_weights,
     module_component,
     registered_type,
-    set_label_dim,
 )
 from dualdiffusion.randomness import mix_seed
-from train.checkpoints.growing import grown_weights
 from train.starting import started_weights, tell_start
 
 

@@ -19,21 +19,16 @@ from dualdiffusion.config import load_config
 from dualdiffusion.errors import UserError
 from dualdiffusion.labels import Labels
 from dualdiffusion.model.folder import ModelFolder
+from dualdiffusion.model.label_growth import find_label_dim, label_weights, relabelled, set_label_dim
 from dualdiffusion.model.module import (
     Module,
     differing_keys,
-    find_label_dim,
-    label_weights,
     load_module,
     module_component,
-    set_label_dim,
 )
 from dualdiffusion.model.shipped import find_model, reference
 from dualdiffusion.randomness import mix_seed
 from train.train_config import TrainConfig
-
-# Share of the vector of "no label" in that of a new game, by amplitude; the rest is its own, random.
-SHARED = 0.7
 
 
 def load_train_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
@@ -140,36 +135,6 @@ def started_weights(init: ModelFolder, name: str, module: Module, labels: Labels
         generator = torch.Generator().manual_seed(mix_seed(seed, "init games", key))
         state[key] = relabelled(state[key], columns, module.label_dim, generator)
     return state
-
-
-def relabelled(weight: Tensor, columns: dict[int, int], games: int, generator: torch.Generator) -> Tensor:
-    """Label vectors (E, known games + 1) for other games: (E, games + 1). The last column stays: it is "no label".
-
-    A new game starts near "no label", which is music of no game in particular, with a part of its own. Normalising
-    the weights, which divides each row by its root mean square, is to leave the vectors of old games and "no label" as
-    they are. So in each row the new columns have as much energy as keeps the row's mean square. That can be had where
-    there are as many games as before, or more; with fewer, some rows are scaled, as a whole, by the first update.
-
-    Args:
-        columns: of the games that both know: the new id -> the old one.
-    """
-    new = [game for game in range(games) if game not in columns]
-    old = weight.double()
-    none = old[:, -1:]
-    result = torch.cat([torch.empty(len(old), games, dtype=old.dtype), none], dim=1)
-    for game, known in columns.items():
-        result[:, game] = old[:, known]
-    if new:
-        own = torch.randn(len(old), len(new), generator=generator, dtype=old.dtype) * _mean_square(old).sqrt()
-        vectors = SHARED * none + (1 - SHARED**2) ** 0.5 * own
-        kept = result[:, [*columns, games]].square().sum(dim=1, keepdim=True)
-        wanted = ((games + 1) * _mean_square(old) - kept) / len(new)
-        result[:, new] = vectors * (wanted.clamp(min=0) / _mean_square(vectors)).sqrt()
-    return result.to(weight)
-
-
-def _mean_square(x: Tensor) -> Tensor:
-    return x.square().mean(dim=1, keepdim=True)
 
 
 def tell_start(init: ModelFolder, name: str, module: Module, labels: Labels) -> None:

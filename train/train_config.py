@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from dualdiffusion.component import part_of
 from dualdiffusion.config import Config
@@ -15,13 +15,11 @@ from train.averages.post_hoc import SnapshotConfig
 from train.optimizer import OptimizerConfig, ScheduleConfig
 from train.reports.validation import ValidationConfig
 
-Positive = Annotated[int, Field(gt=0)]
-
 
 class CheckpointConfig(Config):
     """When the state of training is saved."""
 
-    every_samples: Positive = 8000
+    every_samples: PositiveInt = 8000
     keep: Annotated[int, Field(ge=2)] = 2
     """Newest checkpoints kept; at least two, so that a damaged one has a predecessor."""
 
@@ -42,11 +40,11 @@ class TrainConfig(Config):
     once it has, this counts no more. What the config says of networks must be what that model has; null there takes
     it from that model. null: from nothing."""
     seed: Annotated[int, Field(ge=0)] = 0
-    total_samples: Positive
+    total_samples: PositiveInt
     """Training ends after so many samples."""
-    batch_size: Positive = 16
+    batch_size: PositiveInt = 16
     """Samples per update, over all processes."""
-    micro_batch_size: Positive | None = None
+    micro_batch_size: PositiveInt | None = None
     """Samples at once on a device; null: the batch divided by the processes. Smaller values save memory."""
     mixed_precision: Literal["no", "bf16", "auto"] = "no"
     """bf16 halves the memory of activations; weights and optimizer stay float32. It is faster on a GPU that has it, and
@@ -56,7 +54,7 @@ class TrainConfig(Config):
     """torch.compile the module; falls back to eager with a message where that does not work."""
     num_workers: Annotated[int, Field(ge=0)] = 1
     """Processes that read data."""
-    cpu_threads: Positive | None = None
+    cpu_threads: PositiveInt | None = None
     """Threads where there is no GPU; null: OMP_NUM_THREADS where the user has set it, else all cores that the process
     may use, shared by the processes. Changes results in the last bit."""
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -65,14 +63,14 @@ class TrainConfig(Config):
     """Widths of the averages of the weights that are published, relative to the length of the training."""
     ema_snapshots: SnapshotConfig = SnapshotConfig()
     """Snapshots of averages from which EMAs of other widths can be made after training."""
-    log_every_samples: Positive = 400
+    log_every_samples: PositiveInt = 400
     gradient_noise_scale: bool = True
     """Log how large a batch would still pay; on one device, where the batch is at least two micro batches."""
     checkpoint: CheckpointConfig = CheckpointConfig()
     validation: ValidationConfig = ValidationConfig()
-    demo_every_samples: Positive | None = None
+    demo_every_samples: PositiveInt | None = None
     """Samples between demos in TensorBoard; null: only at the end."""
-    max_skipped_steps: Positive = 8
+    max_skipped_steps: PositiveInt = 8
     """Steps in a row with a loss or gradient that is not finite before going back to the last checkpoint."""
     max_rollbacks: Annotated[int, Field(ge=0)] = 3
     """Times to go back before giving up."""

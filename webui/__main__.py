@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import errno
 import socket
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 from dualdiffusion.command_line import CommandParser, run_command
 from dualdiffusion.errors import UserError
@@ -15,8 +17,8 @@ from dualdiffusion.model.shipped import find_model, reference
 from webui.settings import Settings
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = CommandParser(prog="python -m webui", description="Play with a trained model in the browser.")
+def _parser(program: str) -> argparse.ArgumentParser:
+    parser = CommandParser(prog=program, description="Play with a trained model in the browser.")
     parser.add_argument(
         "--model", type=Path, required=True, help="model folder, e.g. models/demo, or the name of a shipped one"
     )
@@ -24,6 +26,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; default: %(default)s")
     parser.add_argument("--port", type=int, default=7860, help="default: %(default)s; 0 for any free one")
     parser.add_argument("--token", help="what visitors must show; required where other machines can reach the page")
+    parser.add_argument(
+        "--root-path",
+        default="",
+        metavar="PATH",
+        help="where a proxy shows the page: /music or https://example.org/music",
+    )
     return parser
 
 
@@ -48,10 +56,22 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def main() -> None:
-    """Serves until Ctrl-C."""
-    options = _parser().parse_args()
-    settings = Settings(find_model(options.model).path, options.outputs, options.host, options.port, options.token)
+def main(words: Sequence[str] | None = None, program: str = "python -m webui") -> None:
+    """Serves until Ctrl-C.
+
+    Args:
+        words: None for those of the command line.
+        program: what is typed before them, for --help and errors.
+    """
+    options = _parser(program).parse_args(words)
+    settings = Settings(
+        find_model(options.model).path,
+        options.outputs,
+        options.host,
+        options.port,
+        options.token,
+        root_path=options.root_path,
+    )
     settings.check()
     with bind(options.host, options.port) as listener:
         serve(settings, listener)
@@ -76,7 +96,8 @@ def serve(settings: Settings, listener: socket.socket) -> None:
         app = create_app(settings)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         query = "?token=..." if settings.token else ""
-        print(f"Dual Diffusion plays {reference(folder)} at http://{host}:{settings.port}/{query}", flush=True)
+        address = f"http://{host}:{settings.port}{quote(settings.prefix)}/{query}"
+        print(f"Dual Diffusion plays {reference(folder)} at {address}", flush=True)
         config = uvicorn.Config(
             app, log_level="warning", ws_max_size=65536, timeout_graceful_shutdown=2, server_header=False, lifespan="on"
         )

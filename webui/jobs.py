@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from dualdiffusion.errors import UserError
+from webui.stored import REPAIRS, stored_request
 
 SCHEMA_VERSION = 1
 SCHEMA = """
@@ -70,8 +71,9 @@ class Job:
 
     @staticmethod
     def from_row(row: sqlite3.Row) -> Job:
+        """A job as the database holds it."""
         values = {key: row[key] for key in row.keys() if key != "idempotency_key"}  # noqa: SIM118 (a Row is no dict)
-        return Job(**{**values, "request": json.loads(row["request"]), "starred": bool(row["starred"])})
+        return Job(**{**values, "request": stored_request(row["request"]), "starred": bool(row["starred"])})
 
 
 class JobStore:
@@ -90,6 +92,7 @@ class JobStore:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._migrate(path)
+            self._repair()
         except sqlite3.DatabaseError as error:
             raise UserError(
                 f"{path}: cannot be used as the history: {error}; move it away to start a new one"
@@ -102,6 +105,12 @@ class JobStore:
             raise UserError(f"{path}: was written by newer software; update, or move it away to start a new history")
         if version == 0:
             self._db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+
+    def _repair(self) -> None:
+        """A row of nonsense must neither hide the others nor stop new ones."""
+        with self._transaction() as db:
+            for repair in REPAIRS:
+                db.execute(f"UPDATE jobs SET {repair}")
 
     def _interrupt_running(self) -> None:
         with self._transaction() as db:
@@ -122,6 +131,7 @@ class JobStore:
             self._db.execute("COMMIT")
 
     def close(self) -> None:
+        """Closes the database."""
         with self._lock:
             self._db.close()
 
@@ -150,6 +160,7 @@ class JobStore:
             raise QueueFullError
 
     def get(self, job_id: str) -> Job | None:
+        """The job, or None where there is none."""
         with self._lock:
             row = self._db.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
         return Job.from_row(row) if row else None
@@ -221,9 +232,11 @@ class JobStore:
             return changed.rowcount == 1
 
     def set_title(self, job_id: str, title: str) -> bool:
+        """Gives a job another title."""
         return self._update("title = ? WHERE id = ?", (title, job_id))
 
     def set_starred(self, job_id: str, starred: bool) -> bool:
+        """Stars a job, or takes the star away."""
         return self._update("starred = ? WHERE id = ?", (int(starred), job_id))
 
     def set_binned(self, job_id: str, binned: bool, file: str | None) -> bool:

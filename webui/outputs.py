@@ -9,9 +9,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from dualdiffusion.files import publish
 
 
 @dataclass(frozen=True)
@@ -21,25 +22,31 @@ class OutputFolder:
     path: Path
 
     def create(self) -> None:
+        """Makes the folders that are missing."""
         for folder in (self.path, self.extras, self.bin):
             folder.mkdir(parents=True, exist_ok=True)
 
     @property
     def database(self) -> Path:
+        """Of the queue and the history."""
         return self.path / "history.sqlite3"
 
     @property
     def extras(self) -> Path:
+        """Where pictures and peaks lie."""
         return self.path / ".webui"
 
     @property
     def bin(self) -> Path:
+        """Where deleted audio lies."""
         return self.path / ".bin"
 
     def spectrogram(self, job_id: str) -> Path:
+        """Of a job's clip, as PNG."""
         return self.extras / f"{job_id}.png"
 
     def peaks(self, job_id: str) -> Path:
+        """Of a job's clip, as JSON."""
         return self.extras / f"{job_id}.json"
 
     def audio(self, file: str | None, binned: bool = False) -> Path | None:
@@ -60,15 +67,4 @@ class OutputFolder:
             return file
         folder = self.bin if to_bin else self.path
         folder.mkdir(parents=True, exist_ok=True)
-        target = folder / source.name
-        number = 2
-        while True:
-            try:
-                # A link, unlike a rename, refuses to replace what is there.
-                os.link(source, target)
-                break
-            except FileExistsError:
-                target = folder / f"{source.stem} ({number}){source.suffix}"
-                number += 1
-        source.unlink()
-        return target.name
+        return publish(source, folder / source.name).name

@@ -16,6 +16,7 @@ class RefusedError(Exception):
         self.status, self.error, self.field = status, error, field
 
     def response(self) -> Response:
+        """The refusal as HTTP, see `webui.server`."""
         return json_response({"error": self.error, "field": self.field}, self.status)
 
 

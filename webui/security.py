@@ -15,7 +15,7 @@ import re
 import secrets
 import socket
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse
@@ -52,6 +52,9 @@ class Guard:
         self.app, self.settings = app, settings
         self.cookie = f"dualdiffusion_token_{settings.port}"
         self.names = LOOPBACK_NAMES | {settings.host.lower()}
+        if settings.public_host:
+            match = HOST_PATTERN.fullmatch(settings.public_host)
+            self.names.add((match["v6"] or match["name"]) if match else settings.public_host)
         self.any_address = settings.host in ("0.0.0.0", "::")
         if self.any_address:
             self.names.add(socket.gethostname().lower())
@@ -60,8 +63,12 @@ class Guard:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
+        scope = self._below_prefix(scope)
         headers = Headers(scope=scope)
         refusal = self._refusal(scope, headers)
+        if refusal is None and scope["type"] == "http" and scope["path"] == self.settings.prefix:
+            await self._add_slash(scope, receive, send)
+            return
         if refusal is None and not self._has_token(scope, headers):
             if self._token_in_query(scope):
                 await self._welcome(scope, receive, send)
@@ -77,6 +84,18 @@ class Guard:
         else:
             await self._send_refusal(refusal, scope, receive, send)
 
+    def _below_prefix(self, scope: Scope) -> Scope:
+        """The scope with the prefix in its path, as ASGI has it, whether a proxy has taken it away or not."""
+        prefix, path = self.settings.prefix, scope["path"]
+        if not prefix:
+            return scope
+        if path != prefix and not path.startswith(f"{prefix}/"):
+            path = prefix + path
+        return {**scope, "root_path": prefix, "path": path}
+
+    def _is_page(self, scope: Scope) -> bool:
+        return scope["path"] == f"{self.settings.prefix}/" and scope.get("method") in SAFE_METHODS
+
     def _refusal(self, scope: Scope, headers: Headers) -> RefusedError | None:
         host = headers.get("host", "")
         if len(headers.getlist("host")) != 1 or not self.is_own_name(host):
@@ -87,8 +106,12 @@ class Guard:
             return None
         # Scripts such as curl send neither header; browsers send at least one with every request that matters here.
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
-        own = {f"http://{host.lower()}", f"https://{host.lower()}"}
-        if (origin is not None and origin.lower() not in own) or site not in (None, "same-origin", "none"):
+        if site == "same-origin":
+            return None  # as the browser sees it, before a proxy has changed the Host header
+        # What a proxy says that the browser asked for; a page of another site cannot send it without asking first.
+        hosts = {host.lower(), headers.get("x-forwarded-host", host).lower(), self.settings.public_host or host.lower()}
+        own = {f"{scheme}://{name}" for scheme in ("http", "https") for name in hosts}
+        if (origin is not None and origin.lower() not in own) or site not in (None, "none"):
             return RefusedError(403, "requests from other sites are refused")
         return None
 
@@ -127,18 +150,28 @@ class Guard:
 
     def _token_in_query(self, scope: Scope) -> bool:
         given = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0]
-        return scope["type"] == "http" and scope["method"] == "GET" and scope["path"] == "/" and self._matches(given)
+        return scope["type"] == "http" and self._is_page(scope) and self._matches(given)
 
     async def _welcome(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Remembers the token in a cookie that scripts cannot read, and takes it out of the address bar."""
-        response = RedirectResponse("/", 303, HEADERS)
+        """Remembers the token in a cookie that scripts cannot read, and takes it out of the address bar.
+
+        Where it goes and where the cookie holds follow from the address that the browser knows, below a prefix or not.
+        """
+        prefix = self.settings.prefix
+        response = RedirectResponse(f"{quote(prefix)}/" if prefix else "./", 303, HEADERS)
         response.set_cookie(
-            self.cookie, self.settings.token or "", httponly=True, samesite="strict", max_age=30 * 86400
+            self.cookie, self.settings.token or "", httponly=True, samesite="strict", max_age=30 * 86400, path=None
         )
         await response(scope, receive, send)
 
+    async def _add_slash(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """From /music to /music/, in words that hold whatever host and scheme the browser knows."""
+        query = scope.get("query_string", b"").decode("latin-1")
+        target = f"{quote(self.settings.prefix)}/" + (f"?{query}" if query else "")
+        await RedirectResponse(target, 307, HEADERS)(scope, receive, send)
+
     async def _send_refusal(self, refusal: RefusedError, scope: Scope, receive: Receive, send: Send) -> None:
-        as_text = scope["path"] == "/" and scope["method"] == "GET"
+        as_text = self._is_page(scope)
         response = PlainTextResponse(refusal.error + "\n", refusal.status) if as_text else refusal.response()
         response.headers.update(HEADERS)
         await response(scope, receive, send)

@@ -2,6 +2,7 @@
 
     GET    /api/health                     {"status": "loading" or "ready" or "failed", "model", "games": [...], ...}
     GET    /api/options                    what a request may contain: the model's defaults, ranges, samplers, schedules
+    POST   /api/check                      fields of a request -> {"request": those that the model can do, "dropped"}
     POST   /api/jobs                       a request -> {"id"}; the header Idempotency-Key makes repeating it harmless
     GET    /api/jobs?view=active|all|starred|bin&before=<position>&limit=50   -> {"jobs": [...]}
     GET    /api/jobs/{id}                  {"status", "progress", "error", "request", ...}
@@ -13,6 +14,7 @@
     GET    /api/jobs/{id}/spectrogram, /peaks, /preview
     WS     /api/events                     {"type": "job|progress|preview|health", ...}
 
+Every address with GET has HEAD and OPTIONS, too. Below a prefix (--root-path), addresses in answers follow the prefix.
 Every refusal is {"error": "seconds: input should be less than or equal to 600, not 9999", "field": "seconds"}.
 """
 
@@ -21,30 +23,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from fastapi import Depends, FastAPI, Query, Request, WebSocket
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, Response
 from fastapi.staticfiles import StaticFiles
 from pydantic import Field, ValidationError
-from starlette.exceptions import HTTPException
 
 from dualdiffusion.config import Config, explain
 from sampling.recommended import RECOMMENDABLE, Recommended
 from sampling.request import Request as SamplingRequest
 from sampling.solvers.samplers import SAMPLERS
 from sampling.solvers.schedules import SCHEDULES
-from webui.jobs import QueueFullError
+from webui.methods import add_error_handlers, answer_head
 from webui.refusal import RefusedError, json_response
 from webui.security import Guard
 from webui.service import Service
 from webui.settings import Settings
 
 STATIC = Path(__file__).resolve().parent / "static"
+HEARTBEAT = 10.0  # seconds; a page that hears nothing for longer takes its socket for dead
 MAX_BODY = 256 * 1024  # bytes; a mix of a thousand games has a quarter of it
 MAX_DRAIN = 32 * 2**20  # bytes read and dropped, so that a sender of too much hears the refusal
 JOB_ID = re.compile(r"[0-9a-f]{16}")
@@ -77,10 +78,11 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(Guard, settings=settings)
     app.state.service = service
-    _add_error_handlers(app)
+    add_error_handlers(app)
     _add_job_routes(app, service)
     _add_file_routes(app, service)
     _add_page(app, service)
+    answer_head(app)
     return app
 
 
@@ -123,6 +125,10 @@ def _add_job_routes(app: FastAPI, service: Service) -> None:
     @app.get("/api/options")
     async def options() -> Response:
         return json_response(request_options(service.recommended))
+
+    @app.post("/api/check")
+    async def check(body: Body) -> Response:
+        return json_response(service.usable(body))
 
     @app.post("/api/jobs")
     async def submit(request: Request, body: Body) -> Response:
@@ -215,8 +221,17 @@ def _add_page(app: FastAPI, service: Service) -> None:
     @app.get("/")
     async def page(request: Request) -> Response:
         html = (STATIC / "index.html").read_text(encoding="utf-8")
-        nonce = request.scope["state"]["nonce"]
-        return Response(html.replace("{{nonce}}", nonce), headers={"Cache-Control": "no-store"}, media_type="text/html")
+        # Relative without a prefix: a proxy may add one that nobody has told us.
+        prefix = service.settings.prefix
+        html = html.replace("{{root}}", f"{quote(prefix)}/" if prefix else "")
+        html = html.replace("{{nonce}}", request.scope["state"]["nonce"])
+        return Response(html, headers={"Cache-Control": "no-store"}, media_type="text/html")
+
+    @app.get("/api/events")
+    async def no_events() -> Response:
+        response = RefusedError(426, "this address speaks WebSocket only; see /api/jobs for the same").response()
+        response.headers.update({"Upgrade": "websocket", "Connection": "Upgrade"})
+        return response
 
     @app.websocket("/api/events")
     async def events(connection: WebSocket) -> None:
@@ -234,9 +249,13 @@ async def _follow(connection: WebSocket, queue: asyncio.Queue[dict[str, Any] | N
     """Sends events until the page leaves or falls behind."""
 
     async def send() -> None:
-        await connection.send_json({"type": "health", "health": service.health()})
-        while event := await queue.get():
-            await connection.send_json(event)
+        while True:
+            await connection.send_json({"type": "health", "health": service.health()})
+            with contextlib.suppress(asyncio.TimeoutError):
+                async with asyncio.timeout(HEARTBEAT):
+                    while event := await queue.get():
+                        await connection.send_json(event)
+                    break
         await connection.close(1012)
 
     async def until_closed() -> None:
@@ -277,31 +296,3 @@ def request_options(recommended: Recommended) -> dict[str, Any]:
     }
     names = {"samplers": list(SAMPLERS), "schedules": list(SCHEDULES)}
     return {"fields": fields, "plain": {name: plain[name] for name in RECOMMENDABLE}, **names}
-
-
-def _add_error_handlers(app: FastAPI) -> None:
-    @app.exception_handler(RefusedError)
-    async def refused(_request: Request, refusal: RefusedError) -> Response:
-        return refusal.response()
-
-    @app.exception_handler(QueueFullError)
-    async def full(_request: Request, _error: QueueFullError) -> Response:
-        return RefusedError(429, "the queue is full; wait for a job to end, or cancel some").response()
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(_request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        field = str(first["loc"][-1])
-        return RefusedError(422, f"{field}: {first['msg'][:1].lower()}{first['msg'][1:]}", field).response()
-
-    @app.exception_handler(HTTPException)
-    async def http(_request: Request, error: HTTPException) -> Response:
-        return RefusedError(error.status_code, str(error.detail).lower()).response()
-
-    @app.exception_handler(sqlite3.Error)
-    async def database(_request: Request, error: sqlite3.Error) -> Response:
-        return RefusedError(503, f"the history cannot be written: {error}").response()
-
-    @app.exception_handler(OSError)
-    async def disk(_request: Request, error: OSError) -> Response:
-        return RefusedError(503, f"the outputs folder cannot be used: {error.strerror or error}").response()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import hashlib
 import json
 import sqlite3
 import sys
@@ -20,13 +21,14 @@ from dualdiffusion.config import explain
 from dualdiffusion.errors import UserError
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.shipped import is_shipped
-from sampling.recommended import Asked, read_recommended
+from sampling.recommended import Asked
 from sampling.request import Request
 from webui.events import Events
-from webui.jobs import Job, JobStore
+from webui.jobs import RETRIABLE, Job, JobStore
 from webui.outputs import OutputFolder
 from webui.refusal import RefusedError
 from webui.settings import Settings
+from webui.stored import usable, usable_recommendation
 from webui.supervisor import FAILED, READY, Supervisor
 
 CANCEL_GRACE = 30.0  # seconds for the step in progress; then the model's process is ended and started anew
@@ -59,12 +61,12 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         """Raises:
-        UserError: the model has no labels or a bad recommendation, or the history cannot be used.
+        UserError: the model has no labels, or the history cannot be used.
         """
         self.settings = settings
         self.folder = ModelFolder(settings.model)
         self.labels = self.folder.labels()
-        self.recommended = read_recommended(self.folder)
+        self.recommended = usable_recommendation(self.folder)
         self.outputs = OutputFolder(settings.outputs)
         self.outputs.create()
         self.store = JobStore(self.outputs.database)
@@ -72,7 +74,11 @@ class Service:
         self.running: Running | None = None
         self._turn = asyncio.Lock()
         self.supervisor = Supervisor(
-            settings.model, settings.outputs, settings.loader, on_message=self._heard, on_change=self._worker_changed
+            settings.model,
+            settings.outputs,
+            settings.loader,
+            on_message=self._on_message,
+            on_change=self._worker_changed,
         )
 
     @contextlib.asynccontextmanager
@@ -96,6 +102,7 @@ class Service:
             "status": self.supervisor.status,
             "message": self.supervisor.message if self.supervisor.status == FAILED else None,
             "model": self.folder.path.resolve().name,
+            "revision": self.revision,
             "fingerprint": self.supervisor.info.get("fingerprint"),
             "sample_rate": self.supervisor.info.get("sample_rate"),
             "games": games,
@@ -104,6 +111,27 @@ class Service:
             "output_folder": str(self.outputs.path),
             "worker_pid": self.supervisor.pid,
         }
+
+    @property
+    def revision(self) -> str:
+        """Differs where a page must read anew what it may ask for: 16 hex digits of games and recommendation."""
+        world = [str(self.folder.path.resolve()), self.labels.to_json(), self.recommended.fields]
+        return hashlib.sha256(json.dumps(world, sort_keys=True).encode()).hexdigest()[:16]
+
+    def usable(self, body: bytes) -> dict[str, Any]:
+        """What of the fields of a request this model can do: {"request": fields, "dropped": {field: why}}.
+
+        Raises:
+            RefusedError: 422, no JSON object.
+        """
+        try:
+            said = from_json(body)
+        except ValueError as error:
+            raise RefusedError(422, f"the body: not valid JSON: {error}"[:500]) from None
+        if not isinstance(said, dict):
+            raise RefusedError(422, "the body: must be a JSON object with fields of a request")
+        request, dropped = usable(said, self.labels.names, self.parse)
+        return {"request": request, "dropped": dropped}
 
     def describe(self, job: Job) -> dict[str, Any]:
         """A job as the API shows it."""
@@ -172,6 +200,11 @@ class Service:
             if ema is not None and ema not in (known := self.folder.emas("unet")):
                 has = f"this model has no {ema[:80]!r}; it has: {', '.join(known)}"
                 raise RefusedError(422, f"{field}: {has}", field)
+        least = self.supervisor.info.get("least_seconds", 0.0)  # until the model was loaded, its process must tell
+        if request.seconds < least:
+            raise RefusedError(
+                422, f"seconds: this model makes {least:.4g} or more, not {request.seconds:g}", "seconds"
+            )
         return request
 
     def _completed(self, body: bytes) -> bytes:
@@ -219,9 +252,11 @@ class Service:
         """Queues a failed, cancelled or interrupted job again, under its old id.
 
         Raises:
-            RefusedError: 404, 409 for any other job, 429 when the queue is full.
+            RefusedError: 404, 409 for any other job, 422 where this model cannot make it, 429 when the queue is full.
         """
         job = await self.job(job_id)
+        if job.status in RETRIABLE:
+            self.parse(json.dumps(job.request).encode())
         if not await self._thread(lambda: self.store.retry(job_id, self.settings.queue_limit)):
             raise RefusedError(409, f"only a job that came to nothing can be tried again; this one is {job.status}")
         changed = await self._changed(job_id)
@@ -265,10 +300,22 @@ class Service:
             if job is None:
                 return
             self.running = Running(job.id)
-            self.supervisor.send({"type": "generate", "id": job.id, "request": job.request})
+            refusal = self._refusal(job)
+            if refusal is None:
+                self.supervisor.send({"type": "generate", "id": job.id, "request": job.request})
             self._publish(job)
+        if refusal is not None:
+            await self._finish("failed", error=refusal)
 
-    async def _heard(self, message: dict[str, Any]) -> None:
+    def _refusal(self, job: Job) -> str | None:
+        """Why a job cannot be made that was queued for another model, or by other software."""
+        try:
+            self.parse(json.dumps(job.request).encode())
+        except RefusedError as refusal:
+            return refusal.error
+        return None
+
+    async def _on_message(self, message: dict[str, Any]) -> None:
         running = self.running
         if running is None or running.id != message["id"]:
             return
@@ -282,13 +329,16 @@ class Service:
                     running, "preview", preview=f"/api/jobs/{running.id}/preview?version={running.preview_version}"
                 )
             case "done":
-                await self._finish("done", file=message["file"], fingerprint=self.supervisor.info["fingerprint"])
+                await self._finish("done", file=message["file"], fingerprint=message["fingerprint"])
             case "failed":
                 await self._finish("failed", error=message["error"])
             case "cancelled":
                 await self._finish("cancelled")
 
     async def _worker_changed(self, change: dict[str, Any]) -> None:
+        if change["death"]:
+            with contextlib.suppress(UserError):  # the next process reads the folder anew, so we do
+                self.labels, self.recommended = self.folder.labels(), usable_recommendation(self.folder)
         self.events.publish({"type": "health", "health": self.health()})
         if change["death"] and self.running:
             if self.running.cancelling:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from dualdiffusion.errors import UserError
 
 MIN_TOKEN_LENGTH = 8
+ROOT_PATH = re.compile(r"(?:https?://(?P<host>[^/?#\s@]+)(?=/|$))?(?P<path>[^?#\s\\:]*)")
 
 
 def is_loopback(host: str) -> bool:
@@ -35,6 +38,20 @@ class Settings:
     """`module:function` that the model's process calls with the model folder."""
     queue_limit: int = 100
     """Jobs that may wait or run at one time."""
+    root_path: str = ""
+    """Where a proxy shows the page: a path such as /music, or the whole address https://example.org/music."""
+
+    @property
+    def prefix(self) -> str:
+        """The path of `root_path`, decoded, with a slash before it and none after it; empty for none."""
+        path = ROOT_PATH.fullmatch(self.root_path)["path"] if ROOT_PATH.fullmatch(self.root_path) else ""
+        return f"/{unquote(path).strip('/')}".rstrip("/")
+
+    @property
+    def public_host(self) -> str | None:
+        """The host of a whole address in `root_path`, with its port if it has one, as the Host header names it."""
+        match = ROOT_PATH.fullmatch(self.root_path)
+        return match["host"].lower() if match and match["host"] else None
 
     def check(self) -> None:
         """Refuses what would be unsafe.
@@ -44,5 +61,9 @@ class Settings:
         """
         if self.token is None and not is_loopback(self.host):
             raise UserError(f"--host {self.host}: other machines can reach this address; choose a --token for visitors")
+        if not ROOT_PATH.fullmatch(self.root_path) or {".", ".."} & set(self.prefix.split("/")):
+            raise UserError(
+                f"--root-path {self.root_path}: must be a path such as /music, or https://example.org/music"
+            )
         if self.token is not None and len(self.token) < MIN_TOKEN_LENGTH:
             raise UserError(f"--token: must have at least {MIN_TOKEN_LENGTH} characters")

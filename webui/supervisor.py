@@ -40,7 +40,7 @@ class Supervisor:
         self.status = LOADING
         self.was_ready = False  # the present process
         self.message: str | None = None  # why it failed
-        self.info: dict[str, Any] = {}  # {"fingerprint", "sample_rate"} once it was ready
+        self.info: dict[str, Any] = {}  # {"fingerprint", "sample_rate", "least_seconds"} once it was ready
 
     async def run(self) -> None:
         """Keeps a process alive until cancelled; waits longer and longer after deaths before it was ready."""
@@ -67,6 +67,7 @@ class Supervisor:
 
     @property
     def pid(self) -> int | None:
+        """Of the model's process, or None while there is none."""
         return self._process.pid if self._process and self._process.returncode is None else None
 
     async def _run_once(self) -> bool:
@@ -109,15 +110,15 @@ class Supervisor:
         finally:
             reading.cancel()
             waiting.cancel()
-            heard, _ = await asyncio.gather(reading, waiting, return_exceptions=True)
-            if isinstance(heard, Exception):
-                print(f"the model's process was stopped: {type(heard).__name__}: {heard}", file=sys.stderr, flush=True)
+            ended, _ = await asyncio.gather(reading, waiting, return_exceptions=True)
+            if isinstance(ended, Exception):
+                print(f"the model's process was stopped: {type(ended).__name__}: {ended}", file=sys.stderr, flush=True)
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         while line := await reader.readline():
             message = json.loads(line)
             if message["type"] == "ready":
-                self.info = {"fingerprint": message["fingerprint"], "sample_rate": message["sample_rate"]}
+                self.info = {name: message[name] for name in ("fingerprint", "sample_rate", "least_seconds")}
                 self.status, self.message, self.was_ready = READY, None, True
                 await self._on_change({"death": None})
             elif message["type"] == "unusable":

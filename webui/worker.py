@@ -26,11 +26,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dualdiffusion.errors import UserError, one_line
 from dualdiffusion.files import atomic_path, sweep, write_json
+from dualdiffusion.machine.memory import is_out_of_memory
 from dualdiffusion.machine.threads import prepare_cpu
 from sampling.request import Request
 from webui.outputs import OutputFolder
 
 if TYPE_CHECKING:
+    from numpy import ndarray
     from PIL.Image import Image
 
 PREVIEW_INTERVAL = 0.4  # seconds
@@ -45,7 +47,31 @@ class Report(Protocol):
     fraction: float
     text: str
 
-    def preview(self) -> Image: ...
+    def preview(self) -> Image:
+        """A picture of the clip as it is now; costs time."""
+        ...
+
+
+class Samples(Protocol):
+    """Audio (2, N), full scale at +-1: an array, or a tensor on the CPU."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(2, N)."""
+        ...
+
+    def __array__(self) -> ndarray:
+        """The samples themselves."""
+        ...
+
+
+class Result(Protocol):
+    """A finished clip; see `sampling.generator.Result`."""
+
+    audio: Samples
+    sample_rate: int
+    fingerprint: str
+    """Of the weights that made it."""
 
 
 class Model(Protocol):
@@ -53,15 +79,21 @@ class Model(Protocol):
 
     fingerprint: str
     sample_rate: int
+    least_seconds: float
+    """Length of the shortest clip that it can make."""
     cancelled: type[Exception]
     """Raised in `on_step` to stop."""
 
-    def generate(self, request: Request, on_step: Callable[[Any], None]) -> Any:
-        """A result with `audio` of shape (2, samples) and `sample_rate`."""
+    def generate(self, request: Request, on_step: Callable[[Report], None]) -> Result:
+        """The clip; `on_step` is called after each step."""
 
-    def save(self, result: Any, folder: Path) -> Path: ...
+    def save(self, result: Result, folder: Path) -> Path:
+        """Writes the audio, never over another file; returns its path."""
+        ...
 
-    def picture(self, result: Any) -> Image: ...
+    def picture(self, result: Result) -> Image:
+        """The spectrogram of the finished clip."""
+        ...
 
     def recover(self) -> None:
         """Frees what a failed job may have left in memory."""
@@ -76,27 +108,27 @@ class SamplingModel:
 
         self.generator = Generator.load(ModelFolder(path), device=None)
         self.fingerprint, self.sample_rate = self.generator.fingerprint, self.generator.sample_rate
-        self.cancelled = Cancelled
+        self.least_seconds, self.cancelled = self.generator.least_seconds, Cancelled
 
-    def generate(self, request: Request, on_step: Callable[[Any], None]) -> Any:
+    def generate(self, request: Request, on_step: Callable[[Report], None]) -> Result:
+        """See `Model.generate`."""
         return self.generator.generate(request, on_step=on_step)
 
-    def save(self, result: Any, folder: Path) -> Path:
+    def save(self, result: Result, folder: Path) -> Path:
+        """See `Model.save`; the file carries the request."""
         from sampling.output.clips import save
 
         return save(result, folder, device=self.generator.vae.device)
 
-    def picture(self, result: Any) -> Image:
+    def picture(self, result: Result) -> Image:
+        """See `Model.picture`."""
         from sampling.output.clips import spectrogram_image
 
         return spectrogram_image(result.audio, result.sample_rate)
 
     def recover(self) -> None:
-        import torch
-
+        """See `Model.recover`."""
         self.generator.free_memory()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
 
 
 def load_model(path: Path) -> Model:
@@ -115,6 +147,7 @@ class Channel:
         threading.Thread(target=self._read, daemon=True).start()
 
     def send(self, type: str, **values: Any) -> None:
+        """Tells the web process something, as one JSON line."""
         self._socket.sendall(json.dumps({"type": type, **values}).encode() + b"\n")
 
     def _read(self) -> None:
@@ -149,6 +182,7 @@ class JobProgress:
             self.check()
 
     def check(self) -> None:
+        """Raises what ends the generation, where the job has been cancelled."""
         if self.job_id in self.channel.cancelled:
             raise self.cancelled()
 
@@ -164,7 +198,7 @@ def _encode(image: Image) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def peaks_of(audio: Any, count: int = PEAKS) -> list[float]:
+def peaks_of(audio: Samples, count: int = PEAKS) -> list[float]:
     """The largest magnitude, over both channels, in each of `count` equal stretches of (channels, samples) audio."""
     import numpy
 
@@ -173,8 +207,12 @@ def peaks_of(audio: Any, count: int = PEAKS) -> list[float]:
     return [round(float(part.max(initial=0.0)), 3) for part in parts]
 
 
-def make(model: Model, outputs: OutputFolder, job_id: str, request: Request, progress: JobProgress) -> Path:
-    """Generates one clip and writes the audio, its spectrogram and its peaks; returns the audio's path."""
+def make(model: Model, outputs: OutputFolder, job_id: str, request: Request, progress: JobProgress) -> dict[str, str]:
+    """Generates one clip and writes the audio, its spectrogram and its peaks.
+
+    Returns:
+        What the history is to keep: the audio's "file", and the "fingerprint" of the weights, as the file's tag has it.
+    """
     result = model.generate(request, progress)
     progress.check()
     outputs.create()
@@ -182,17 +220,15 @@ def make(model: Model, outputs: OutputFolder, job_id: str, request: Request, pro
         within(model.picture(result), PICTURE_SIZE).save(temporary, "PNG")
     seconds = result.audio.shape[-1] / result.sample_rate
     write_json(outputs.peaks(job_id), {"seconds": seconds, "peaks": peaks_of(result.audio)})
-    return model.save(result, outputs.path)
+    return {"file": model.save(result, outputs.path).name, "fingerprint": result.fingerprint}
 
 
 def explain(error: Exception, request: Request) -> str:
     """One line for the person at the page."""
     if isinstance(error, UserError):
         return one_line(error)
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return (
-            f"out of memory at {request.seconds:g} s; choose a shorter length, or close other programs that use the GPU"
-        )
+    if is_out_of_memory(error):  # not while generating, of which the generator tells, but in what comes after
+        return f"out of memory while writing {request.seconds:g} s of audio; choose a shorter length"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "the disk is full; free some space and try again"
     return one_line(f"{type(error).__name__}: {error}"[:500])
@@ -204,7 +240,7 @@ def serve(channel: Channel, model: Model, outputs: OutputFolder) -> None:
         message = channel.requests.get()
         job_id, request = message["id"], Request.from_json(message["request"])
         try:
-            path = make(model, outputs, job_id, request, JobProgress(channel, job_id, model.cancelled))
+            made = make(model, outputs, job_id, request, JobProgress(channel, job_id, model.cancelled))
         except model.cancelled:
             channel.send("cancelled", id=job_id)
         except Exception as error:
@@ -214,7 +250,7 @@ def serve(channel: Channel, model: Model, outputs: OutputFolder) -> None:
             error.__traceback__ = None  # it holds the tensors that `recover` wants to free
             model.recover()
         else:
-            channel.send("done", id=job_id, file=path.name)
+            channel.send("done", id=job_id, **made)
         channel.cancelled.discard(job_id)
 
 
@@ -236,7 +272,9 @@ def main(arguments: list[str]) -> int:
         return 2
     outputs = OutputFolder(Path(outputs_path))
     sweep(outputs.extras)
-    channel.send("ready", fingerprint=model.fingerprint, sample_rate=model.sample_rate)
+    channel.send(
+        "ready", fingerprint=model.fingerprint, sample_rate=model.sample_rate, least_seconds=model.least_seconds
+    )
     serve(channel, model, outputs)
     return 0
 

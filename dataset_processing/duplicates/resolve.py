@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from dataset_processing.duplicates.near import Pair
 from dataset_processing.run.names import readable
@@ -86,7 +85,7 @@ def _copy_of(record: Record, original: str, similarity: float, reason: str) -> R
     return record.refused(reason).adding(measured=measured)
 
 
-def _worth(record: Record) -> tuple[Any, ...]:
+def _worth(record: Record) -> tuple[int, int, int, bool, str]:
     """A sort key, best first: clearly longer (steps of a quarter), wider band (2 kHz), longer, lossless, by path."""
     measured = record.measured
     steps = round(math.log(max(measured["seconds"], 0.1), 1.25))

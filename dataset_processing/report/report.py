@@ -5,17 +5,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from dataset_processing.run.names import readable
-from dataset_processing.step import Record
+from dataset_processing.step import JsonData, Record
 from dualdiffusion.errors import one_line
 
 _NUMBER = re.compile(r"\b-?\d+(\.\d+)?\b")
 _QUOTED = re.compile(r"'[^']*'")
 
 
-def to_json(records: Sequence[Record]) -> dict[str, Any]:
+def to_json(records: Sequence[Record]) -> dict[str, JsonData]:
     """`{"files": [...], "summary": {...}}`: every file with its verdict, and the totals."""
     files = [
         {
@@ -37,7 +36,7 @@ def to_json(records: Sequence[Record]) -> dict[str, Any]:
     return {"files": files, "summary": summary_of(records)}
 
 
-def summary_of(records: Sequence[Record]) -> dict[str, Any]:
+def summary_of(records: Sequence[Record]) -> dict[str, JsonData]:
     """The totals of a report: counts of files, hours, games, and refused audio files by reason."""
     kept = [record for record in records if record.kept]
     refused = [record for record in records if not record.kept and record.audio]

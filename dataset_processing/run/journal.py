@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
-from dataset_processing.step import Record
+from dataset_processing.step import JsonData, Record
 from dualdiffusion.files import write_text
 
 
-def key_of(step: str, version: int, identity: Any, record: Record) -> str:
+def key_of(step: str, version: int, identity: JsonData, record: Record) -> str:
     """The key of a step's result: it changes with the step's settings and with anything that came before."""
     text = json.dumps([step, version, identity, record.to_json()], sort_keys=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:32]
@@ -56,6 +55,7 @@ class Journal:
         self.entries[key] = record
 
     def get(self, key: str) -> Record | None:
+        """The result of that key, or None; it counts as used, and so stays when the journal is compacted."""
         record = self.entries.get(key)
         if record is not None:
             self.used.add(key)
@@ -72,6 +72,7 @@ class Journal:
             file.write((b"\n" if file.tell() else b"") + line)
 
     def drop(self, key: str) -> None:
+        """Forgets a result, in memory: the next `compact` writes that."""
         self.entries.pop(key, None)
 
     def files(self) -> set[str]:

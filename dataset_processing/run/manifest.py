@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from dataset_processing.report import page as report_page
 from dataset_processing.report import report
 from dataset_processing.report.preview import previews
 from dataset_processing.run.names import readable
-from dataset_processing.step import Paths, Record
+from dataset_processing.run.run_config import RunConfig
+from dataset_processing.step import JsonData, Paths, Record
 from dualdiffusion import __version__
 from dualdiffusion.files import read_json, write_text
 from dualdiffusion.labels import Labels
@@ -30,14 +30,14 @@ _METADATA = (
 )  # fmt: skip
 
 
-def write_dataset(config: Any, records: list[Record], *, complete: bool) -> list[str]:
+def write_dataset(config: RunConfig, records: list[Record], *, complete: bool) -> list[str]:
     """Writes the dataset's JSON files and the report; returns the names of those that changed.
 
     Equal records give equal bytes, and a file whose contents would be the same is not touched. The games with their
     ids come first: a run that is killed in between finds them again, so that no id ever moves.
 
     Args:
-        config: the RunConfig.
+        config: the dataset, as its info tells it.
         records: every file of the source.
         complete: whether all steps were done; if not, only the report is written and the old dataset stays.
     """
@@ -71,13 +71,13 @@ def _tracks(records: list[Record]) -> list[Record]:
     return sorted(tracks, key=lambda record: record.fields["file_name"])
 
 
-def _line(record: Record, ids: dict[str, int]) -> dict[str, Any]:
+def _line(record: Record, ids: dict[str, int]) -> dict[str, JsonData]:
     values = {**record.fields, "game": record.game, "game_id": ids[record.game]}
     rest = [key for key in values if key not in (*_MANIFEST_FIRST, "split", "tags")]
     return {key: values[key] for key in (*_MANIFEST_FIRST, *rest) if key in values}
 
 
-def _metadata(record: Record, ids: dict[str, int]) -> dict[str, Any]:
+def _metadata(record: Record, ids: dict[str, int]) -> dict[str, JsonData]:
     """A line of metadata.jsonl, with which the folder loads as a Hugging Face AudioFolder; all text is valid UTF-8."""
     values = {**record.fields, "game": record.game, "game_id": ids[record.game]}
     line = {key: values.get(key) for key in _METADATA}
@@ -89,7 +89,7 @@ def _text(value: str) -> str:
     return readable(value).encode("utf-8", "replace").decode()
 
 
-def _info(config: Any, records: list[Record], path: Path) -> dict[str, Any]:
+def _info(config: RunConfig, records: list[Record], path: Path) -> dict[str, JsonData]:
     tracks = _tracks(records)
     train = Counter(record.game for record in tracks if record.fields.get("split", "train") == "train")
     held_out = Counter(record.game for record in tracks if record.fields.get("split", "train") == "validation")

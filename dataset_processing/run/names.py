@@ -8,7 +8,6 @@ import re
 import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from dualdiffusion.files import read_json, write_json
 
@@ -57,13 +56,15 @@ class Names:
 
     @staticmethod
     def load(path: Path) -> Names:
-        data: dict[str, Any] = read_json(path) if path.exists() else {"folders": {}, "tracks": {}}
+        """The names that were saved, or none yet."""
+        data: dict[str, dict[str, str]] = read_json(path) if path.exists() else {"folders": {}, "tracks": {}}
         names = Names(data["folders"], data["tracks"])
         names._taken = {folder.casefold() for folder in names.folders.values()}
         names._taken |= {track.casefold() for track in names.tracks.values()}
         return names
 
     def save(self, path: Path) -> None:
+        """Writes the names, where they have changed."""
         data = {"folders": dict(sorted(self.folders.items())), "tracks": dict(sorted(self.tracks.items()))}
         if not path.exists() or read_json(path) != data:
             write_json(path, data)

@@ -19,6 +19,7 @@ from multiprocessing import get_context
 
 from dataset_processing.step import Record
 from dualdiffusion.errors import UserError, one_line
+from dualdiffusion.machine.memory import is_out_of_memory
 
 _STOP_THE_RUN = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EROFS, errno.ENOMEM)
 
@@ -47,9 +48,9 @@ def run_one(function: Callable[[Record], Record], record: Record) -> Finished:
         return Finished(record, record.refused(f"cannot be read: {error.strerror or error}"), final=False)
     except UserError:
         raise
-    except MemoryError:
-        return Finished(record, record.refused("does not fit into memory"), final=False)
     except Exception as error:
+        if is_out_of_memory(error):
+            return Finished(record, record.refused("does not fit into memory"), final=False)
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{os.path.basename(place.filename)}:{place.lineno}"
         reason = f"internal error: {type(error).__name__}: {one_line(error)} ({where})"

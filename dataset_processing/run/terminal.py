@@ -6,29 +6,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 from rich.table import Column, Table
 from rich.text import Text
 
 from dataset_processing.report import report
-from dataset_processing.run.flow import Result, StepCount
+from dataset_processing.run.result import Result, StepCount
 from dataset_processing.step import Record
+from dualdiffusion.progress_bar import progress_bar
 
 MOST_ROWS = 30
 MOST_FAULTS = 10
-
-
-def make_progress(console: Console) -> Progress:
-    """The progress bar of all commands here; nothing but the final tables goes to a file or pipe."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
 
 
 class ProgressView:
@@ -39,15 +27,18 @@ class ProgressView:
         self._task = progress.add_task("looking", total=None)
 
     def start(self, step: str, total: int) -> None:
+        """Begins a step of `total` records."""
         self._progress.reset(self._task, description=step, total=total)
 
     def advance(self) -> None:
+        """One more record is done."""
         self._progress.advance(self._task)
 
 
 @contextmanager
 def progress_view(console: Console) -> Iterator[ProgressView]:
-    with make_progress(console) as progress:
+    """A view that is shown while the block runs, and gone afterwards."""
+    with progress_bar(console) as progress:
         yield ProgressView(progress)
 
 

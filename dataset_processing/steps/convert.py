@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Iterator
-from typing import IO, Any, Literal
+from pathlib import Path
+from typing import IO, Literal
 
 import numpy as np
 import soxr
@@ -13,8 +14,8 @@ from pydantic import Field
 
 import dualdiffusion.config
 from dataset_processing.decode import AudioError, AudioFile, open_audio, rechunk
-from dataset_processing.step import Record, Step
-from dataset_processing.steps.scan import AudioMeter
+from dataset_processing.meters import AudioMeter
+from dataset_processing.step import JsonData, Record, Step
 from dualdiffusion.audio import LoudnessMeter, TruePeakMeter, flac_writer, mixing_matrix, write_tags
 from dualdiffusion.files import atomic_path
 
@@ -42,6 +43,7 @@ class Convert(Step):
         """Quality of the soxr resampler."""
 
     def run(self, record: Record) -> Record:
+        """Writes the track as FLAC; refused where it can no longer be decoded, or has changed since it was scanned."""
         path = self.paths.source / record.file
         output = f"audio/{record.folder}/{record.track}.flac"
         target = self.paths.dataset / output
@@ -75,7 +77,9 @@ class Convert(Step):
         outputs = {output: target.stat().st_size}
         return record.adding(fields=fields, measured=measured, outputs=outputs).noted(*notes)
 
-    def _convert(self, audio: AudioFile, measured: dict[str, Any], held: IO[bytes]) -> tuple[dict[str, Any], str]:
+    def _convert(
+        self, audio: AudioFile, measured: dict[str, JsonData], held: IO[bytes]
+    ) -> tuple[dict[str, float], str]:
         """Resamples and mixes into `held` as raw float32. Returns the levels there and the hash of the source audio."""
         config = self.config
         source = AudioMeter(audio.sample_rate, audio.channels, 0.0)
@@ -89,7 +93,7 @@ class Convert(Step):
             frames += len(block)
         return {"frames": frames, "lufs": loudness.integrated(), "peak": true_peak.result()}, source.digest()
 
-    def _resampled(self, audio: AudioFile, measured: dict[str, Any], source: AudioMeter) -> Iterator[np.ndarray]:
+    def _resampled(self, audio: AudioFile, measured: dict[str, JsonData], source: AudioMeter) -> Iterator[np.ndarray]:
         """Blocks (frames, channels) of the dataset's rate and channels, without DC."""
         config = self.config
         means = np.array(measured["channel_means"])
@@ -110,7 +114,7 @@ class Convert(Step):
         if stream:
             yield stream.resample_chunk(np.zeros((0, config.channels), np.float32), last=True)
 
-    def _gain(self, levels: dict[str, Any]) -> tuple[float, list[str]]:
+    def _gain(self, levels: dict[str, float]) -> tuple[float, list[str]]:
         """The factor that reaches the target loudness, or the ceiling if that comes first."""
         wanted = self.config.loudness_lufs
         gain = 1.0 if wanted is None or not math.isfinite(levels["lufs"]) else 10 ** ((wanted - levels["lufs"]) / 20)
@@ -124,7 +128,7 @@ class Convert(Step):
         short = 20 * math.log10(gain / limited)
         return limited, [f"{short:.1f} dB quieter than the target, to keep its peaks below the ceiling"]
 
-    def _write(self, path: Any, held: IO[bytes], gain: float) -> float:
+    def _write(self, path: Path, held: IO[bytes], gain: float) -> float:
         """Writes the held audio times `gain` as FLAC; returns its highest sample."""
         config = self.config
         step, peak = 2.0 ** (config.bits - 1), 0.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -21,6 +20,7 @@ from dualdiffusion.conditioning import game_conditioning
 from dualdiffusion.data.dataset_folder import latents_file_name
 from dualdiffusion.data.latent_crops import LatentsHeader, latents_writer
 from dualdiffusion.errors import UserError, one_line
+from dualdiffusion.files import sha256_of
 from dualdiffusion.machine.threads import usable_cores
 from dualdiffusion.model.module import load_module
 from dualdiffusion.model.shipped import find_model
@@ -63,11 +63,13 @@ class Encode(CollectiveStep):
         """Of the VAE and its format; a missing VAE is told here."""
         return find_model(self.config.model).fingerprint("vae")
 
-    def identity(self) -> Any:
+    def identity(self) -> dict[str, Any]:
+        """The settings that latents depend on, and the VAE's fingerprint instead of where it lies."""
         # A smaller batch after running out of memory does not make the tracks wrong that are finished.
         return {**self.config.to_json(), "device": None, "model": None, "batch_size": None, "vae": self.fingerprint}
 
     def run_all(self, records: list[Record], work: Work) -> list[Record]:
+        """Encodes every track, each whole by one process."""
         self._workers = max(1, usable_cores() // work.processes)
         threads = torch.get_num_threads()
         # The last bits of a convolution depend on the number of threads that share it, and so would the latents on the
@@ -89,7 +91,7 @@ class Encode(CollectiveStep):
                 f"offsets of the encode step: a latent column of {folder.path} has {vae.downsampling} hops, so there "
                 f"are no {config.offsets} different offsets; set offsets to {vae.downsampling} or less"
             )
-        if config.mirror and format.config.num_channels != 2:
+        if config.mirror and format.num_channels != 2:
             raise UserError(
                 f"mirror of the encode step: the format of {folder.path} has no left and right to change over; set "
                 "mirror to false"
@@ -107,7 +109,7 @@ class Encode(CollectiveStep):
             if reason := encoder.misfit(tracks[0.0]):
                 return record.refused(reason)
             variations = self._variations(encoder)
-            lengths = [encoder.columns(tracks[v.pitch].samples - v.offset) for v in variations]
+            lengths = [encoder.codec.columns(tracks[v.pitch].samples - v.offset) for v in variations]
             if max(lengths) == 0:
                 return record.refused("is shorter than one latent column")
             header = self._header(path, variations, lengths)
@@ -130,12 +132,10 @@ class Encode(CollectiveStep):
         return plain + [replace(variation, mirrored=True) for variation in plain if self.config.mirror]
 
     def _header(self, path: Path, variations: list[Variation], lengths: list[int]) -> LatentsHeader:
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
         return LatentsHeader(
             vae_fingerprint=self.fingerprint,
             format_fingerprint=find_model(self.config.model).fingerprint("format"),
-            source_sha256=digest,
+            source_sha256=sha256_of(path),
             variations=tuple(asdict(variation) for variation in variations),
             valid_lengths=tuple(lengths),
         )

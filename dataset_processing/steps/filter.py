@@ -50,6 +50,7 @@ class Filter(CollectiveStep):
         """Games with fewer tracks are refused as a whole."""
 
     def run_all(self, records: list[Record], work: Work) -> list[Record]:
+        """Refuses what lies beyond the limits, then copies, then games that have become too small."""
         records = [self._limits(record) if record.kept else record for record in records]
         if self.config.duplicates:
             records = without_exact(records)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -19,8 +18,9 @@ from dataset_processing.duplicates.acoustic_fingerprint import (
     write_fingerprint,
 )
 from dataset_processing.meters import AudioMeter
-from dataset_processing.step import Record, Step
+from dataset_processing.step import JsonData, Record, Step
 from dualdiffusion.audio import read_tags
+from dualdiffusion.files import sha256_of
 
 _LOSSLESS = ("FLAC", "WAV", "AIFF", "ALAC", "WavPack", "TTA", "Monkey's Audio", "CAF", "Wave64")
 _MONO_DB = -60.0  # a difference this far below the sum of both channels is not heard
@@ -43,6 +43,7 @@ class Scan(Step):
         """Windows of 50 ms whose RMS lies below this count as silence (dBFS)."""
 
     def run(self, record: Record) -> Record:
+        """Decodes and measures all of the file and keeps its acoustic fingerprint; refused where damaged or silent."""
         path = self.paths.source / record.file
         try:
             with open_audio(path) as audio:
@@ -89,7 +90,7 @@ class Scan(Step):
         if meter.swing < 10 ** (self.config.near_silent_dbfs / 20):
             return record.refused(f"as good as silent: nothing but a constant value of {measured['dc_offset']:.3f}")
         tags, tag_notes = _tags(path)
-        fields: dict[str, Any] = {
+        fields: dict[str, JsonData] = {
             "source_file": record.file,
             "source_sha256": sha256_of(path),
             "title": tags.get("title", os.path.splitext(path.name)[0].encode("utf-8", "replace").decode()),
@@ -107,7 +108,7 @@ def _tags(path: Path) -> tuple[dict[str, str], list[str]]:
         return {}, ["its tags cannot be read"]
 
 
-def describe(measured: dict[str, Any]) -> list[str]:
+def describe(measured: dict[str, JsonData]) -> list[str]:
     """What is unusual about a track, and what the conversion makes of it."""
     notes = []
     channels, rate = measured["channels"], measured["sample_rate"]
@@ -129,7 +130,7 @@ def describe(measured: dict[str, Any]) -> list[str]:
     return notes + _describe_edge(measured)
 
 
-def _describe_channels(measured: dict[str, Any]) -> list[str]:
+def _describe_channels(measured: dict[str, JsonData]) -> list[str]:
     channels, levels, ratio = measured["channels"], measured["channel_dbfs"], measured["side_to_mid_db"]
     if measured["silent_channels"]:
         numbers = ", ".join(str(channel + 1) for channel in measured["silent_channels"])
@@ -148,7 +149,7 @@ def _describe_channels(measured: dict[str, Any]) -> list[str]:
     return []
 
 
-def _describe_edge(measured: dict[str, Any]) -> list[str]:
+def _describe_edge(measured: dict[str, JsonData]) -> list[str]:
     """Of a sharp end of the spectrum clearly below half the sample rate: what it may come from."""
     cutoff, half = measured["cutoff_hz"], measured["sample_rate"] / 2
     if cutoff is None or cutoff > 0.85 * half:
@@ -159,12 +160,6 @@ def _describe_edge(measured: dict[str, Any]) -> list[str]:
     if cutoff > _LOW_BIT_RATE_HZ:
         return [f"{note}, where lossy coders cut"]
     return [f"{note}, as after coding at a low bit rate (such as an MP3 of 128 kbit/s or less)"]
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's bytes, as hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _is_music(reason: str) -> bool:

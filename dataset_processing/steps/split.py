@@ -31,6 +31,7 @@ class Split(CollectiveStep):
         """Another seed gives another split."""
 
     def run_all(self, records: list[Record], work: Work) -> list[Record]:
+        """Holds tracks out of every game; copies of one recording stand on one side."""
         games: dict[str, dict[tuple[str, ...], list[Record]]] = {}
         for record in records:
             if record.kept:

@@ -17,7 +17,7 @@ titles.py       Track titles by rule: an adjective and one of the game's own nou
 
 from __future__ import annotations
 
-from dataset_processing.synth.corpus import CorpusSummary, Track, compose_track, write_corpus
+from dataset_processing.synth.corpus import CorpusSummary, Piece, compose_track, write_corpus
 from dataset_processing.synth.games import GAMES
 
-__all__ = ["GAMES", "CorpusSummary", "Track", "compose_track", "write_corpus"]
+__all__ = ["GAMES", "CorpusSummary", "Piece", "compose_track", "write_corpus"]

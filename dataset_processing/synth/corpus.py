@@ -59,7 +59,7 @@ without any warranty.
 
 
 @dataclass(frozen=True)
-class Track:
+class Piece:
     """A finished piece: its title and its sound, float32 of shape (2, samples), |x| <= 0.9."""
 
     title: str
@@ -103,7 +103,7 @@ def _check_seconds(seconds: float) -> None:
         raise ValueError(f"seconds must be above 0 and at most {MAX_SECONDS:g}, got {seconds!r}")
 
 
-def compose_track(game: str, track: int, *, seconds: float, seed: int, sample_rate: int = SAMPLE_RATE) -> Track:
+def compose_track(game: str, track: int, *, seconds: float, seed: int, sample_rate: int = SAMPLE_RATE) -> Piece:
     """Compose and render one piece.
 
     game: name of a built-in game; track: number from 0; seconds: wanted length (the piece stays within 20 % of it);
@@ -115,7 +115,7 @@ def compose_track(game: str, track: int, *, seconds: float, seed: int, sample_ra
     _check_whole("seed", seed, 0, MAX_SEED)
     _check_whole("sample_rate", sample_rate, *SAMPLE_RATES)
     score = compose(record, track, seconds=seconds, seed=seed)
-    return Track(track_title(record, track, seed), render(score, record, sample_rate, seconds=seconds))
+    return Piece(track_title(record, track, seed), render(score, record, sample_rate, seconds=seconds))
 
 
 def _file_name(game: Game, track: int, seed: int) -> str:
@@ -189,6 +189,26 @@ def _write_scores(jobs: list[_Job]) -> None:
         write_score(job.path, composed, f"{job.game}: {track_title(game, job.track, job.seed)}", NOTICE)
 
 
+def _check_corpus(games: int, tracks: int, seconds: float, seed: int, processes: int | None) -> None:
+    _check_whole("games", games, 1, len(GAMES))
+    _check_whole("tracks", tracks, 1, MAX_TRACKS)
+    _check_seconds(seconds)
+    _check_whole("seed", seed, 0, MAX_SEED)
+    if processes is not None:
+        _check_whole("processes", processes, 1, 256)
+
+
+def _make_room(out: Path, games: tuple[str, ...], pending: list[_Job]) -> None:
+    """Folders for the games, and nothing that speaks of pieces that are still to be written."""
+    for name in games:
+        (out / name).mkdir(parents=True, exist_ok=True)
+    if pending:
+        # The summary stands for a whole corpus: none while pieces are missing.
+        (out / "corpus.json").unlink(missing_ok=True)
+        for job in pending:
+            remove_score(job.path)
+
+
 def write_corpus(
     out: Path,
     *,
@@ -208,12 +228,7 @@ def write_corpus(
     Pieces that an earlier run finished with the same settings are kept; its pieces with other settings are replaced.
     Raises ValueError, naming the argument and its range, for a wrong argument, and OSError when writing fails.
     """
-    _check_whole("games", games, 1, len(GAMES))
-    _check_whole("tracks", tracks, 1, MAX_TRACKS)
-    _check_seconds(seconds)
-    _check_whole("seed", seed, 0, MAX_SEED)
-    if processes is not None:
-        _check_whole("processes", processes, 1, 256)
+    _check_corpus(games, tracks, seconds, seed, processes)
     out, seconds, chosen = Path(out), float(seconds), GAMES[:games]
     jobs = [
         _Job(out / game.name / _file_name(game, track, seed), game.name, track, seconds, seed)
@@ -224,13 +239,7 @@ def write_corpus(
     pending = [job for job in jobs if _settings_of(job.path) != job.key]
     names = tuple(game.name for game in chosen)
     finished = len(jobs) - len(pending)
-    for name in names:
-        (out / name).mkdir(parents=True, exist_ok=True)
-    if pending:
-        # The summary stands for a whole corpus: none while pieces are missing.
-        (out / "corpus.json").unlink(missing_ok=True)
-        for job in pending:
-            remove_score(job.path)
+    _make_room(out, names, pending)
 
     def done() -> None:
         nonlocal finished

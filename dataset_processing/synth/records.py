@@ -97,6 +97,8 @@ class Lines:
 class Game:
     """A game: everything the composer and the renderer need to know.
 
+    `place` orders the games of the corpus, from 1: `synth --games N` takes the first N, so that a new game gets the
+    next free number.
     Patterns are strings with one character for each step of a bar (`steps_per_beat` to the beat: 4 for sixteenths,
     3 for triplets and compound metres): a letter or digit starts a note, '-' holds it, '.' is silence. Lead rhythms
     use 'x'; harmony uses 'x' (whole chord) or digits (chord voice, arpeggio); bass uses 'r' root, '3', '5', 'o'
@@ -108,6 +110,7 @@ class Game:
     """
 
     name: str
+    place: int
     chip: Chip
     tempo: tuple[float, float]
     metre: tuple[int, int]

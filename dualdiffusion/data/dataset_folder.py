@@ -32,6 +32,7 @@ class DatasetFolder:
 
     @property
     def info_path(self) -> Path:
+        """The games and how the dataset was made."""
         return self.path / "dataset_info.json"
 
     def labels(self) -> Labels:

@@ -23,7 +23,7 @@ class DenoisingLoss:
     """u(sigma)."""
 
     @property
-    def unlearned(self) -> Tensor:
+    def variance_detached(self) -> Tensor:
         """The weighted error itself, and beside it a loss that fits u(sigma) without any effect on the network."""
         return self.weighted + self.weighted.detach() * torch.exp(-self.log_variance) + self.log_variance
 
@@ -43,9 +43,11 @@ def denoising_loss(
         latents: (B, C, *space), of standard deviation sigma_data.
         noise: unit normal, same shape.
         sigma: (B,).
+        position: what the backbone is told about rows, or None.
     """
     denoised = denoiser(add_noise(latents, noise, sigma), sigma, conditioning, position=position)
     error = (denoised - latents).square().flatten(1).mean(dim=1)
     weighted = edm_weight(sigma, denoiser.config.sigma_data) * error
+    # Minimised over u, weighted / exp(u) + u is smallest at u = ln(weighted): each level is divided by what it costs.
     log_variance = denoiser.log_variance(sigma)
     return DenoisingLoss(weighted, weighted * torch.exp(-log_variance) + log_variance, log_variance)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -21,6 +22,8 @@ class Denoiser(Module):
     """D(x; sigma): an estimate of the clean latents at their own scale. Karras et al. 2022, equation 7 and table 1."""
 
     class Config(Config):
+        """Settings of a denoiser."""
+
         backbone: part_of("dualdiffusion.models")
         """The network F; any file of dualdiffusion/models that takes (x, c_noise, *, conditioning, position)."""
         sigma_data: Annotated[float, Field(gt=0)] = 1.0
@@ -38,12 +41,29 @@ class Denoiser(Module):
 
     @property
     def label_dim(self) -> int:
+        """Games that the backbone is told; 0: unconditional."""
         return self.backbone.label_dim
+
+    @property
+    def in_channels(self) -> int:
+        """C, latent channels."""
+        return self.backbone.in_channels
+
+    @property
+    def size_multiple(self) -> int:
+        """Rows and columns must be multiples of this."""
+        return self.backbone.size_multiple
+
+    @property
+    def sigma_data(self) -> float:
+        """Standard deviation of the clean latents."""
+        return self.config.sigma_data
 
     def forward(
         self, x: Tensor, sigma: Tensor, conditioning: Conditioning, *, position: Tensor | None = None
     ) -> Tensor:
-        """
+        """Estimates the clean latents.
+
         Args:
             x: (B, C, *space), clean latents plus noise of standard deviation sigma.
             sigma: (B,).
@@ -52,6 +72,8 @@ class Denoiser(Module):
         Returns:
             The estimate of the clean latents, (B, C, *space), float32.
         """
+        # Chosen such that what the network sees, and what it is to answer, have unit variance at every noise level, and
+        # that its errors are amplified as little as possible.
         x = x.float()
         s = per_item(sigma.float(), x)
         data = self.config.sigma_data
@@ -67,13 +89,24 @@ class Denoiser(Module):
         return sigma.float().log() / 4
 
     def log_variance(self, sigma: Tensor) -> Tensor:
-        """u(sigma), the logarithm of the expected loss at each noise level (Karras et al. 2023, equation 15): (B,)."""
-        return self.uncertainty(self.uncertainty_features(self.c_noise(sigma)))[:, 0]
+        """u(sigma), the logarithm of the expected loss at each noise level (Karras et al. 2023, equation 15).
+
+        Args:
+            sigma: (B,).
+
+        Returns:
+            (B,), float32 also under autocast: the loss is divided by exp(u), for which three digits of u are too few.
+        """
+        device = "cpu" if sigma.device.type == "meta" else sigma.device.type  # which has no autocast of its own
+        with torch.autocast(device, enabled=False):
+            return self.uncertainty(self.uncertainty_features(self.c_noise(sigma)))[:, 0]
 
     def before_update(self) -> None:
+        """The backbone's; the log-variance has no part that keeps magnitudes."""
         self.backbone.before_update()
 
     def after_update(self) -> None:
+        """The backbone's, as for `before_update`."""
         self.backbone.after_update()
 
 

@@ -103,7 +103,7 @@ class AdaptiveDensity:
         """Noise levels at quantiles in (0, 1), same shape, rising with the quantile."""
         if self._cdf is None:
             return self.config.sigma(quantiles)
-        q = quantiles.double().cpu().clamp(0, 1).contiguous()
+        q = quantiles.cpu().double().clamp(0, 1).contiguous()
         right = torch.searchsorted(self._cdf, q).clamp(1, self.BINS)
         low, high = self._cdf[right - 1], self._cdf[right]
         ln_sigma = torch.lerp(self._ln_sigma[right - 1], self._ln_sigma[right], (q - low) / (high - low))
@@ -122,7 +122,7 @@ class AdaptiveDensity:
         A log-variance that is not finite leaves the table as it was.
         """
         centres = ((self._ln_sigma[1:] + self._ln_sigma[:-1]) / 2).exp()
-        u = log_variance(centres.float()).detach().double().cpu()
+        u = log_variance(centres.float()).detach().cpu().double()  # of which Apple's GPUs know nothing
         self._updated = samples
         if not bool(u.isfinite().all()):
             return

@@ -60,17 +60,22 @@ class CircularTransform(BandTransform):
 
     @cached_property
     def normalisation(self) -> Tensor:
+        """(L,), what an overlap-add on the circle is multiplied with."""
+        # On the circle every sample has neighbours on both sides; only a window with gaps could leave one uncovered.
         weight = fold(overlap_add(self.window.expand(self.frames, -1), self.hop_length, self.window), self.samples)
         return 1 / weight.clamp(min=1e-6 * float(weight.max()))
 
     @property
     def samples(self) -> int:
+        """L."""
         return self.frames * self.hop_length
 
     def spectra(self, audio: Tensor) -> Tensor:
+        """(C, L) -> complex (C, T, K)."""
         return stft(wrap(audio, 0, len(self.window) - self.hop_length), self.window, self.hop_length)
 
     def audio(self, spectra: Tensor) -> Tensor:
+        """Complex (C, T, K) -> (C, L)."""
         frames = torch.fft.irfft(spectra, n=len(self.window))
         return fold(overlap_add(frames, self.hop_length, self.window), self.samples).mul_(self.normalisation)
 
@@ -101,6 +106,7 @@ def impose_bands(spectra: Tensor, bands: Tensor, transform: BandTransform) -> Te
     parts = torch.view_as_real(spectra)
     magnitudes = parts[..., 0].square().addcmul_(parts[..., 1], parts[..., 1]).sqrt_()
     present = torch.nn.functional.linear(magnitudes, transform.filters, bands.new_full((bands.shape[-1],), EMPTY))
+    # Where next to nothing is present, the ratio would blow up what is only rounding.
     ratios = torch.div(bands, present, out=present).clamp_(max=MAX_GAIN)
     parts.mul_((ratios @ transform.spread)[..., None])
     return spectra
@@ -130,8 +136,10 @@ def alternate_projections(
     """
     previous = audio
     for _ in range(iterations):
+        # Extrapolates beyond the new estimate, by `momentum` times the last change.
         spectra = transform.spectra(torch.lerp(previous, audio, 1 + momentum))
         previous, audio = audio, transform.audio(impose_bands(spectra, bands, transform))
+        # Last, so that what is returned holds it exactly, and the next iteration fits the rest to it.
         hold(audio, held)
         if callback:
             callback()

@@ -114,6 +114,7 @@ def _pieces(
             return
         begin = (starts[index + 1] - start) * hop_length
         fade = torch.cos(torch.linspace(0, math.pi / 2, faded, device=audio.device)).square()
+        # The next tile leaves its beginning as this one made it, and parts from it over the fade.
         weight = torch.cat([fade.new_ones(kept), fade])
         held = audio[:, begin : begin + kept + faded], weight
         yield audio[:, first : begin + kept]

@@ -5,11 +5,12 @@ Shapes: B batch, C channels, N samples, F mel bands, T frames (N / hop_length), 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 
 from dualdiffusion.config import Config
@@ -19,9 +20,7 @@ from dualdiffusion.dsp.phase_recovery import BandTransform, CircularTransform, b
 from dualdiffusion.dsp.stft import hann_power_window, stft
 from dualdiffusion.dsp.tiles import Held, both_held, decode_loop_tiles, decode_tiles, loop_context, tile_starts
 from dualdiffusion.model.module import Module
-from dualdiffusion.randomness import ItemRandom
-
-Positive = Annotated[int, Field(gt=0)]
+from dualdiffusion.randomness import SeededNoise
 
 # Phase recovery cuts its window shorter than the encoder: the transform is half as long, and what it misses is far
 # below the error that remains anyway.
@@ -37,18 +36,20 @@ class MelSpectrogram(Module):
     """
 
     class Config(Config):
-        sample_rate: Positive = 32000
+        """Settings of a mel spectrogram; fixed when a model is created."""
+
+        sample_rate: PositiveInt = 32000
         """In Hz."""
-        num_channels: Positive = 2
-        hop_length: Positive = 256
+        num_channels: PositiveInt = 2
+        hop_length: PositiveInt = 256
         """Samples between frames (8 ms at 32 kHz)."""
-        window_length: Positive = 6400
+        window_length: PositiveInt = 6400
         """Nominal samples of the window (200 ms at 32 kHz); its negligible tails are cut off."""
         window_exponent: Annotated[float, Field(gt=0)] = 32.0
         """The window is a hann window raised to this power."""
         frequency_scale: Literal["mel", "log"] = "mel"
         """Of the bands: mel, or equally wide in octaves, where a transposition is a shift; then f_min is above 0."""
-        n_mels: Positive = 256
+        n_mels: PositiveInt = 256
         """Bands; as many as hop_length makes the format critically sampled."""
         f_min: Annotated[float, Field(ge=0)] = 20.0
         """Lower edge of the lowest band, in Hz."""
@@ -101,8 +102,34 @@ class MelSpectrogram(Module):
         self.register_buffer("std", torch.ones(()))
 
     @property
+    def sample_rate(self) -> int:
+        """Of the audio, in Hz."""
+        return self.config.sample_rate
+
+    @property
+    def num_channels(self) -> int:
+        """C."""
+        return self.config.num_channels
+
+    @property
+    def hop_length(self) -> int:
+        """Samples between frames."""
+        return self.config.hop_length
+
+    @property
+    def rows(self) -> int:
+        """F, mel bands."""
+        return self.config.n_mels
+
+    @property
     def frames_per_second(self) -> float:
+        """Frames of a second of audio."""
         return self.config.sample_rate / self.config.hop_length
+
+    @property
+    def context_frames(self) -> int:
+        """A frame's window reaches no farther than so many frames to either side."""
+        return math.ceil(len(self.window) / self.config.hop_length)
 
     def num_frames(self, samples: int) -> int:
         """Frames that `encode` makes of so many samples; a rest of less than a hop is dropped."""
@@ -125,6 +152,7 @@ class MelSpectrogram(Module):
 
     def position(self) -> Tensor:
         """ln of the bands' centre frequencies, shape (F,), scaled to zero mean and unit variance."""
+        # Equal steps for equal musical intervals, at the scale that networks expect of an input.
         ln = self.centers().log()
         return (ln - ln.mean()) / ln.std()
 
@@ -141,6 +169,7 @@ class MelSpectrogram(Module):
         hop, n_fft = self.config.hop_length, len(self.window)
         frames = self.num_frames(audio.shape[-1])
         audio = audio[..., : frames * hop]
+        # A frame's window is centred on its hop.
         before = (n_fft - hop) // 2
         around = (before, n_fft - hop - before)
         padded = wrap(audio, *around) if circular else torch.nn.functional.pad(audio, around)
@@ -180,7 +209,7 @@ class MelSpectrogram(Module):
 
         return torch.stack(
             [
-                self._decode_clip(clip, starts, ItemRandom([seed]), iterations, on_iteration, held, circular)
+                self._decode_clip(clip, starts, SeededNoise([seed]), iterations, on_iteration, held, circular)
                 for clip, seed in zip(x, seeds or [0] * len(x), strict=True)
             ]
         )
@@ -199,7 +228,7 @@ class MelSpectrogram(Module):
         self,
         x: Tensor,
         starts: list[int],
-        random: ItemRandom,
+        random: SeededNoise,
         iterations: int,
         callback: Callable[[], None],
         held: Held | None,
@@ -252,6 +281,7 @@ class MelSpectrogram(Module):
 
     def to_mel(self, x: Tensor) -> Tensor:
         """Undoes the normalisation and compression: (B, C, F, T) -> mel magnitudes, non-negative."""
+        # Networks may give less than silence, of which there is no power.
         compressed = (x * self.std + self.mean).clamp(min=0)
         return (compressed ** (1 / self.config.abs_exponent) - self.config.noise_floor).clamp(min=0)
 

@@ -6,17 +6,14 @@ Shapes: B batch, C channels, N samples.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
 
 import torch
-from pydantic import Field
+from pydantic import PositiveInt
 from torch import Tensor
 
 from dualdiffusion.config import Config
 from dualdiffusion.dsp.tiles import Held
 from dualdiffusion.model.module import Module
-
-Positive = Annotated[int, Field(gt=0)]
 
 
 class Waveform(Module):
@@ -26,9 +23,11 @@ class Waveform(Module):
     """
 
     class Config(Config):
-        sample_rate: Positive = 32000
+        """Settings of a waveform; fixed when a model is created."""
+
+        sample_rate: PositiveInt = 32000
         """In Hz."""
-        num_channels: Positive = 2
+        num_channels: PositiveInt = 2
 
     config: Config
 
@@ -38,8 +37,29 @@ class Waveform(Module):
         self.register_buffer("std", torch.ones(()))
 
     @property
+    def sample_rate(self) -> int:
+        """Of the audio, in Hz."""
+        return self.config.sample_rate
+
+    @property
+    def num_channels(self) -> int:
+        """C."""
+        return self.config.num_channels
+
+    @property
+    def hop_length(self) -> int:
+        """A frame is a sample."""
+        return 1
+
+    @property
     def frames_per_second(self) -> float:
+        """The sample rate."""
         return float(self.config.sample_rate)
+
+    @property
+    def context_frames(self) -> int:
+        """A frame depends on its own sample alone."""
+        return 0
 
     def num_frames(self, samples: int) -> int:
         """Frames that `encode` makes of so many samples."""

@@ -10,19 +10,20 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 from torch import Tensor
 
+from dualdiffusion.codec import Codec
 from dualdiffusion.conditioning import game_conditioning
 from dualdiffusion.config import Config
+from dualdiffusion.contracts import Autoencoder, SpectrogramFormat
 from dualdiffusion.data.audio_crops import AudioCrops
 from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.errors import UserError
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.module import load_module
-from dualdiffusion.randomness import ItemRandom, mix_seed
+from dualdiffusion.randomness import SeededNoise, mix_seed
 
-Share = Annotated[float, Field(gt=0)]
 OCTAVES = 4
 
 
@@ -42,7 +43,7 @@ class LatentReportConfig(Config):
     max_snr_ratio: Annotated[float, Field(gt=1)] = 3.0
     """A channel's SNR may differ from the target by this factor, either way. Far below it the channel drowns in its
     noise and carries nothing; far above it the noise no longer smooths what the decoder sees."""
-    max_normalized_mean: Share = 0.5
+    max_normalized_mean: PositiveFloat = 0.5
     """Of a channel, after normalisation with the stored statistics, which should make it 0. Held-out music differs from
     the training music; much more than this means that the statistics are of other weights or other music."""
     max_normalized_std_ratio: Annotated[float, Field(gt=1)] = 1.6
@@ -52,10 +53,10 @@ class LatentReportConfig(Config):
     max_roughness: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Share of a channel's power in the upper half of the frequencies of its rows and columns, the mean of both. White
     noise has a half, and what looks like noise cannot be learned."""
-    max_error: Share = 0.3
+    max_error: PositiveFloat = 0.3
     """Share of the spectrogram's variation that the reconstruction loses; 1 is what the average of each row loses. The
     tiny VAE on 35 tracks of real music had 0.33 after 960 of its 6,400 samples."""
-    max_band_error: Share = 0.7
+    max_band_error: PositiveFloat = 0.7
     """The same for each band, each against its own variation."""
     max_noise_cost: Annotated[float, Field(gt=1)] = 1.5
     """The error with the latents' noise over that without it; more means that the decoder is thrown off by noise."""
@@ -86,6 +87,7 @@ class LatentReport:
 
     @property
     def passed(self) -> bool:
+        """Whether diffusion training may start."""
         return not self.problems
 
     def to_json(self) -> dict[str, Any]:
@@ -110,7 +112,7 @@ def make_report(model: ModelFolder, dataset: DatasetFolder, config: LatentReport
         "dataset": str(dataset.path),
         "vae_fingerprint": model.fingerprint("vae", config.ema),
         "clips": len(clips),
-        "target_snr": vae.config.target_snr,
+        "target_snr": vae.target_snr,
         "channels": _channel_figures(vae, clips),
         "spectrum": _spectrum([clip.mode for clip in clips], format.frames_per_second / vae.downsampling),
         **_error_figures(clips, frequencies, config.bands),
@@ -120,7 +122,7 @@ def make_report(model: ModelFolder, dataset: DatasetFolder, config: LatentReport
     return LatentReport(values, tuple(find_problems(values, config)), typical, frequencies, seconds)
 
 
-def _load(model: ModelFolder, config: LatentReportConfig) -> tuple[Any, Any]:
+def _load(model: ModelFolder, config: LatentReportConfig) -> tuple[SpectrogramFormat, Autoencoder]:
     device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
     format, vae = load_module(model, "format"), load_module(model, "vae", ema=config.ema)
     try:
@@ -130,28 +132,28 @@ def _load(model: ModelFolder, config: LatentReportConfig) -> tuple[Any, Any]:
 
 
 @torch.no_grad()
-def _clips(format: Any, vae: Any, dataset: DatasetFolder, samples: int, config: LatentReportConfig) -> Iterator[Clip]:
-    seconds = samples / format.config.sample_rate
+def _clips(
+    format: SpectrogramFormat, vae: Autoencoder, dataset: DatasetFolder, samples: int, config: LatentReportConfig
+) -> Iterator[Clip]:
+    seconds = samples / format.sample_rate
     tracks = [track for track in dataset.tracks("validation") if track.seconds >= seconds][: config.clips]
     if not tracks:
         raise UserError(
             f"{dataset.path}: the validation split has no track of {seconds:.2f} s or more; use shorter clips (--set "
             "seconds=2), or hold out more tracks in the dataset's split step"
         )
-    crops = AudioCrops(
-        tracks, samples, sample_rate=format.config.sample_rate, channels=format.config.num_channels, seed=None
-    )
-    position = format.position().to(vae.device)
+    crops = AudioCrops(tracks, samples, sample_rate=format.sample_rate, channels=format.num_channels, seed=None)
+    codec = Codec(format, vae)
     for index, track in enumerate(tracks):
-        x = format.encode(crops[index].data[None].to(vae.device))
-        arguments = {"position": position, "conditioning": game_conditioning(track.game_id, vae)}
-        posterior = vae.encode(x, **arguments)
-        noisy = posterior.sample(ItemRandom([mix_seed("latent-report", index)]))
-        outputs = [vae.decode(latents, **arguments)[0].cpu() for latents in (posterior.mode, noisy)]
-        yield Clip(track.file_name, x[0].cpu(), *outputs, posterior.mode[0].cpu())
+        told = codec.told(game_conditioning(track.game_id, vae))
+        x = told.spectrogram(crops[index].data)
+        posterior = told.posterior(x[None])
+        noisy = posterior.sample(SeededNoise([mix_seed("latent-report", index)]))
+        outputs = [told.decode_mode(mode)[0].cpu() for mode in (posterior.mode, noisy)]
+        yield Clip(track.file_name, x.cpu(), *outputs, posterior.mode[0].cpu())
 
 
-def _channel_figures(vae: Any, clips: list[Clip]) -> list[dict[str, float]]:
+def _channel_figures(vae: Autoencoder, clips: list[Clip]) -> list[dict[str, float]]:
     """For each latent channel, over all clips."""
     modes = torch.cat([clip.mode.flatten(1) for clip in clips], dim=1).double()
     normalized = torch.cat([vae.normalize_latents(clip.mode.to(vae.device)).cpu().flatten(1) for clip in clips], dim=1)
@@ -181,6 +183,7 @@ def _spectrum(modes: list[Tensor], columns_per_second: float) -> dict[str, Any]:
 
 def _octave_shares(mode: Tensor, axis: int) -> Tensor:
     """(Z, f, t) -> (Z, OCTAVES), summing to 1; the lowest octave takes all that lies below it, but not the mean."""
+    # A window, because a clip's ends do not meet: the jump would look like high frequencies.
     x = (mode - mode.mean(dim=axis, keepdim=True)).double().movedim(axis, -1)
     power = torch.fft.rfft(x * torch.hann_window(x.shape[-1], dtype=x.dtype)).abs().square().mean(dim=1)[:, 1:]
     frequency = torch.arange(1, power.shape[1] + 1) / power.shape[1]  # of the highest
@@ -194,6 +197,7 @@ def _error_figures(clips: list[Clip], frequencies: Tensor, bands: int) -> dict[s
     x, output, noisy = (
         torch.cat([getattr(clip, name) for clip in clips], dim=2).double() for name in ("x", "output", "noisy_output")
     )
+    # Each row against its own mean: a VAE that only knew how loud each row is on average loses all of this.
     variation = (x - x.mean(dim=(0, 2), keepdim=True)).square().mean(dim=(0, 2))
     lost, lost_with_noise = ((y - x).square().mean(dim=(0, 2)) for y in (output, noisy))
     by_band = []

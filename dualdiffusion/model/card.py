@@ -84,7 +84,7 @@ def model_card(model: LoadedModel, name: str, weights: dict[str, str], notes: Ca
 
 
 def _what_it_is(model: LoadedModel, weights: dict[str, str]) -> Iterator[str]:
-    audio = model.format.config
+    audio = model.format
     channels = {1: "mono", 2: "stereo"}.get(audio.num_channels, f"{audio.num_channels} channels")
     counts = {"VAE": describe(model.vae)["total"], "UNet": describe(model.denoiser)["total"]}
     yield "Made with Dual Diffusion. `python -m webui --model FOLDER` plays it; FOLDER is this folder, or its"

@@ -136,12 +136,13 @@ def _write(model: LoadedModel, target: ModelFolder, name: str, request: dict[str
     source = model.folder
     weights = {"vae": source.chosen_ema("vae"), "unet": source.chosen_ema("unet", model.ema)}
     for module, part in zip(MODULES, (model.format, model.vae, model.denoiser), strict=True):
+        if module == "unet":
+            part.index_notes = {WINDOW_COLUMNS: model.window_columns}
         save_module(target, module, halved(part))
     model.labels.save(target.labels_path)
     if request:
         _write_request(request, source, target)
     index = target.read_index()
-    index["modules"]["unet"][WINDOW_COLUMNS] = model.window_columns
     fingerprints = {module: source.fingerprint(module, weights[module]) for module in weights}
     index[EXPORTED] = {"software": __version__, "weights": weights, "fingerprints": fingerprints}
     write_json(target.index_path, index)

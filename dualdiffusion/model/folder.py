@@ -1,7 +1,7 @@
 """The model folder: what modules a model has, which games it knows, and where its runs lie. Imports no torch.
 
-<model>/model_index.json        modules and their types, format version, chosen EMA per module; of an exported model,
-                                which has no runs, also what else playing needs
+<model>/model_index.json        modules and their types, format version, chosen EMA per module, and what else playing
+                                needs, as a model may be moved without its runs
 <model>/labels.json             the games
 <model>/request.json            what to ask of the model where nothing is said (sampling/recommended.py); may be missing
 <model>/<module>/<module>.json, <module>.safetensors, ema_<std>.safetensors
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dualdiffusion.errors import UserError
-from dualdiffusion.files import read_json, write_json
+from dualdiffusion.files import read_json, sha256_of, write_json
 from dualdiffusion.labels import Labels
 
 FORMAT_VERSION = 1
@@ -32,26 +32,33 @@ class ModelFolder:
 
     @property
     def index_path(self) -> Path:
+        """model_index.json: which modules there are, of which type, with which weights by default."""
         return self.path / "model_index.json"
 
     @property
     def labels_path(self) -> Path:
+        """labels.json: the games."""
         return self.path / "labels.json"
 
     @property
     def request_path(self) -> Path:
+        """request.json: what the model recommends to ask of it."""
         return self.path / "request.json"
 
     def module_path(self, name: str) -> Path:
+        """The folder of a module."""
         return self.path / name
 
     def run_path(self, name: str) -> Path:
+        """What the training of a module leaves: checkpoints, metrics, its config."""
         return self.path / "runs" / name
 
     def weights_path(self, name: str, ema: str = RAW) -> Path:
+        """The weights of a module, raw or of one of its EMAs."""
         return self.module_path(name) / f"{name if ema == RAW else ema}.safetensors"
 
     def config_path(self, name: str) -> Path:
+        """A module's type and settings."""
         return self.module_path(name) / f"{name}.json"
 
     def read_index(self) -> dict[str, Any]:
@@ -72,19 +79,24 @@ class ModelFolder:
             )
         return index
 
-    def register(self, name: str, type: str, ema: str = RAW) -> None:
-        """Records a module's type and the weights to use by default (`raw` or the name of an EMA)."""
+    def register(self, name: str, type: str, ema: str = RAW, **notes: Any) -> None:
+        """Records a module's type and the weights to use by default (`raw` or the name of an EMA).
+
+        Args:
+            notes: what else its entry is to tell, as JSON values; what is not named stays as it was.
+        """
         index = self.read_index()
-        entry = {"type": type, "ema": ema}
+        entry = {**index["modules"].get(name, {}), "type": type, "ema": ema, **notes}
         if index["modules"].get(name) != entry:
             index["modules"][name] = entry
             write_json(self.index_path, index)
 
     def module_names(self) -> list[str]:
+        """The modules that the index names."""
         return list(self.read_index()["modules"])
 
     def module_entry(self, name: str) -> dict[str, Any]:
-        """The index entry of a module: {"type", "ema"}, and of an exported denoiser also "window_columns".
+        """The index entry of a module: {"type", "ema"}, and of a denoiser also "window_columns".
 
         Raises:
             UserError: the model has no such module; the message says how to make it.
@@ -133,8 +145,7 @@ class ModelFolder:
         digest = hashlib.sha256()
         digest.update(json.dumps(read_json(self.config_path(name)), sort_keys=True).encode())
         weights = self.weights_path(name, self.chosen_ema(name, ema))
-        with open(weights, "rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(bytes.fromhex(sha256_of(weights)))
         if name == "vae":
             digest.update(self.fingerprint("format").encode())
         return digest.hexdigest()[:16]

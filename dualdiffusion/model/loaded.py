@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
+from dualdiffusion import programs
 from dualdiffusion.diffusion.preconditioning import Denoiser
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import read_json
@@ -14,6 +16,12 @@ from dualdiffusion.labels import Labels
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.module import load_module
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dualdiffusion.programs import Clip
+
+T = TypeVar("T")
 WINDOW_COLUMNS = "window_columns"  # in the index entry of a denoiser
 
 
@@ -28,7 +36,7 @@ class LoadedModel:
         vae: spectrogram <-> latents, of dualdiffusion/models.
         denoiser: D(x; sigma) on normalised latents.
         labels: the games.
-        fingerprint: identifies VAE, format and the denoiser's weights, as they lie in the folder.
+        fingerprint: identifies VAE, format and the denoiser's weights, as they were when they were read.
         window_columns: latent columns of the crops that the denoiser was trained on; None where that is not known.
     """
 
@@ -43,7 +51,21 @@ class LoadedModel:
 
     @property
     def device(self) -> torch.device:
+        """Where the denoiser is, and format and VAE with it."""
         return self.denoiser.device
+
+    def generate(self, games: Mapping[str, float], **asked: Any) -> Clip:
+        """Makes a clip, the same as the command line makes of the same request.
+
+        Args:
+            games: weight of each game in the mix; only ratios matter.
+            asked: other fields of the request, such as `seconds=8, seed=1`; see docs/request.md. What is not asked for
+                is as the model recommends, or else the default.
+
+        Raises:
+            UserError: what is asked makes no sense, or is nothing that this model can make.
+        """
+        return programs.generate(self, {"games": dict(games), **asked})
 
 
 def load_model(folder: ModelFolder, *, ema: str | None = None, device: torch.device | str | None = None) -> LoadedModel:
@@ -58,8 +80,12 @@ def load_model(folder: ModelFolder, *, ema: str | None = None, device: torch.dev
     """
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     labels = folder.labels()
-    format, vae = (load_module(folder, name, device=device) for name in ("format", "vae"))
-    denoiser: Denoiser = load_module(folder, "unet", ema=ema, device=device)
+    (format, vae), of_vae = with_fingerprint(
+        folder, "vae", None, lambda: [load_module(folder, name, device=device) for name in ("format", "vae")]
+    )
+    denoiser, of_denoiser = with_fingerprint(
+        folder, "unet", ema, lambda: load_module(folder, "unet", ema=ema, device=device)
+    )
     return LoadedModel(
         folder=folder,
         ema=ema,
@@ -67,15 +93,30 @@ def load_model(folder: ModelFolder, *, ema: str | None = None, device: torch.dev
         vae=vae,
         denoiser=denoiser,
         labels=labels,
-        fingerprint=f"{folder.fingerprint('vae')}-{folder.fingerprint('unet', ema)}",
+        fingerprint=f"{of_vae}-{of_denoiser}",
         window_columns=trained_columns(folder, format, vae, denoiser),
     )
+
+
+def with_fingerprint(folder: ModelFolder, name: str, ema: str | None, load: Callable[[], T]) -> tuple[T, str]:
+    """What `load` reads of a module, and the module's fingerprint at that time.
+
+    Training replaces weights by renaming while others load them: where the fingerprint is another one afterwards, what
+    was read may be either, and is read again.
+    """
+    before = folder.fingerprint(name, ema)
+    while True:
+        loaded = load()
+        after = folder.fingerprint(name, ema)
+        if after == before:
+            return loaded, after
+        before = after
 
 
 def trained_columns(folder: ModelFolder, format: Any, vae: Any, denoiser: Denoiser) -> int | None:
     """Latent columns of the crops that the UNet was trained on; None where neither the index nor its run tells.
 
-    An exported model has no run: there the index says it.
+    The index moves with the model and comes first; models trained before it told this have it in their run alone.
     """
     stored = folder.module_entry("unet").get(WINDOW_COLUMNS)
     if isinstance(stored, int):
@@ -84,6 +125,6 @@ def trained_columns(folder: ModelFolder, format: Any, vae: Any, denoiser: Denois
         seconds = float(read_json(folder.run_path("unet") / "config.json")["module_trainer"]["crop_seconds"])
     except (UserError, KeyError, TypeError, ValueError):
         return None
-    columns = seconds * format.config.sample_rate / (format.config.hop_length * vae.downsampling)
+    columns = seconds * format.sample_rate / (format.hop_length * vae.downsampling)
     multiple = denoiser.backbone.size_multiple
     return max(1, round(columns / multiple)) * multiple

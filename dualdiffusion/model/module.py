@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 from pathlib import Path
@@ -17,7 +18,7 @@ from dualdiffusion.config import Config, InvalidPartError, explain
 from dualdiffusion.errors import UserError, one_line
 from dualdiffusion.files import read_json, write_json, write_tensors
 from dualdiffusion.model.folder import FORMAT_VERSION, RAW, ModelFolder
-from dualdiffusion.nn.blocks import LabelEmbedding
+from dualdiffusion.model.label_growth import build_for
 
 # The kind folders whose classes a model folder may name; nothing else is importable through a file on disk.
 MODULE_KINDS = {
@@ -33,15 +34,19 @@ logging.getLogger("torch.utils.flop_counter").setLevel(logging.ERROR)
 class Module(nn.Module):
     """A network or format with a typed config. Subclasses take `(config)` and declare `Config` inside."""
 
-    Config: ClassVar[type[Any]] = Config
+    Config: ClassVar[type[Config]] = Config
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
+        self.index_notes: dict[str, Any] = {}  # JSON values that a model's index is to tell when this module is saved
 
     @property
     def device(self) -> torch.device:
-        return next((tensor.device for tensor in self.state_dict().values()), torch.device("cpu"))
+        """Where its parameters and buffers are; the CPU for a module without any."""
+        # Not of the state_dict, which is built anew each time: this is asked for in every step.
+        first = next(itertools.chain(self.parameters(), self.buffers()), None)
+        return torch.device("cpu") if first is None else first.device
 
     def enable_compile(self) -> None:
         """Compiles what is called in every training step; without a working compiler it says so and stays as it is."""
@@ -67,6 +72,7 @@ def compiler_works(device: torch.device) -> bool:
     def small(x: Tensor) -> Tensor:
         return (x.sin() * x).sum()
 
+    # Off for the trial, whose error is the answer; on afterwards, so that one odd part does not end a training.
     torch._dynamo.config.suppress_errors = False
     try:
         torch.compile(small)(torch.ones(8, device=device, requires_grad=True)).backward()
@@ -133,7 +139,7 @@ def save_module(folder: ModelFolder, name: str, module: Module, *, ema: str = RA
     config = {"format_version": FORMAT_VERSION, "type": type, "config": module.config.to_json()}
     if not folder.config_path(name).exists() or read_json(folder.config_path(name)) != config:
         write_json(folder.config_path(name), config)
-    folder.register(name, type, ema)
+    folder.register(name, type, ema, **module.index_notes)
 
 
 def module_component(folder: ModelFolder, name: str) -> Component:
@@ -165,34 +171,9 @@ def load_module(folder: ModelFolder, name: str, *, ema: str | None = None, devic
     component = module_component(folder, name)
     path = folder.weights_path(name, folder.chosen_ema(name, ema))
     state = load_weights(path)
-    module = component.build()
-    columns = {state[key].shape[1] for key in label_weights(module) if key in state and state[key].ndim == 2}
-    if columns and columns != {module.label_dim + 1}:
-        config = set_label_dim(component.config.to_json(), max(columns) - 1)
-        module = Component(component.cls, component.cls.Config.from_json(config)).build()
+    module = build_for(component, state)
     load_state(module, state, path)
     return module.to(device, memory_format=torch.channels_last).eval()
-
-
-def label_weights(module: nn.Module) -> list[str]:
-    """Names of the tensors (E, games + 1) with a column for each game, and a last one for "no label"."""
-    return [f"{name}.vectors.weight" for name, part in module.named_modules() if isinstance(part, LabelEmbedding)]
-
-
-def find_label_dim(config: Any) -> int | None:
-    """The first `label_dim` in a config's JSON data, also in the parts that it holds."""
-    if not isinstance(config, dict):
-        return None
-    if "label_dim" in config:
-        return config["label_dim"]
-    return next((found for value in config.values() if (found := find_label_dim(value)) is not None), None)
-
-
-def set_label_dim(config: Any, label_dim: int) -> Any:
-    """A config's JSON data with every `label_dim` in it replaced, also in the parts that it holds."""
-    if not isinstance(config, dict):
-        return config
-    return {key: label_dim if key == "label_dim" else set_label_dim(part, label_dim) for key, part in config.items()}
 
 
 def load_state(module: nn.Module, state: dict[str, Tensor], source: Path) -> None:

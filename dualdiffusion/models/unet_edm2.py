@@ -5,7 +5,7 @@
 - label mixes instead of one-hot labels, with a learned embedding for "no label";
 - a constant channel, and a channel that tells the log-frequency of each row;
 - optionally attention that knows the time between two columns;
-- magnitudes kept at any depth, in decoder blocks and at the edges too (`steady` in nn/blocks.py).
+- magnitudes kept at any depth, in decoder blocks and at the edges too (`pixel_norm` in nn/blocks.py).
 
 Shapes: B batch, C latent channels, F frequency rows, T time columns.
 """
@@ -15,11 +15,11 @@ from __future__ import annotations
 from typing import Annotated
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from dualdiffusion.conditioning import Conditioning
+from dualdiffusion.conditioning import Conditioning, settled_label_dim
 from dualdiffusion.config import Config
 from dualdiffusion.model.module import Module
 from dualdiffusion.nn.blocks import BlockSettings, DecoderBlock, EncoderBlock, LabelEmbedding
@@ -34,7 +34,6 @@ from dualdiffusion.nn.magnitude_preserving import (
     project_gradients,
 )
 
-Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -42,22 +41,24 @@ class UNet(Module):
     """Backbone F(x; c_noise) of the denoiser: (B, C, F, T) -> (B, C, F, T). F and T must divide by 2^(levels - 1)."""
 
     class Config(Config):
-        in_channels: Positive = 4
+        """Settings of a UNet."""
+
+        in_channels: PositiveInt = 4
         """Latent channels."""
         label_dim: Annotated[int, Field(ge=0)] | None = None
         """Games; null: as many as the model's labels when it is created. 0: unconditional."""
-        model_channels: Positive = 256
+        model_channels: PositiveInt = 256
         """Channels of the first level."""
-        channel_mult: tuple[Positive, ...] = (1, 2, 3, 4, 5)
+        channel_mult: tuple[PositiveInt, ...] = (1, 2, 3, 4, 5)
         """Channels of each level, as multiples of model_channels."""
-        noise_channels: Positive | None = None
+        noise_channels: PositiveInt | None = None
         """Fourier features of the noise level; null: model_channels."""
-        emb_channels: Positive | None = None
+        emb_channels: PositiveInt | None = None
         """Length of the conditioning vector; null: the channels of the widest level."""
-        num_layers_per_block: Positive = 2
+        num_layers_per_block: PositiveInt = 2
         attn_levels: tuple[Annotated[int, Field(ge=0)], ...] = (3, 4)
         """Levels with self-attention, 0 the finest; between encoder and decoder there always is some."""
-        channels_per_head: Positive = 64
+        channels_per_head: PositiveInt = 64
         attn_rotary: bool = False
         """Tell attention the time between two columns, by rotary embedding: rhythm is a matter of distances."""
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -67,9 +68,9 @@ class UNet(Module):
         """Share of the skip connection in the decoder's inputs."""
         res_balance: Share = 0.3
         attn_balance: Share = 0.3
-        mlp_multiplier: Positive = 2
+        mlp_multiplier: PositiveInt = 2
         """Width of the layers around each non-linearity, as a multiple."""
-        mlp_groups: Positive = 8
+        mlp_groups: PositiveInt = 8
         noise_bandwidth: Annotated[float, Field(gt=0)] = 4.0
         """Of the Fourier features: noise levels whose c_noise differ by more than 1 / this are told well apart."""
         activation_checkpointing: bool = False
@@ -86,7 +87,7 @@ class UNet(Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self.label_dim = config.label_dim or 0
+        self.label_dim = settled_label_dim(config.label_dim)
         widths = [config.model_channels * multiple for multiple in config.channel_mult]
         noise_channels = config.noise_channels or config.model_channels
         emb_channels = config.emb_channels or max(widths)
@@ -100,13 +101,14 @@ class UNet(Module):
             mlp_multiplier=config.mlp_multiplier,
             mlp_groups=config.mlp_groups,
             rotary=config.attn_rotary,
-            steady=True,
+            pixel_norm=True,
         )
         self.noise_features = MPFourier(noise_channels, config.noise_bandwidth)
         self.noise_embedding = MPConv(noise_channels, emb_channels, ())
         self.label_embedding = LabelEmbedding(self.label_dim, emb_channels) if self.label_dim else None
 
-        # Two more inputs: a constant, and the row's log-frequency.
+        # Two more inputs: a constant, which stands for the biases that magnitude-preserving layers lack, and the row's
+        # log-frequency, as a convolution cannot tell the rows apart.
         self.input = MPConv(config.in_channels + 2, widths[0], (3, 3), even_edges=True)
         self.encoder, skip_widths = self._build_encoder(widths, settings)
         self.middle = nn.ModuleList(
@@ -114,6 +116,7 @@ class UNet(Module):
         )
         self.decoder = self._build_decoder(widths, skip_widths, settings)
         self.output = MPConv(widths[0], config.in_channels, (3, 3), even_edges=True)
+        # Zero: the untrained denoiser is the best linear guess, c_skip * x, as in Karras et al. 2023.
         self.output_gain = nn.Parameter(torch.zeros(()))
 
     def _build_encoder(self, widths: list[int], settings: BlockSettings) -> tuple[nn.ModuleDict, list[int]]:
@@ -137,10 +140,16 @@ class UNet(Module):
             if level < len(widths) - 1:
                 blocks[f"level{level}_doubled"] = DecoderBlock(width, width, settings)
             for i in range(self.config.num_layers_per_block + 1):
+                # Skip connections are used up from the last to the first, as `forward` does.
                 in_width = width + skip_widths.pop()
                 blocks[f"level{level}_block{i}"] = DecoderBlock(in_width, level_width, settings, attention)
                 width = level_width
         return blocks
+
+    @property
+    def in_channels(self) -> int:
+        """C, latent channels."""
+        return self.config.in_channels
 
     @property
     def size_multiple(self) -> int:
@@ -149,6 +158,7 @@ class UNet(Module):
 
     def embed(self, c_noise: Tensor, conditioning: Conditioning) -> Tensor:
         """The conditioning vector of each block: (B,) noise levels and the games -> (B, emb_channels)."""
+        # The non-linearity comes once, after the sum: a mix of games must reach it as a mix.
         emb = self.noise_embedding(self.noise_features(c_noise))
         if self.label_embedding is not None:
             emb = mp_sum(emb, self.label_embedding(conditioning, emb), self.config.label_balance)
@@ -185,11 +195,14 @@ class UNet(Module):
 
     def _run(self, block: nn.Module, *inputs: Tensor) -> Tensor:
         if self.config.activation_checkpointing and self.training:
+            # The reentrant variant would need an input with a gradient.
             return checkpoint(block, *inputs, use_reentrant=False)
         return block(*inputs)
 
     def before_update(self) -> None:
+        """Keeps the filters' lengths out of the update: see `project_gradients`."""
         project_gradients(self)
 
     def after_update(self) -> None:
+        """Brings the filters back to unit variance: see `normalize_weights`."""
         normalize_weights(self)

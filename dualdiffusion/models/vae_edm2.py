@@ -12,10 +12,10 @@ from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from dualdiffusion.conditioning import Conditioning
+from dualdiffusion.conditioning import Conditioning, settled_label_dim
 from dualdiffusion.config import Config
 from dualdiffusion.model.module import Module
 from dualdiffusion.nn.blocks import Block, BlockSettings, DecoderBlock, EncoderBlock, LabelEmbedding
@@ -28,9 +28,7 @@ from dualdiffusion.nn.magnitude_preserving import (
     project_gradients,
     unit_magnitude,
 )
-from dualdiffusion.randomness import ItemRandom
-
-Positive = Annotated[int, Field(gt=0)]
+from dualdiffusion.randomness import SeededNoise
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Posterior:
     mode: Tensor
     noise_std: float
 
-    def sample(self, generator: ItemRandom) -> Tensor:
+    def sample(self, generator: SeededNoise) -> Tensor:
         """The mode plus noise of the fixed level."""
         return self.mode + self.noise_std * generator.randn_like(self.mode)
 
@@ -51,6 +49,7 @@ class Posterior:
         every element to forget the clip.
         """
         mean = self.mode.float().mean(dim=(2, 3))
+        # Of the sum of the mode and independent noise.
         variance = self.mode.float().var(dim=(2, 3)) + self.noise_std**2
         return 0.5 * (mean**2 + variance - 1 - variance.log()).mean(dim=1)
 
@@ -63,22 +62,24 @@ class VAE(Module):
     """
 
     class Config(Config):
-        in_channels: Positive = 2
+        """Settings of a VAE."""
+
+        in_channels: PositiveInt = 2
         """Spectrogram channels."""
-        latent_channels: Positive = 4
+        latent_channels: PositiveInt = 4
         label_dim: Annotated[int, Field(ge=0)] | None = 0
         """Games for class conditioning; null: as many as the model's labels when it is created. 0: told no game. A game
         it never saw is encoded with the embedding of "no label", which is trained by dropping labels."""
-        model_channels: Positive = 96
+        model_channels: PositiveInt = 96
         """Channels of the finest level."""
-        channel_mult: tuple[Positive, ...] = (1, 2, 3, 5)
+        channel_mult: tuple[PositiveInt, ...] = (1, 2, 3, 5)
         """Channels of each level, as multiples of model_channels; each level but the first halves both axes."""
         patch: Literal[1, 2, 4, 8] = 1
         """The finest level works on squares of so many rows and columns, folded into channels: another way of halving
         both axes, without levels of few channels, which CPUs and GPUs compute at a small part of their rate."""
-        emb_channels: Positive | None = None
+        emb_channels: PositiveInt | None = None
         """Length of the conditioning vector; null: the channels of the widest level."""
-        num_layers_per_block: Positive = 3
+        num_layers_per_block: PositiveInt = 3
         target_snr: Annotated[float, Field(gt=0)] = 32.0
         """Standard deviation of the latents over that of their noise."""
         latent_supersampling: Literal[1, 2, 4] = 1
@@ -86,14 +87,14 @@ class VAE(Module):
         evenly when the sound moves by less than a latent. 1: off."""
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
         res_balance: Annotated[float, Field(ge=0, le=1)] = 0.3
-        mlp_multiplier: Positive = 1
-        mlp_groups: Positive = 1
+        mlp_multiplier: PositiveInt = 1
+        mlp_groups: PositiveInt = 1
 
     config: Config
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self.label_dim = config.label_dim or 0
+        self.label_dim = settled_label_dim(config.label_dim)
         widths = [config.model_channels * multiple for multiple in config.channel_mult]
         most = self.downsampling // config.patch
         if config.latent_supersampling > most:
@@ -108,7 +109,8 @@ class VAE(Module):
         )
         self.label_embedding = LabelEmbedding(self.label_dim, emb_channels) if self.label_dim else None
 
-        # Two more inputs, here and of the decoder: a constant, and the row's log-frequency.
+        # Two more inputs, here and of the decoder: a constant, which stands for the biases that magnitude-preserving
+        # layers lack, and the row's log-frequency, as a convolution cannot tell the rows apart.
         folded = config.in_channels * config.patch**2
         self.input = MPConv(folded + 2, widths[0], (3, 3))
         self.encoder, width = nn.ModuleDict(), widths[0]
@@ -137,6 +139,21 @@ class VAE(Module):
         self.loss_logvar = nn.Parameter(torch.zeros(()))
         self.register_buffer("latents_mean", torch.zeros(config.latent_channels))
         self.register_buffer("latents_std", torch.ones(config.latent_channels))
+
+    @property
+    def in_channels(self) -> int:
+        """C, spectrogram channels."""
+        return self.config.in_channels
+
+    @property
+    def latent_channels(self) -> int:
+        """Z."""
+        return self.config.latent_channels
+
+    @property
+    def target_snr(self) -> float:
+        """Standard deviation of the latents over that of their noise, which training aims at."""
+        return self.config.target_snr
 
     @property
     def downsampling(self) -> int:
@@ -180,6 +197,7 @@ class VAE(Module):
         x = self.from_latents(_with_position(latents, self.latent_position(position)))
         for name, block in self.decoder.items():
             x = block(double(x) if name.endswith("doubled") else x, emb)
+        # Magnitudes drift over the decoder's blocks; the gain is to mean the same at any depth.
         x = self.output(mp_silu(unit_magnitude(x, 1)), gain=self.output_gain)
         return F.pixel_shuffle(x, self.config.patch)
 
@@ -207,9 +225,11 @@ class VAE(Module):
                 block.compile()
 
     def before_update(self) -> None:
+        """Keeps the filters' lengths out of the update: see `project_gradients`."""
         project_gradients(self)
 
     def after_update(self) -> None:
+        """Brings the filters back to unit variance: see `normalize_weights`."""
         normalize_weights(self)
 
 

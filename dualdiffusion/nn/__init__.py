@@ -1,7 +1,7 @@
 """Layers and blocks that networks are made of.
 
 blocks.py                What the edm2-style UNet and VAE are built of
-lean.py                  Two operations whose backward pass keeps little and computes the rest again
 magnitude_preserving.py  Magnitude-preserving layers
+recomputation.py         Two operations whose backward pass keeps little and computes the rest again
 rotary.py                Rotary position embedding: attention that knows how far apart two positions are
 """

@@ -7,7 +7,9 @@ modulated attention, variance-preserving dropout. Shapes: B batch, C channels, E
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -39,16 +41,20 @@ class BlockSettings:
     mlp_groups: int = 8  # groups of these layers: wider at the same cost
     clip: float = 256.0  # activations are clipped to +-clip, for half precision
     rotary: bool = False  # attention is told how far apart two columns are
-    steady: bool = False  # magnitudes are kept at any depth and to the edges: see Block and edge_gain
+    pixel_norm: bool = False  # magnitudes are kept at any depth and to the edges: see Block and edge_gain
 
 
 class LabelEmbedding(nn.Module):
     """Mixes of games as unit-magnitude vectors: (B, label_dim) -> (B, E), linear in the mix.
 
     "No label" is one more label with a vector of its own, which is trained by dropping labels. A dropped label keeps
-    the expected magnitude, and the unconditional model is trained as truly as every game. A mix without any game that
-    this embedding knows is "no label" too: other parts of a model may know more games, or fewer.
+    the expected magnitude, and the unconditional model is trained as truly as every game.
+
+    Other parts of a model may know more games, or fewer. Of a mix with games that this embedding does not know, the
+    others remain, at the length of the whole mix; without any game that it knows, the mix is "no label" too.
     """
+
+    label_columns: ClassVar[Sequence[str]] = ("vectors.weight",)  # where room for new games is made: see label_growth
 
     def __init__(self, label_dim: int, emb_channels: int) -> None:
         super().__init__()
@@ -60,12 +66,22 @@ class LabelEmbedding(nn.Module):
         batch, labels, kept = len(like), conditioning.labels, conditioning.labels_kept
         if labels is None:
             labels, kept = like.new_zeros(batch, self.label_dim), like.new_zeros(batch)
-        labels = F.pad(labels.to(like.dtype), (0, self.label_dim - labels.shape[1]))
+        labels = _known(labels.to(like.dtype), self.label_dim)
         told = labels.any(dim=1) if kept is None else labels.any(dim=1) & (kept > 0)
         kept = told.to(like.dtype)
         mix = torch.cat([labels * kept[:, None], 1 - kept[:, None]], dim=1)
         # A one-hot row has magnitude 1 / sqrt(its length); the layer expects 1.
         return self.vectors(mix * math.sqrt(mix.shape[1]))
+
+
+def _known(labels: Tensor, label_dim: int) -> Tensor:
+    """Mixes (B, games) of the first `label_dim` games alone, each of its old length where it has any of them."""
+    if labels.shape[1] <= label_dim:
+        return F.pad(labels, (0, label_dim - labels.shape[1]))
+    known = labels[:, :label_dim]
+    # A shorter row would be a weaker game than any that the network was trained on.
+    share = known.norm(dim=1, keepdim=True) / labels.norm(dim=1, keepdim=True).clamp(min=1e-12)
+    return torch.where(share > 0, known / share.clamp(min=1e-12), 0)
 
 
 class Modulation(nn.Module):
@@ -77,6 +93,7 @@ class Modulation(nn.Module):
         self.gain = nn.Parameter(torch.zeros(()))
 
     def forward(self, emb: Tensor) -> Tensor:
+        """(B, E) -> (B, C, 1, 1)."""
         return (self.linear(emb, gain=self.gain) + 1)[:, :, None, None]
 
 
@@ -106,10 +123,12 @@ class CosineAttention(nn.Module):
         self.modulate = Modulation(settings.emb_channels, channels) if settings.emb_channels else None
 
     def forward(self, x: Tensor, emb: Tensor | None) -> Tensor:
+        """x (B, C, F, T), emb (B, E) or None -> (B, C, F, T), of unit magnitude."""
         batch, channels, *space = x.shape
         qkv = self.qkv(x, modulation=None if self.modulate is None else self.modulate(emb))
         # Each (B, heads, positions, channels per head).
         qkv = qkv.reshape(batch, 3, self.heads, channels // self.heads, -1).transpose(-1, -2)
+        # Cosine attention: with q and k of unit magnitude no logit can grow beyond the root of a head's width.
         q, k, v = unit_magnitude(qkv, -1).unbind(1)
         if self.rotary:
             rows, columns = space
@@ -126,9 +145,9 @@ class ResidualBranch(nn.Module):
         super().__init__()
         hidden = out_channels * settings.mlp_multiplier
         self.dropout = settings.dropout
-        self.widen = MPConv(in_channels, hidden, (3, 3), settings.mlp_groups, settings.steady)
+        self.widen = MPConv(in_channels, hidden, (3, 3), settings.mlp_groups, settings.pixel_norm)
         self.modulate = Modulation(settings.emb_channels, hidden) if settings.emb_channels else None
-        self.narrow = MPConv(hidden, out_channels, (3, 3), settings.mlp_groups, settings.steady)
+        self.narrow = MPConv(hidden, out_channels, (3, 3), settings.mlp_groups, settings.pixel_norm)
 
     def forward(self, x: Tensor, emb: Tensor | None, **joined: Tensor) -> Tensor:
         """`joined`: `skip` and `modulation` of the first layer, see MPConv."""
@@ -136,6 +155,7 @@ class ResidualBranch(nn.Module):
         modulation = None if self.modulate is None else self.modulate(emb)
         if self.dropout == 0 or not self.training:
             return self.narrow(x, modulation=modulation, silu=True)
+        # Dropout stands between SiLU and convolution, which the recomputing convolution has no place for.
         x = mp_silu(x if modulation is None else x * modulation)
         return self.narrow(mp_dropout(x, self.dropout, training=True))
 
@@ -143,9 +163,9 @@ class ResidualBranch(nn.Module):
 class Block(nn.Module):
     """What encoder and decoder blocks share: a residual branch, and attention where asked.
 
-    With `steady`, every pixel of the output is brought to unit magnitude. The paper does that at the start of encoder
-    blocks alone. But mp_silu makes what is larger than 1 larger still and what is smaller smaller, so that magnitudes
-    drift away from 1: over 24 decoder blocks, to between 0.2 on latents of two rows and 1.4 on 16 x 16.
+    With `pixel_norm`, every pixel of the output is brought to unit magnitude. The paper does that at the start of
+    encoder blocks alone. But mp_silu makes what is larger than 1 larger still and what is smaller smaller, so that
+    magnitudes drift away from 1: over 24 decoder blocks, to between 0.2 on latents of two rows and 1.4 on 16 x 16.
     """
 
     def __init__(self, in_channels: int, out_channels: int, settings: BlockSettings, attention: bool = False) -> None:
@@ -157,7 +177,7 @@ class Block(nn.Module):
     def _attend(self, x: Tensor, emb: Tensor | None) -> Tensor:
         if self.attention is not None:
             x = mp_sum(x, self.attention(x, emb), self.settings.attn_balance)
-        if self.settings.steady:
+        if self.settings.pixel_norm:
             return unit_magnitude(x, 1)
         return x.clamp(-self.settings.clip, self.settings.clip)
 
@@ -170,6 +190,7 @@ class EncoderBlock(Block):
         self.residual = ResidualBranch(out_channels, out_channels, settings)
 
     def forward(self, x: Tensor, emb: Tensor | None = None) -> Tensor:
+        """x (B, C_in, F, T), emb (B, E) or None -> (B, C_out, F, T)."""
         x = unit_magnitude(self.project(x), 1)
         return self._attend(mp_sum(x, self.residual(x, emb), self.settings.res_balance), emb)
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dualdiffusion.nn.lean import LeanConv, UnitMagnitude
+from dualdiffusion.nn.recomputation import RecomputedConv, UnitMagnitude
 
 # Root mean square of the SiLU of unit normal input.
 SILU_MAGNITUDE = 0.596
@@ -34,6 +34,7 @@ def mp_silu(x: Tensor) -> Tensor:
 
 def mp_sum(a: Tensor, b: Tensor, t: float) -> Tensor:
     """Blend of two uncorrelated unit-variance inputs, t the share of b. Equation 88."""
+    # Variances of uncorrelated inputs add up: that of the weighted sum is (1 - t)^2 + t^2.
     length = math.hypot(1 - t, t)
     return torch.add(a * ((1 - t) / length), b, alpha=t / length)
 
@@ -46,6 +47,7 @@ def mp_cat(a: Tensor, b: Tensor, t: float) -> Tensor:
 def mp_cat_factors(a: Tensor, b: Tensor, t: float) -> Tensor:
     """What `mp_cat` multiplies each channel of the plain concatenation with: (1, C_a + C_b, 1, 1)."""
     widths = (a.shape[1], b.shape[1])
+    # An input of C channels adds C times its mean square to the whole, so each is divided by the root of its width.
     length = math.hypot(1 - t, t) / math.sqrt(sum(widths))
     shares = [share / (length * math.sqrt(width)) for share, width in zip((1 - t, t), widths, strict=True)]
     return torch.cat([a.new_full((1, width, 1, 1), share) for share, width in zip(shares, widths, strict=True)], dim=1)
@@ -55,6 +57,7 @@ def mp_dropout(x: Tensor, probability: float, training: bool) -> Tensor:
     """Dropout that keeps the variance: plain dropout divides by 1 - p, which raises it by 1 / (1 - p)."""
     if not training or probability == 0:
         return x
+    # What is kept counts 1 / (1 - p) times: a mean square of (1 - p) / (1 - p)^2 = 1 / (1 - p).
     return F.dropout(x, probability) * math.sqrt(1 - probability)
 
 
@@ -103,6 +106,7 @@ class MPFourier(nn.Module):
         self.register_buffer("frequencies", (bandwidth * half_normal).float(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B,) -> (B, channels)."""
         angle = x.float()[:, None] * self.frequencies
         return math.sqrt(2) * torch.cat([angle.cos(), angle.sin()], dim=1).to(x.dtype)
 
@@ -146,8 +150,9 @@ class MPConv(nn.Module):
             x: (B, C_in) for a linear layer, else (B, C_in, F, T).
             skip, modulation, silu: what a convolution does with its input first. It appends the channels of `skip` to
                 it, multiplies it with `modulation` (B or 1, C_in, 1, 1), and applies `mp_silu`. As one operation with
-                the convolution, these need no memory for the backward pass (nn/lean.py).
+                the convolution, these need no memory for the backward pass (nn/recomputation.py).
         """
+        # Weights have unit variance; the sum over one output's inputs then has as much as there are inputs.
         scale = 1 / math.sqrt(self.weight[0].numel())
         if self.weight.ndim == 2:
             return F.linear(x, self.weight.to(x.dtype)) * (gain * scale)
@@ -159,7 +164,7 @@ class MPConv(nn.Module):
         edges = None
         if self.even_edges:  # which take the scale along, so that the weights need no scaled copy
             edges, scale = edge_gain(x, self.weight.shape[-1]) * scale, 1.0
-        y = LeanConv.apply(x, skip, modulation, self.weight, edges, scale, self.groups, silu)
+        y = RecomputedConv.apply(x, skip, modulation, self.weight, edges, scale, self.groups, silu)
         return y * gain if isinstance(gain, Tensor) or gain != 1 else y
 
 
@@ -177,5 +182,6 @@ def project_gradients(module: nn.Module) -> None:
     for layer in module.modules():
         if isinstance(layer, MPConv) and layer.weight.grad is not None:
             weight, grad = layer.weight.flatten(1), layer.weight.grad.flatten(1)
+            # The component of the gradient along the filter itself.
             radial = torch.linalg.vecdot(weight, grad) / torch.linalg.vecdot(weight, weight)
             layer.weight.grad.addcmul_(layer.weight, radial.view(-1, *[1] * (layer.weight.ndim - 1)), value=-1)

@@ -4,64 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import TimeElapsedColumn
 
-from dualdiffusion.errors import UserError, one_line
-from dualdiffusion.model.folder import ModelFolder
-from sampling.generator import Generator, Result, StepReport
+from dualdiffusion.errors import UserError
+from dualdiffusion.files import sha256_of
+from dualdiffusion.progress_bar import progress_bar
+from sampling.generator import StepReport
 from sampling.output.clips import output_of, read_settings
 from sampling.output.settings import SUBTYPES, OutputSettings
 from sampling.request import Request
-from sampling.tasks.source import digest_of
-
-
-def load(folder: ModelFolder, device: str | None) -> Generator:
-    """The model on a device; None is a GPU where there is one.
-
-    Raises:
-        UserError: not a whole model, or no such device.
-    """
-    try:
-        return Generator.load(folder, device)
-    except (RuntimeError, AssertionError) as error:
-        if device is None or type(error).__name__ == "OutOfMemoryError":
-            raise
-        raise UserError(f"--device {device}: {error}") from None
-
-
-def generate(generator: Generator, request: Request, on_step: Callable[[StepReport], None] | None = None) -> Result:
-    """A clip; see `generate_all`."""
-    return next(generate_all(generator, [request], on_step))
-
-
-def generate_all(
-    generator: Generator, requests: Sequence[Request], on_step: Callable[[StepReport], None] | None = None
-) -> Iterator[Result]:
-    """Clips in order, with the errors that only show now.
-
-    Raises:
-        UserError: shorter than a sample, or too little memory.
-    """
-    for request in requests:
-        if round(request.seconds * generator.sample_rate) < 1:
-            raise UserError(f"seconds: {request.seconds:g} s is less than one sample at {generator.sample_rate} Hz")
-    try:
-        yield from generator.generate_many(requests, on_step=on_step)
-    except (MemoryError, RuntimeError) as error:
-        text = one_line(error).split(". ")[0]
-        # The CPU's allocator has no type of error of its own.
-        short = isinstance(error, MemoryError) or "can't allocate memory" in text
-        if not short and type(error).__name__ != "OutOfMemoryError":
-            raise
-        seconds = max(request.seconds for request in requests)
-        raise UserError(
-            f"out of memory at {seconds:g} s ({text}); ask for a shorter clip, or add --device cpu (slower)"
-        ) from None
 
 
 class ProgressBar:
@@ -74,14 +30,8 @@ class ProgressBar:
     def __init__(self, work: list[float]) -> None:
         self._work, self._done = work, 0
         self._console = Console()
-        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-        self._progress = Progress(
-            *columns,
-            transient=True,
-            console=self._console,
-            disable=not self._console.is_terminal,
-            speed_estimate_period=600,  # seconds: the last few steps alone would forget phase recovery
-        )
+        # The speed of ten minutes: the last few steps alone would forget phase recovery.
+        self._progress = progress_bar(self._console, columns=(TimeElapsedColumn(),), speed_estimate_period=600)
         self._task = self._progress.add_task("sampling", total=sum(work))
 
     def __enter__(self) -> ProgressBar:
@@ -114,11 +64,11 @@ def identity(request: Request, output: OutputSettings, fingerprint: str) -> str:
     """Equal for clips that are made by the same weights, and written in the same way; a source is what its file holds.
 
     Args:
-        fingerprint: of the weights, see `sampling.generator.model_fingerprint`.
+        fingerprint: of the weights, see `sampling.fingerprints.model_fingerprint`.
     """
     if request.source is not None:
         path, digest = Path(request.source.path), request.source.sha256
-        source = request.source.model_copy(update={"sha256": digest or (digest_of(path) if path.is_file() else None)})
+        source = request.source.model_copy(update={"sha256": digest or (sha256_of(path) if path.is_file() else None)})
         # The length is filled in when the clip is made.
         request = request.model_copy(update={"source": source, "seconds": 0.0})
     return json.dumps([request.to_json(), output.identity, fingerprint], sort_keys=True)

@@ -11,7 +11,8 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from pydantic import JsonValue
 
 from dualdiffusion.config import nearest, split_values, validate
 from dualdiffusion.errors import UserError
@@ -32,7 +33,7 @@ class Axis:
     """
 
     key: str
-    values: tuple[Any, ...]
+    values: tuple[JsonValue, ...]
 
     def label(self, index: int) -> str:
         """A value as text, such as `Castle 0.7, Cave 0.3`."""
@@ -126,7 +127,7 @@ def check_count(count: int, what: str) -> None:
         raise UserError(f"{what}: would be {count:,} clips, more than {MOST_CLIPS:,}; ask for fewer at a time")
 
 
-def _with_value(asked: Asked, key: str, value: Any) -> Asked:
+def _with_value(asked: Asked, key: str, value: JsonValue) -> Asked:
     if key == GAME:
         return asked.and_field("games", {value if isinstance(value, str) else json.dumps(value): 1.0})
     if "." not in key:  # whole, where an override would lay an object over the old one
@@ -134,14 +135,14 @@ def _with_value(asked: Asked, key: str, value: Any) -> Asked:
     return asked.and_override(f"{key}={json.dumps(value)}")
 
 
-def _value(text: str) -> Any:
+def _value(text: str) -> JsonValue:
     try:
         return json.loads(text)
     except json.JSONDecodeError:
         return text.strip()
 
 
-def _text(value: Any) -> str:
+def _text(value: JsonValue) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return value if isinstance(value, str) else json.dumps(value)

@@ -161,6 +161,7 @@ def plan_clips(arguments: argparse.Namespace, asked: Asked, folder: ModelFolder)
         twice = next(key for key in keys if keys.count(key) > 1)
         raise UserError(f"--grid {twice}: another option says all of it already; leave out one of the two")
     cells = combinations(asked, axes, source, read_recommended(folder))
+    _check_length(arguments, cells, keys)
     _check_known(cells, labels, folder)
     return axes, cells
 
@@ -180,6 +181,17 @@ def _check_said_once(arguments: argparse.Namespace, axes: list[Axis]) -> None:
         for key, option in single.items():
             if f"{key}.".startswith(f"{whole}."):
                 raise UserError(f"{many}: says all values, so {option} would not count; leave out one of the two")
+
+
+def _check_length(arguments: argparse.Namespace, cells: list[Cell], varied: list[str]) -> None:
+    """Refuses a length where there is a source, which has its own: it would be dropped unseen."""
+    overridden = any(text.partition("=")[0].strip() == "seconds" for text in arguments.overrides)
+    said = arguments.seconds is not None or overridden or "seconds" in varied
+    if said and any(cell.request.source for cell in cells):
+        raise UserError(
+            "--seconds: a clip is as long as its source; take a part of it with --set source.seconds=..., or make more "
+            "of it with extend_after"
+        )
 
 
 def _check_known(cells: list[Cell], labels: Labels, folder: ModelFolder) -> None:

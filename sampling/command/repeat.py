@@ -10,7 +10,8 @@ import torch
 
 from dualdiffusion import __version__
 from dualdiffusion.model.shipped import find_model
-from sampling.command.batch import ProgressBar, generate, load
+from sampling.command.batch import ProgressBar
+from sampling.generator import Generator
 from sampling.output.clips import machine, output_of, read_settings, same_audio, save
 from sampling.output.settings import SUBTYPES
 
@@ -28,11 +29,11 @@ def repeat(arguments: argparse.Namespace) -> int:
     request.label_vector(folder.labels())
     folder.chosen_ema("unet", request.ema)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    generator = load(folder, arguments.device)
+    generator = Generator.load(folder, arguments.device)
     for note in differences(settings, generator.fingerprint_of(request), generator.vae.device):
         print(f"note: {note}")
     with ProgressBar([1.0]) as bar:
-        result = generate(generator, request, bar.on_step)
+        result = generator.generate(request, on_step=bar.on_step)
         path = save(
             result,
             arguments.out,

@@ -10,8 +10,8 @@ command.py     `python -m sampling evaluate`: options and checks. Imports no tor
 copies.py      Is a clip a copy of a training track? Correlation of spectrogram patches with every moment of every t
 distances.py   Distances between two sets of clips in an embedding: Frechet (FAD) and kernel (KAD, KID)
 evaluate.py    Measures a model against the music it was not trained on: what `python -m sampling evaluate` does
-hearing.py     Listening to clips
-measures.py    From what was heard of clips to figures as JSON data: distances, class control, copies, sound
+features.py    What is measured of clips
+measures.py    From features of clips to figures as JSON data: distances, class control, copies, sound
 sound.py       Plain figures of a clip's sound: level, stereo, silence, and where its spectrum lies
 statistics.py  What few samples can tell: resampling, intervals and quartiles
 """

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from dualdiffusion import audio
+from dualdiffusion.codec import Codec
 from dualdiffusion.conditioning import game_conditioning
 from dualdiffusion.data.dataset_folder import DatasetFolder, Track
 from dualdiffusion.errors import UserError
-from sampling.generator import PEAK_LIMIT, Generator
+from sampling.batch import PEAK_LIMIT
+from sampling.generator import Generator
 
 
 @dataclass(frozen=True)
@@ -84,28 +86,20 @@ def spread(items: list, limit: int) -> list:
 @torch.inference_mode()
 def through_the_format(generator: Generator, clip: Tensor, game: str, iterations: int | None) -> Tensor:
     """(C, N) as a spectrogram and back, its phase recovered: what a perfect VAE and UNet would give."""
-    x = generator.format.encode(_whole_columns(generator, clip))
-    return _decoded(generator, x, clip.shape[1], iterations)
+    codec = Codec(generator.format, generator.vae)
+    return _decoded(codec, codec.spectrogram(codec.whole_columns(clip))[None], clip.shape[1], iterations)
 
 
 @torch.inference_mode()
 def through_the_vae(generator: Generator, clip: Tensor, game: str, iterations: int | None) -> Tensor:
     """(C, N) encoded, decoded and its phase recovered: what a UNet that had learnt the clip by heart would give."""
-    format, vae = generator.format, generator.vae
-    conditioning = game_conditioning(generator.labels.id_of(game), vae)
-    position = format.position().to(vae.device)
-    mode = vae.encode(format.encode(_whole_columns(generator, clip)), position=position, conditioning=conditioning).mode
-    x = vae.decode(mode, position=position, conditioning=conditioning)
-    return _decoded(generator, x, clip.shape[1], iterations)
+    vae = generator.vae
+    codec = Codec(generator.format, vae, game_conditioning(generator.labels.id_of(game), vae))
+    x = codec.decode_mode(codec.mode(codec.spectrogram(codec.whole_columns(clip))))
+    return _decoded(codec, x, clip.shape[1], iterations)
 
 
-def _whole_columns(generator: Generator, clip: Tensor) -> Tensor:
-    """(C, N) -> (1, C, N or more) with silence after it, on the model's device."""
-    multiple = generator.format.num_samples(generator.vae.downsampling)
-    return torch.nn.functional.pad(clip, (0, -clip.shape[1] % multiple))[None].to(generator.vae.device)
-
-
-def _decoded(generator: Generator, x: Tensor, samples: int, iterations: int | None) -> Tensor:
+def _decoded(codec: Codec, x: Tensor, samples: int, iterations: int | None) -> Tensor:
     """(1, C, F, T) -> (C, samples), no louder than a generated clip may be."""
-    decoded = generator.format.decode(x, iterations=iterations)[0, :, :samples].cpu()
+    decoded = codec.format.decode(x, iterations=iterations)[0, :, :samples].cpu()
     return decoded * min(1.0, PEAK_LIMIT / max(float(decoded.abs().max()), 1e-9))

@@ -97,6 +97,7 @@ def measure(arguments: argparse.Namespace, console: Console) -> tuple[dict[str, 
     from sampling.evaluation.report.picture import Examples, save_picture
     from sampling.evaluation.report.stages import Stages
     from sampling.evaluation.report.tables import show
+    from sampling.generator import Generator
 
     settings = Settings(
         clips=arguments.clips,
@@ -108,7 +109,7 @@ def measure(arguments: argparse.Namespace, console: Console) -> tuple[dict[str, 
         draws=arguments.resamples,
     )
     choose(model, dataset, sample_rate(model), settings)  # what is wrong with the dataset is told before loading
-    generator = _load(model, arguments.device)
+    generator = Generator.load(model, arguments.device)
     examples = Examples(generator.sample_rate)
     with Stages(console) as stages:
         result = evaluate(model, dataset, generator, settings, stages, arguments.clips_dir, examples)
@@ -177,15 +178,4 @@ def sample_rate(model: ModelFolder) -> int:
     """Of the audio that a model makes, in Hz."""
     from dualdiffusion.model.module import module_component
 
-    return module_component(model, "format").config.sample_rate
-
-
-def _load(model: ModelFolder, device: str | None) -> Generator:
-    from sampling.generator import Generator
-
-    try:
-        return Generator.load(model, device)
-    except (RuntimeError, AssertionError) as error:
-        if device is None:
-            raise
-        raise UserError(f"--device {device}: {error}") from None
+    return module_component(model, "format").build().sample_rate

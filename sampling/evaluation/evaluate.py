@@ -10,15 +10,14 @@ from typing import Any
 from dualdiffusion import __version__
 from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.model.folder import ModelFolder
-from sampling.command.batch import generate
 from sampling.evaluation.chosen import EXCERPTS, Chosen, Settings, choose
-from sampling.evaluation.hearing import Listener, hear_splits
+from sampling.evaluation.features import FeatureExtractor, split_features
 from sampling.evaluation.measures import (
     GENERATED,
     THROUGH_VAE,
     TRAINING,
     VALIDATION,
-    Heard,
+    ClipFeatures,
     class_control,
     copy_figures,
     distance_figures,
@@ -52,19 +51,19 @@ def evaluate(
         UserError: see `choose`; or the model does not know the EMA, or memory is too small for a clip.
     """
     chosen = choose(model, dataset, generator.sample_rate, settings)
-    listener = Listener(generator, settings)
+    extractor = FeatureExtractor(generator, settings)
     examples = examples or Examples(generator.sample_rate)
-    heard = hear_splits(generator, listener, chosen, settings, stages, examples)
+    features = split_features(generator, extractor, chosen, settings, stages, examples)
     with stages.stage("generating clips", settings.clips * len(chosen.games)) as stage:
         generated = []
         for request, game in requests(chosen.games, settings):
-            result = generate(generator, request, on_step=lambda report: stage.within(report.fraction))
+            result = generator.generate(request, on_step=lambda report: stage.within(report.fraction))
             if clips_dir:
                 save(result, clips_dir, device=generator.vae.device)
             examples.add(GENERATED, game, result.audio)
-            generated.append(listener.hear(result.audio, f"{game}, seed {request.seed}", game))
+            generated.append(extractor.extract(result.audio, f"{game}, seed {request.seed}", game))
             stage.advance()
-    return _measure(model, dataset, chosen, settings, {**heard, GENERATED: generated}, listener, stages)
+    return _measure(model, dataset, chosen, settings, {**features, GENERATED: generated}, extractor, stages)
 
 
 def requests(games: list[str], settings: Settings) -> Iterator[tuple[Request, str]]:
@@ -80,17 +79,17 @@ def _measure(
     dataset: DatasetFolder,
     chosen: Chosen,
     settings: Settings,
-    heard: dict[str, list[Heard]],
-    listener: Listener,
+    features: dict[str, list[ClipFeatures]],
+    extractor: FeatureExtractor,
     stages: Stages,
 ) -> dict[str, Any]:
-    """The figures of everything that was heard."""
-    generated, training, validation = heard[GENERATED], heard[TRAINING], heard[VALIDATION]
+    """The figures of all features."""
+    generated, training, validation = features[GENERATED], features[TRAINING], features[VALIDATION]
     by_name = {clip.name: clip for clip in training + validation}
     reference = [by_name[excerpt.name] for excerpt in chosen.balanced(chosen.validation, EXCERPTS)]
     like_generated = [by_name[excerpt.name] for excerpt in chosen.balanced(chosen.training, settings.clips)]
-    sets = {GENERATED: generated, TRAINING: like_generated, THROUGH_VAE: heard[THROUGH_VAE]}
-    of_stages = {**heard, VALIDATION: reference, TRAINING: like_generated}
+    sets = {GENERATED: generated, TRAINING: like_generated, THROUGH_VAE: features[THROUGH_VAE]}
+    of_stages = {**features, VALIDATION: reference, TRAINING: like_generated}
     chance = {"draws": settings.draws, "seed": settings.seed}
     with stages.stage("distances and their intervals", len(settings.embeddings)) as stage:
         distances = {}
@@ -108,7 +107,7 @@ def _measure(
         "validation_tracks": len({e.track.file_name for game in chosen.games for e in chosen.validation[game]}),
         "distances": distances,
         "class_control": class_control(training, validation, generated, chosen.games),
-        "copies": _copies(dataset, {**heard, TRAINING: like_generated}, listener, stages),
+        "copies": _copies(dataset, {**features, TRAINING: like_generated}, extractor, stages),
         "nearest": {name: nearest_figures(generated, validation, training, name) for name in settings.embeddings},
         "sound": sound_comparison(generated, reference, like_generated, **chance),
         "music": music_figures(of_stages, training, chosen.games, **chance),
@@ -117,14 +116,14 @@ def _measure(
 
 
 def _copies(
-    dataset: DatasetFolder, heard: dict[str, list[Heard]], listener: Listener, stages: Stages
+    dataset: DatasetFolder, features: dict[str, list[ClipFeatures]], extractor: FeatureExtractor, stages: Stages
 ) -> dict[str, Any]:
     """Searches all training tracks for the clips; for training clips, all but their own."""
     tracks = [track for track in dataset.tracks("train") if track.seconds > 0]
-    searched = [clip for name in (GENERATED, VALIDATION, THROUGH_VAE, TRAINING) for clip in heard[name]]
+    searched = [clip for name in (GENERATED, VALIDATION, THROUGH_VAE, TRAINING) for clip in features[name]]
     patches, own = [clip.patches for clip in searched], [""] * len(searched)
-    own[len(searched) - len(heard[TRAINING]) :] = [clip.track for clip in heard[TRAINING]]
-    with stages.stage("searching for copies", len(tracks) * listener.search.passes(patches)) as stage:
-        matches = iter(zip(searched, listener.search.find(patches, tracks, stage.advance, but=own), strict=True))
-    found = {name: [next(matches) for _ in heard[name]] for name in (GENERATED, VALIDATION, THROUGH_VAE, TRAINING)}
+    own[len(searched) - len(features[TRAINING]) :] = [clip.track for clip in features[TRAINING]]
+    with stages.stage("searching for copies", len(tracks) * extractor.search.passes(patches)) as stage:
+        matches = iter(zip(searched, extractor.search.find(patches, tracks, stage.advance, but=own), strict=True))
+    found = {name: [next(matches) for _ in features[name]] for name in (GENERATED, VALIDATION, THROUGH_VAE, TRAINING)}
     return copy_figures(found[GENERATED], found[VALIDATION], found[THROUGH_VAE], found[TRAINING])

@@ -1,4 +1,4 @@
-"""From what was heard of clips to figures as JSON data: distances, class control, copies, sound."""
+"""From features of clips to figures as JSON data: distances, class control, copies, sound."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ MEASURES = ("frechet", "kad", "kid")
 
 
 @dataclass(frozen=True)
-class Heard:
+class ClipFeatures:
     """What is kept of a clip.
 
     Attributes:
@@ -63,18 +63,18 @@ class Heard:
     track: str = ""
 
 
-def games_of(clips: Sequence[Heard]) -> list[str]:
+def games_of(clips: Sequence[ClipFeatures]) -> list[str]:
     """The game of each clip."""
     return [clip.game for clip in clips]
 
 
-def frames_of(clips: Sequence[Heard], embedding: str) -> Tensor:
+def frames_of(clips: Sequence[ClipFeatures], embedding: str) -> Tensor:
     """(N, m, D) float64."""
     return torch.stack([clip.embedded[embedding] for clip in clips]).double()
 
 
 def distance_figures(
-    reference: list[Heard], sets: dict[str, list[Heard]], embedding: str, *, draws: int, seed: int
+    reference: list[ClipFeatures], sets: dict[str, list[ClipFeatures]], embedding: str, *, draws: int, seed: int
 ) -> dict[str, Any]:
     """Distances of each set from the reference, with intervals; the set `TRAINING` says what they can be at best.
 
@@ -107,25 +107,20 @@ def distance_figures(
         for name, resampler in resamplers.items():
             drawn[name].append(measure(name, resampler.draw(generator), v))
     tables = {name: torch.tensor(rows, dtype=torch.float64).reshape(-1, 3) for name, rows in drawn.items()}
-    rows: dict[str, Any] = {}
+    rows = {}
     for name, clips in sets.items():
-        row: dict[str, Any] = {"clips": len(clips)}
-        row["frechet_biased"] = values[name][0]
-        row["frechet"] = corrected_interval(values[name][0], tables[name][:, 0], 0.0).to_json()
-        row["frechet_extrapolated"] = frechet_extrapolated(
-            frames[name], target, groups[name], groups_of_target, generator=generator
-        )
-        row["kad_biased"] = KAD_SCALE * matrices[name]["kad"].mmd2_biased()
-        for index, key in enumerate(MEASURES[1:], 1):
-            row[key] = centred_interval(values[name][index], tables[name][:, index]).to_json()
-        if name != TRAINING:
-            row["above_training"] = {
-                key: centred_interval(
-                    values[name][index] - values[TRAINING][index], tables[name][:, index] - tables[TRAINING][:, index]
-                ).to_json()
-                for index, key in enumerate(MEASURES)
-            }
-        rows[name] = row
+        extrapolated = frechet_extrapolated(frames[name], target, groups[name], groups_of_target, generator=generator)
+        rows[name] = {
+            "clips": len(clips),
+            "frechet_biased": values[name][0],
+            "frechet": corrected_interval(values[name][0], tables[name][:, 0], 0.0).to_json(),
+            "frechet_extrapolated": extrapolated,
+            "kad_biased": KAD_SCALE * matrices[name]["kad"].mmd2_biased(),
+            **_centred(values[name], tables[name], MEASURES[1:]),
+        }
+        if name != TRAINING:  # the same draws made both, so that their difference is told better than either
+            above = [a - b for a, b in zip(values[name], values[TRAINING], strict=True)]
+            rows[name]["above_training"] = _centred(above, tables[name] - tables[TRAINING], MEASURES)
     return {
         "dimensions": target.shape[2],
         "frames_per_clip": target.shape[1],
@@ -136,17 +131,23 @@ def distance_figures(
     }
 
 
+def _centred(values: list[float], table: Tensor, keys: Sequence[str]) -> dict[str, dict[str, float | None]]:
+    """Values of those among MEASURES with intervals from their resampled ones, (draws, 3)."""
+    indices = {key: MEASURES.index(key) for key in keys}
+    return {key: centred_interval(values[at], table[:, at]).to_json() for key, at in indices.items()}
+
+
 def class_control(
-    training: list[Heard], validation: list[Heard], generated: list[Heard], games: list[str]
+    training: list[ClipFeatures], validation: list[ClipFeatures], generated: list[ClipFeatures], games: list[str]
 ) -> dict[str, Any]:
     """How many clips the classifier, fitted on training clips, hears as the game that they are of."""
 
-    def features(clips: list[Heard]) -> tuple[Tensor, Tensor]:
+    def features(clips: list[ClipFeatures]) -> tuple[Tensor, Tensor]:
         return torch.stack([clip.timbre for clip in clips]), torch.tensor([games.index(g) for g in games_of(clips)])
 
     classifier = NearestCentroid(*features(training), len(games))
 
-    def accuracy(clips: list[Heard]) -> dict[str, Any]:
+    def accuracy(clips: list[ClipFeatures]) -> dict[str, Any]:
         x, asked = features(clips)
         answers = classifier(x)
         rows = {}
@@ -169,10 +170,10 @@ def class_control(
 
 
 def copy_figures(
-    generated: list[tuple[Heard, Match]],
-    validation: list[tuple[Heard, Match]],
-    known: list[tuple[Heard, Match]],
-    training: list[tuple[Heard, Match]],
+    generated: list[tuple[ClipFeatures, Match]],
+    validation: list[tuple[ClipFeatures, Match]],
+    known: list[tuple[ClipFeatures, Match]],
+    training: list[tuple[ClipFeatures, Match]],
 ) -> dict[str, Any]:
     """Generated clips that are more like a training track than any validation clip is.
 
@@ -186,7 +187,7 @@ def copy_figures(
     flagged = sum(match.score > threshold for _, match in generated)
     found = [match.score > threshold and clip.name.startswith(match.track.file_name) for clip, match in known]
 
-    def quartiles(pairs: list[tuple[Heard, Match]]) -> dict[str, Any]:
+    def quartiles(pairs: list[tuple[ClipFeatures, Match]]) -> dict[str, Any]:
         return Quartiles.of(torch.tensor([match.score for _, match in pairs])).to_json()
 
     return {
@@ -211,7 +212,7 @@ def copy_figures(
     }
 
 
-def _described(clip: Heard, match: Match, flagged: bool) -> dict[str, Any]:
+def _described(clip: ClipFeatures, match: Match, flagged: bool) -> dict[str, Any]:
     return {
         "clip": clip.name,
         "score": match.score,
@@ -223,7 +224,7 @@ def _described(clip: Heard, match: Match, flagged: bool) -> dict[str, Any]:
 
 
 def nearest_figures(
-    generated: list[Heard], validation: list[Heard], training: list[Heard], embedding: str
+    generated: list[ClipFeatures], validation: list[ClipFeatures], training: list[ClipFeatures], embedding: str
 ) -> dict[str, Any]:
     """The nearest training clip of each clip: Euclidean, by means over frames in units of their spread in training.
 
@@ -256,7 +257,12 @@ def nearest_figures(
 
 
 def sound_comparison(
-    generated: list[Heard], validation: list[Heard], training: list[Heard], *, draws: int, seed: int
+    generated: list[ClipFeatures],
+    validation: list[ClipFeatures],
+    training: list[ClipFeatures],
+    *,
+    draws: int,
+    seed: int,
 ) -> dict[str, Any]:
     """Medians and quartiles of the sound's figures, and how far generated medians lie from those of validation."""
     sounds = {

@@ -120,6 +120,7 @@ class Quartiles:
 
     @staticmethod
     def of(values: Tensor) -> Quartiles:
+        """Of some values; those that are not finite are left out."""
         finite = values.double()[values.isfinite()]
         if not len(finite):
             return Quartiles(None, None, None, len(values), 0)
@@ -127,6 +128,7 @@ class Quartiles:
         return Quartiles(median, lower, upper, len(values), len(finite))
 
     def to_json(self) -> dict[str, float | int | None]:
+        """The fields by their names."""
         return asdict(self)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import platform
@@ -19,7 +18,7 @@ from torch import Tensor
 from dualdiffusion import __version__, audio
 from dualdiffusion.config import validate
 from dualdiffusion.errors import UserError
-from dualdiffusion.files import read_json, sync_file, sync_folder, temporary_path, write_json, write_tensors
+from dualdiffusion.files import give_name, read_json, sync_file, sync_folder, temporary_path, write_json, write_tensors
 from dualdiffusion.formats.mel_spectrogram import MelSpectrogram
 from dualdiffusion.pictures.spectrogram import spectrogram_pixels
 from sampling.generator import Result
@@ -32,8 +31,6 @@ SETTINGS_TAG = "dualdiffusion"
 SETTINGS_VERSION = 1
 NAME_BYTES = 60  # of each game in a file name; three of them, seed and number fit into the usual limit of 255
 STEM_BYTES = 225
-# What os.link says on file systems without links, such as exFAT, and shares of other machines.
-NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 # A clip and what is written beside it. A name is taken if any of these is there.
 SUFFIXES = (".png", ".safetensors", ".json", *(f".{format}" for format in SUBTYPES))
 
@@ -108,7 +105,7 @@ def _publish(temporaries: dict[str, Path], folder: Path, stem: str) -> Path:
         try:
             for suffix, temporary in temporaries.items():
                 path = folder / f"{name}{suffix}"
-                _give_name(temporary, path)
+                give_name(temporary, path)
                 named.append((temporary, path))
         except BaseException as error:
             for temporary, path in named:
@@ -118,27 +115,6 @@ def _publish(temporaries: dict[str, Path], folder: Path, stem: str) -> Path:
             raise
         sync_folder(folder)
         return path
-
-
-def _give_name(temporary: Path, path: Path) -> None:
-    """Makes a file known by a name that, unlike with a rename, no other process can have taken just now.
-
-    Where there are no links, the temporary is gone afterwards.
-
-    Raises:
-        FileExistsError: the name is taken.
-    """
-    try:
-        os.link(temporary, path)
-    except OSError as error:
-        if error.errno not in NO_LINKS:
-            raise
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        try:
-            os.replace(temporary, path)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
 
 
 def file_stem(request: Request, differences: str = "") -> str:

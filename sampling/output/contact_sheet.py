@@ -15,8 +15,10 @@ import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
+
+from pydantic import JsonValue
+from torch import Tensor
 
 from dualdiffusion import audio
 from dualdiffusion.files import write_text
@@ -164,7 +166,7 @@ class ContactSheet:
         )
 
 
-def _level(samples: Any, sample_rate: int) -> str:
+def _level(samples: Tensor, sample_rate: int) -> str:
     lufs = audio.loudness_lufs(samples, sample_rate)
     if not math.isfinite(lufs):
         return "silent"
@@ -180,7 +182,7 @@ def _pair(axis: Axis | None, label: str) -> str:
     return f"{escape(axis.key)} {escape(label)}" if axis else "clip"
 
 
-def _setting(value: Any) -> str:
+def _setting(value: JsonValue) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_setting(item)}" for name, item in value.items())
     return f"{value:g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)

@@ -24,7 +24,7 @@ DEFAULT_CEILING = -1.0
 class OutputSettings(Config):
     """How a clip is written. The defaults change nothing: 16-bit FLAC, as loud as the clip was made.
 
-    A clip is made with peaks of 0.99 of full scale at most (`sampling.generator.PEAK_LIMIT`), whatever stands here.
+    A clip is made with peaks of 0.99 of full scale at most (`sampling.batch.PEAK_LIMIT`), whatever stands here.
     """
 
     format: Literal["flac", "wav", "mp3", "ogg"] = "flac"

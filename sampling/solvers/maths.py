@@ -37,8 +37,6 @@ class SamplerStep:
 
 
 # What the options of samplers may be.
-NotNegative = Annotated[float, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
 NoiseFactor = Annotated[float, Field(ge=0, le=10)]
 Eta = Annotated[float, Field(ge=0, le=4)]
 InnerShare = Annotated[float, Field(gt=0, lt=1)]

@@ -9,13 +9,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from dualdiffusion.randomness import ItemRandom, mix_seed
+from dualdiffusion.randomness import SeededNoise, mix_seed
 
 
 class NoiseSource(Protocol):
     """What samplers draw from; items are x's first axis, and each has its own stream.
 
-    `dualdiffusion.randomness.ItemRandom` is one: its noise is white, whatever the interval.
+    `dualdiffusion.randomness.SeededNoise` is one: its noise is white, whatever the interval.
     """
 
     def randn_like(self, x: Tensor) -> Tensor:
@@ -27,7 +27,7 @@ class NoiseSource(Protocol):
         ...
 
 
-class BrownianNoise(ItemRandom):
+class BrownianNoise(SeededNoise):
     """Noise of a Brownian motion W over lambda = -ln(sigma), one path for each item, whatever steps look at it:
 
         noise(sigma, sigma_next) = (W(lambda_next) - W(lambda)) / sqrt(lambda_next - lambda).
@@ -39,7 +39,7 @@ class BrownianNoise(ItemRandom):
     next coarser level of a dyadic grid, by a generator seeded by the item and the point. Nothing is stored but the
     points asked for last. Levels are rounded to the grid of 2^DEPTH points from sigma_max to sigma_min; an interval
     that falls between its points has white noise. The initial noise (`randn`) and re-injection (`randn_like`) are
-    those of ItemRandom, and independent of the path.
+    those of SeededNoise, and independent of the path.
 
     Args:
         seeds: one for each item.
@@ -100,4 +100,4 @@ class BrownianNoise(ItemRandom):
         return self._points[point]
 
     def _draw(self, point: int, x: Tensor) -> Tensor:
-        return ItemRandom([mix_seed(seed, point) for seed in self._seeds]).randn(x.shape[1:])
+        return SeededNoise([mix_seed(seed, point) for seed in self._seeds]).randn(x.shape[1:])

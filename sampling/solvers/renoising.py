@@ -30,7 +30,7 @@ class Renoising(Config):
     """Where a sampler goes back up, and how far; the options that all samplers share. The default is nowhere."""
 
     reinjection: Share = 0.0
-    """Share of each step's way down that fresh noise undoes; see `legs`."""
+    """Share of each step's way down that fresh noise undoes; see `intervals`."""
     reinjection_min: Sigma = 0.0
     """There is re-injection in steps that begin above this noise level,"""
     reinjection_max: Sigma = 1000.0
@@ -70,7 +70,7 @@ def renoising_of(reinjection: Reinjection) -> Renoising:
 
 
 @dataclass(frozen=True)
-class Leg:
+class Interval:
     """One step of a sampler: the solver goes from `sigma` down to `sigma_next`, fresh noise back up to `sigma_end`, and
     before a restart on to `restart`.
 
@@ -129,9 +129,9 @@ class Leg:
         return x
 
 
-def legs(
+def intervals(
     sigmas: Sequence[float], generator: NoiseSource, callback: Callback | None, reinjection: Reinjection
-) -> Iterator[Leg]:
+) -> Iterator[Interval]:
     """The steps from each noise level to the next, with noise re-injection and restarts.
 
     Re-injection: each step goes further down than its goal, and fresh noise undoes the share `reinjection` of it,
@@ -156,7 +156,7 @@ def legs(
     for number, (first, last) in enumerate(walks):
         for at in range(first, last):
             sigma, sigma_next = sigmas[at], sigmas[at + 1]
-            yield Leg(
+            yield Interval(
                 index,
                 steps,
                 sigma,
@@ -189,7 +189,7 @@ def passes(sigmas: Sequence[float], renoising: Renoising) -> list[tuple[int, int
 
 
 def overshoot(sigma: float, sigma_next: float, reinjection: float, lowest: float) -> float:
-    """sigma_down of a step with re-injection (see `legs`), not below `lowest`."""
+    """sigma_down of a step with re-injection (see `intervals`), not below `lowest`."""
     if reinjection == 0 or sigma_next <= lowest:
         return sigma_next
     return max(sigma * (sigma_next / sigma) ** (1 / (1 - reinjection)), lowest)

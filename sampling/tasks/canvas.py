@@ -29,7 +29,13 @@ class Grid:
     window_columns: int | None = None
 
     def samples(self, seconds: float) -> int:
+        """Length in samples, rounded."""
         return round(seconds * self.sample_rate)
+
+    @property
+    def least_seconds(self) -> float:
+        """Length of a frame, below which there is nothing to decode."""
+        return self.hop_length / self.sample_rate
 
     def rounded_up(self, columns: int) -> int:
         """The next number of columns that the UNet takes."""
@@ -65,6 +71,19 @@ class Canvas:
         return known
 
 
+def check_length(request: Request, grid: Grid) -> None:
+    """Refuses what no model can make, before anything is loaded or computed for it.
+
+    Raises:
+        UserError: shorter than a frame.
+    """
+    if request.source is None and grid.samples(request.seconds) < grid.hop_length:
+        raise UserError(
+            f"seconds: {request.seconds:g} is too short for this model, which makes {grid.least_seconds:.4g} s or more "
+            f"(a frame of {grid.hop_length} samples at {grid.sample_rate} Hz)"
+        )
+
+
 def plan_canvas(request: Request, grid: Grid, source_samples: int | None) -> Canvas:
     """
     Args:
@@ -73,6 +92,7 @@ def plan_canvas(request: Request, grid: Grid, source_samples: int | None) -> Can
     Raises:
         UserError: lengths that cannot be made.
     """
+    check_length(request, grid)
     if request.loop:
         return _plan_loop(request, grid)
     first = source = 0

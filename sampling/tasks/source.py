@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from dualdiffusion import audio
 from dualdiffusion.codec import CONTEXT_COLUMNS, Codec
 from dualdiffusion.dsp.tiles import Held
 from dualdiffusion.errors import UserError
+from dualdiffusion.files import sha256_of
 from sampling.request import MAX_SECONDS, Request, Source
 from sampling.tasks.canvas import Canvas
 from sampling.tasks.known_regions import FADE_SECONDS, known_frames, known_weight
@@ -34,7 +34,7 @@ def load_source(source: Source, *, sample_rate: int, channels: int) -> tuple[Ten
     path = Path(source.path)
     if not path.is_file():
         raise UserError(f"source.path: {path}: no such file")
-    digest = digest_of(path)
+    digest = sha256_of(path)
     if source.sha256 not in (None, digest):
         raise UserError(f"source.path: {path}: has changed since the clip was made from it; put the old file there")
     start, frames, rate = _part(source, path)
@@ -44,29 +44,23 @@ def load_source(source: Source, *, sample_rate: int, channels: int) -> tuple[Ten
     return audio.resample(audio.mix_channels(samples, channels), rate, sample_rate), digest
 
 
-def _is_read_short(path: Path, info: Any) -> bool:
+def _is_read_short(path: Path, format: str, frames: int, sample_rate: int) -> bool:
     """Whether libsndfile, which tells nobody, reads less than the file holds or should hold.
 
     So it is with Ogg streams and MP3 files that follow one another in a file, and with WAV files that were cut off.
     """
-    if info.format in ("OGG", "MP3"):
+    if format in ("OGG", "MP3"):
         try:
             with av.open(os.fspath(path)) as file:
-                whole = sum(frame.samples * info.samplerate / frame.sample_rate for frame in file.decode(audio=0))
+                whole = sum(frame.samples * sample_rate / frame.sample_rate for frame in file.decode(audio=0))
         except (av.FFmpegError, UnicodeError):
             return False  # what libsndfile has read is all that anyone can tell
-        return whole > info.frames + TOLERANCE * info.samplerate
+        return whole > frames + TOLERANCE * sample_rate
     with open(path, "rb") as file:
         header = file.read(8)
     size = int.from_bytes(header[4:8], "little")
     streamed = size in (0, 0xFFFFFFFF)
     return header[:4] == b"RIFF" and not streamed and size + 8 > path.stat().st_size + 1
-
-
-def digest_of(path: Path) -> str:
-    """The SHA-256 of a file, in hex digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _part(source: Source, path: Path) -> tuple[int, int, int]:
@@ -75,7 +69,7 @@ def _part(source: Source, path: Path) -> tuple[int, int, int]:
         info = soundfile.info(os.fsencode(path))
     except soundfile.LibsndfileError as error:
         raise UserError(f"source.path: {path}: cannot be read as audio: {error.error_string}") from None
-    if _is_read_short(path, info):
+    if _is_read_short(path, info.format, info.frames, info.samplerate):
         raise UserError(
             f"source.path: {path}: only {info.frames / info.samplerate:.6g} s of it can be read: it is cut off, or "
             "several files in one; convert it to FLAC with another program"
@@ -116,7 +110,7 @@ class PreparedSource:
         """A decoded spectrogram (C, F, frames) with the source's own frames where it is kept."""
         if self.held is None:
             return x
-        weight = known_frames(self.held[1], codec.format.config.hop_length)
+        weight = known_frames(self.held[1], codec.format.hop_length)
         return torch.where(weight > 0, torch.lerp(x, codec.spectrogram(self.audio), weight), x)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dualdiffusion.randomness import ItemRandom
+from dualdiffusion.randomness import SeededNoise
 from sampling.solvers.samplers import Denoise
 
 # Share of a clip, at each end, that belongs to one mix alone.
@@ -22,11 +22,11 @@ class VariedNoise:
     interpolation of the two, and keeps unit variance. At strength 0 and 1 it is n1 and n2, bit for bit.
 
     Args:
-        first, second: sources with the same number of items, such as `ItemRandom` with one seed and with another.
+        first, second: sources with the same number of items, such as `SeededNoise` with one seed and with another.
         strength: 0 to 1.
     """
 
-    def __init__(self, first: ItemRandom, second: ItemRandom, strength: float) -> None:
+    def __init__(self, first: SeededNoise, second: SeededNoise, strength: float) -> None:
         self._first, self._second, self._strength = first, second, strength
 
     def __len__(self) -> int:

@@ -24,7 +24,7 @@ from sampling.evaluation import command
 from sampling.evaluation.chosen import Settings, choose
 from sampling.evaluation.embeddings.mel_statistics import MelStatistics
 from sampling.evaluation.evaluate import requests
-from sampling.evaluation.measures import Heard, class_control
+from sampling.evaluation.measures import ClipFeatures, class_control
 from sampling.generator import Generator
 
 CLIP_SECONDS = 8.0
@@ -37,8 +37,8 @@ def evaluate(model: ModelFolder, dataset: DatasetFolder, settings: Settings, con
     generator = Generator.load(model)
     statistics, channels = MelStatistics(generator.sample_rate), generator.format.config.num_channels
 
-    def hear(clip: Tensor, name: str, game: str) -> Heard:
-        return Heard(name, game, {}, statistics(clip), torch.empty(0), None)
+    def hear(clip: Tensor, name: str, game: str) -> ClipFeatures:
+        return ClipFeatures(name, game, {}, statistics(clip), torch.empty(0), None)
 
     splits = [
         [hear(excerpt.read(channels), excerpt.name, game) for game in chosen.games for excerpt in split[game]]

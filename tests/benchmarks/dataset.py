@@ -33,6 +33,7 @@ from dataset_processing.duplicates.acoustic_fingerprint import fingerprint_path,
 from dataset_processing.duplicates.near import find_pairs
 from dataset_processing.run import flow, runner
 from dataset_processing.run.pool import Finished
+from dataset_processing.run.run_config import RunConfig, select_steps
 from dataset_processing.steps.filter import Filter
 from dualdiffusion.config import load_config
 from dualdiffusion.files import read_json, write_json
@@ -245,9 +246,9 @@ def records(music: Path, folder: Path) -> dict[str, float]:
         path = source / f"game {number % 200:03}" / f"track {number:05}.flac"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"nothing")
-    config = load_config(runner.RunConfig, CONFIG, [f"source={source}", f"dataset={dataset}"])
+    config = load_config(RunConfig, CONFIG, [f"source={source}", f"dataset={dataset}"])
     with mock.patch.object(flow, "run_pool", invented):
-        _, first = timed(lambda: runner.run(config, runner.select_steps(config, None)))
+        _, first = timed(lambda: runner.run(config, select_steps(config, None)))
     process = quiet(make(source, dataset))
     start = time.perf_counter()
     peak = peak_memory(process)

@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from dualdiffusion.command_line import CommandParser, run_command
+from dualdiffusion.command_line import CommandParser, positive_int, run_command
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_json
 from dualdiffusion.model.folder import ModelFolder
@@ -134,22 +134,16 @@ def show(figures: dict[str, Any], console: Console) -> None:
     console.print(table)
 
 
-def _positive(text: str) -> int:
-    if int(text) < 1:
-        raise ValueError
-    return int(text)
-
-
 def main() -> int:
     """Trains what is missing, prints the table, draws the picture."""
     parser = CommandParser(prog="python -m tests.benchmarks.learning", description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, required=True, help="model folder with a trained VAE")
     parser.add_argument("--dataset", type=Path, required=True, help="dataset with the latents of that VAE")
     parser.add_argument("--config", type=Path, default=ROOT / CONFIG, help=f"module config (default {CONFIG})")
-    parser.add_argument("--samples", type=_positive, default=9600, help="length of each training (default 9600)")
-    parser.add_argument("--seeds", type=_positive, default=2, help="trainings of each kind (default 2)")
-    parser.add_argument("--points", type=_positive, default=6, help="validations of each (default 6)")
-    parser.add_argument("--validation-samples", type=_positive, default=192)
+    parser.add_argument("--samples", type=positive_int, default=9600, help="length of each training (default 9600)")
+    parser.add_argument("--seeds", type=positive_int, default=2, help="trainings of each kind (default 2)")
+    parser.add_argument("--points", type=positive_int, default=6, help="validations of each (default 6)")
+    parser.add_argument("--validation-samples", type=positive_int, default=192)
     parser.add_argument("--work", type=Path, default=Path("models/learning"), help="folder of the trainings")
     parser.add_argument("--picture", type=Path, default=None, help="PNG (default: learning.png in the folder)")
     parser.add_argument("--json", type=Path, default=None)

@@ -99,12 +99,12 @@ def measure(config: TrainConfig) -> int:
     gc.collect()  # what an earlier measurement left would be given back within this one, and be taken off it
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as building:
         trainer = Trainer(config, Accelerator(mixed_precision=config.mixed_precision, cpu=True))
-        batches = trainer._batches()
-        trainer._train_step(batches)
+        batches = trainer.batches()
+        trainer.train_step(batches)
     live = sum(allocations(building))
     del building
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as step:
-        trainer._train_step(batches)
+        trainer.train_step(batches)
     peak = 0
     for change in allocations(step):
         live += change

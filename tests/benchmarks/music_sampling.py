@@ -23,14 +23,14 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from dualdiffusion.command_line import CommandParser, add_set_option, run_command
+from dualdiffusion.command_line import CommandParser, add_set_option, positive_int, run_command
 from dualdiffusion.config import validate
 from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import atomic_path, write_json
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.pictures.chart import Line, line_chart
-from dualdiffusion.randomness import ItemRandom
+from dualdiffusion.randomness import SeededNoise
 from sampling.command.plot_schedule import error_of
 from sampling.evaluation.classifier import NearestCentroid
 from sampling.evaluation.clips import excerpts, tracks_of
@@ -125,7 +125,7 @@ def evaluations(request: Request, error: ErrorOf) -> int:
 
     levels = request.noise_levels(error)
     options = keywords(request.sampler_options)
-    SAMPLERS[request.sampler](denoise, torch.ones(1, 1, 1, 1), levels, generator=ItemRandom([0]), **options)
+    SAMPLERS[request.sampler](denoise, torch.ones(1, 1, 1, 1), levels, generator=SeededNoise([0]), **options)
     return len(asked)
 
 
@@ -207,20 +207,14 @@ def picture(rows: list[dict[str, Any]]) -> Image.Image:
     return whole
 
 
-def _positive(text: str) -> int:
-    if int(text) < 1:
-        raise ValueError
-    return int(text)
-
-
 def parser() -> CommandParser:
     parser = CommandParser(prog="python -m tests.benchmarks.music_sampling", description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--dataset", type=Path, help="default: the dataset the UNet was trained on")
     parser.add_argument("--games", nargs="+", metavar="NAME", help="default: the first four")
-    parser.add_argument("--seeds", type=_positive, default=3, help="clips of each game (default 3)")
+    parser.add_argument("--seeds", type=positive_int, default=3, help="clips of each game (default 3)")
     parser.add_argument("--seconds", type=float, default=8.0, help="length of the clips (default 8)")
-    parser.add_argument("--evaluations", type=_positive, nargs="+", default=BUDGETS, help="budgets to compare at")
+    parser.add_argument("--evaluations", type=positive_int, nargs="+", default=BUDGETS, help="budgets to compare at")
     parser.add_argument("--cfg-scale", type=float, default=3.0, help="of all settings (default 3)")
     parser.add_argument("--only", nargs="+", choices=SETTINGS, metavar="SETTING", help=f"of {', '.join(SETTINGS)}")
     parser.add_argument("--json", type=Path, help="write the figures here too")

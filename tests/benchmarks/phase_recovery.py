@@ -32,7 +32,7 @@ from rich.table import Table
 from torch import Tensor
 
 from dataset_processing.decode import AudioError, open_audio
-from dualdiffusion.command_line import CommandParser, run_command
+from dualdiffusion.command_line import CommandParser, positive_int, run_command
 from dualdiffusion.dsp.frequency_scale import mel_filters
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_json
@@ -252,18 +252,12 @@ def show(found: dict[str, dict[str, float]], console: Console) -> None:
     console.print(table)
 
 
-def _positive(text: str) -> int:
-    if int(text) < 1:
-        raise ValueError
-    return int(text)
-
-
 def main() -> int:
     """Prints a table and, where asked, writes the figures as JSON."""
     parser = CommandParser(prog="python -m tests.benchmarks.phase_recovery", description=__doc__.splitlines()[0])
     parser.add_argument("--music", type=Path, help="folder of music; default: the built-in corpus, composed anew")
     parser.add_argument("--json", type=Path, help="write the figures here too")
-    parser.add_argument("--excerpts", type=_positive, default=6, help="excerpts, each of another track (default 6)")
+    parser.add_argument("--excerpts", type=positive_int, default=6, help="excerpts, each of another track (default 6)")
     parser.add_argument("--seed", type=int, default=0, help="another seed chooses other tracks (default 0)")
     options = parser.parse_args()
     if options.music and not options.music.is_dir():

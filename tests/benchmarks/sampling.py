@@ -31,14 +31,14 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from dualdiffusion.command_line import CommandParser, run_command
+from dualdiffusion.command_line import CommandParser, positive_int, run_command
 from dualdiffusion.conditioning import Conditioning, one_hot
 from dualdiffusion.diffusion.preconditioning import Denoiser
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_json
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.shipped import find_model
-from dualdiffusion.randomness import ItemRandom
+from dualdiffusion.randomness import SeededNoise
 from sampling.generator import Generator, StepReport
 from sampling.guidance import Guidance, PassCounter, conditional, guided
 from sampling.request import Request
@@ -74,7 +74,7 @@ class Case:
     @torch.inference_mode()
     def sample(self, name: str, denoise: Denoise, steps: int, seeds: list[int]) -> Tensor:
         """(items, Z, F, T) latents."""
-        levels, random = SCHEDULES["edm"](steps, **LEVELS), ItemRandom(seeds)
+        levels, random = SCHEDULES["edm"](steps, **LEVELS), SeededNoise(seeds)
         noise = random.randn(self.shape).to(self.denoiser.device) * levels[0]
         return SAMPLERS[name](denoise, noise, levels, generator=random, callback=None)
 
@@ -151,9 +151,9 @@ def samplers(case: Case, options: Any, console: Console) -> dict[str, Any]:
 def deterministic(case: Case, name: str) -> bool:
     """Whether other noise from the generator, but the same initial noise, gives the same samples."""
     levels = SCHEDULES["edm"](4, **LEVELS)
-    noise = ItemRandom([0]).randn(case.shape) * levels[0]
+    noise = SeededNoise([0]).randn(case.shape) * levels[0]
     a, b = (
-        SAMPLERS[name](lambda x, sigma: x / (1 + sigma**2), noise, levels, generator=ItemRandom([seed]))
+        SAMPLERS[name](lambda x, sigma: x / (1 + sigma**2), noise, levels, generator=SeededNoise([seed]))
         for seed in (1, 2)
     )
     return torch.equal(a, b)
@@ -269,7 +269,7 @@ def guided_ways(case: Case, options: Any, counter: PassCounter) -> dict[str, Den
 
 def peer(case: Case, options: Any, console: Console) -> dict[str, Any]:
     """Differences by sampler; None, with the reason, without the peer."""
-    unit_noise = ItemRandom([0]).randn(case.shape).to(case.denoiser.device)
+    unit_noise = SeededNoise([0]).randn(case.shape).to(case.denoiser.device)
     try:
         found = sampling_peer.differences(case.denoise(), unit_noise, steps=options.steps, **LEVELS)
     except ImportError:
@@ -319,27 +319,21 @@ def show(result: dict[str, Any], console: Console) -> None:
         console.print(table)
 
 
-def _positive(text: str) -> int:
-    if int(text) < 1:
-        raise ValueError
-    return int(text)
-
-
 def parser() -> CommandParser:
     parser = CommandParser(prog="python -m tests.benchmarks.sampling", description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--json", type=Path, help="write the figures here too")
     parser.add_argument("--only", choices=PARTS, help="one part; default: all")
     parser.add_argument("--seconds", type=float, default=8.0, help="length of the clips (default 8)")
-    parser.add_argument("--steps", type=_positive, default=20, help="of overhead, guidance and peer (default 20)")
-    parser.add_argument("--repeats", type=_positive, default=5, help="of what is timed (default 5)")
-    parser.add_argument("--threads", type=_positive, nargs="+", default=[1, 2], help="of guidance (default 1 2)")
+    parser.add_argument("--steps", type=positive_int, default=20, help="of overhead, guidance and peer (default 20)")
+    parser.add_argument("--repeats", type=positive_int, default=5, help="of what is timed (default 5)")
+    parser.add_argument("--threads", type=positive_int, nargs="+", default=[1, 2], help="of guidance (default 1 2)")
     parser.add_argument("--interval", type=float, nargs=2, default=[0.5, 6.0], help="of guidance (default 0.5 6)")
     parser.add_argument("--compile", action="store_true", help="try torch.compile too")
-    parser.add_argument("--seeds", type=_positive, default=6, help="clips of stochastic samplers (default 6)")
+    parser.add_argument("--seeds", type=positive_int, default=6, help="clips of stochastic samplers (default 6)")
     parser.add_argument("--tolerance", type=float, default=0.05, help="of deterministic samplers (default 0.05)")
-    parser.add_argument("--reference-steps", type=_positive, default=REFERENCE_STEPS, help="default 200")
-    parser.add_argument("--steps-tried", type=_positive, nargs="+", default=STEPS_TRIED, help="of samplers")
+    parser.add_argument("--reference-steps", type=positive_int, default=REFERENCE_STEPS, help="default 200")
+    parser.add_argument("--steps-tried", type=positive_int, nargs="+", default=STEPS_TRIED, help="of samplers")
     return parser
 
 

@@ -24,12 +24,13 @@ import torch
 from torch import Tensor
 
 from dualdiffusion import audio
-from dualdiffusion.codec import Codec, Preview
+from dualdiffusion.codec import Codec
 from dualdiffusion.command_line import CommandParser, run_command
 from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.files import write_json
 from dualdiffusion.model.shipped import find_model
 from sampling.generator import Generator
+from sampling.preview import Preview
 from sampling.request import Request, Source
 from sampling.tasks.known_regions import FADE_SECONDS
 

@@ -17,8 +17,8 @@ class RealSteps:
     def __init__(self, config: TrainConfig) -> None:
         with contextlib.redirect_stdout(io.StringIO()):
             self.trainer = Trainer(config, Accelerator(mixed_precision=config.mixed_precision))
-            self._batches = self.trainer._batches()
+            self._batches = self.trainer.batches()
 
     def next(self) -> None:
         """One update."""
-        self.trainer._train_step(self._batches)
+        self.trainer.train_step(self._batches)

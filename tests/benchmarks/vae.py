@@ -44,8 +44,9 @@ from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_json, write_jsonl
 from dualdiffusion.labels import Game, Labels
 from tests.benchmarks.phase_recovery import SAMPLE_RATE, distance, mid_side, read_stereo
-from train.commands.overfit import prepare, scratch_trainer, update
+from train.commands.overfit import alone, scratch_trainer
 from train.module_trainer import ModuleTrainer
+from train.position import Position
 from train.trainer import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,13 +107,13 @@ def excerpts(dataset: Path) -> list[Tensor]:
 def train(config: TrainConfig, steps: int, judge: Callable[[ModuleTrainer], dict[str, float]]) -> dict[str, float]:
     """What `judge` says of the module after so many updates."""
     with scratch_trainer(config) as trainer:
-        device, optimizer = prepare(trainer, config)
+        update, position = alone(trainer, config, config.batch_size), Position(config.seed, config.batch_size)
         data, size, started = trainer.train_data(config.seed), config.batch_size, time.monotonic()
         for step in range(steps):
-            batch = collate([data[step * size + i] for i in range(size)]).to(device)
+            batch = collate([data[step * size + i] for i in range(size)])
             # At a full rate the weights of one step and the next differ by more than two losses do.
             rate = min(1.0, (steps - step) / (COOLDOWN * steps))
-            update(trainer, optimizer, config, batch, samples=step * size, rate=rate)
+            update(iter([batch]), position, rate=rate)
         seconds = time.monotonic() - started
         trainer.module.eval()
         return {**judge(trainer), "train_seconds": seconds}

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from dataset_processing.run.runner import RunConfig
+from dataset_processing.run.run_config import RunConfig
 
 RATE = 22050
 

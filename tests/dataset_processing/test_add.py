@@ -12,6 +12,7 @@ import pytest
 
 from dataset_processing.__main__ import main
 from dataset_processing.run import runner
+from dataset_processing.run.run_config import select_steps
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import folder_lock
 from dualdiffusion.labels import Labels
@@ -24,7 +25,7 @@ def finished(tmp_path_factory) -> Path:
     """A finished dataset of one game, "game 0"; to be copied before it is changed."""
     folder = tmp_path_factory.mktemp("finished")
     config = make_config(make_source(folder / "source", games=1, tracks=2), folder / "dataset", processes=1)
-    runner.run(config, runner.select_steps(config, None))
+    runner.run(config, select_steps(config, None))
     return folder
 
 

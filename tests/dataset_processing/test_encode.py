@@ -88,7 +88,7 @@ def contents(dataset: Path) -> dict[str, bytes]:
 def test_tiles_of_every_variation_equal_the_track_encoded_in_one_piece(
     columns: int, parts: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(latent_tiles, "TILE_FRAMES", 256)
+    monkeypatch.setattr(latent_tiles, "TILE_COLUMNS", 32)
     monkeypatch.setattr(latent_tiles, "_BLOCK", 5000)
     format, vae = parts
     path = write_track(tmp_path / "a.flac", COLUMN * columns + 3 * HOP + 17)
@@ -190,7 +190,7 @@ def test_memory_does_not_grow_with_the_track(model: ModelFolder, tmp_path: Path)
         from dataset_processing import latent_tiles
         from dualdiffusion.model.folder import ModelFolder
         from tests.dataset_processing.test_encode import encode_one
-        latent_tiles.TILE_FRAMES = 1024  # so that the shorter track, too, has tiles of full size
+        latent_tiles.TILE_COLUMNS = 128  # so that the shorter track, too, has tiles of full size
         for name in ("short", "short", "long"):
             Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
             record = encode_one(ModelFolder(Path(sys.argv[1])), Path(sys.argv[2]) / name, offsets=1, batch_size=1)
@@ -431,6 +431,7 @@ def test_a_process_that_has_nothing_to_do_waits_for_the_other(finished: Path, tm
     assert path.read_bytes() == (finished / "dataset" / path.relative_to(tmp_path / "dataset")).read_bytes()
 
 
+@pytest.mark.kills
 def test_a_killed_run_goes_on_and_ends_as_if_undisturbed(finished: Path, tmp_path: Path) -> None:
     arguments = not_encoded(finished, tmp_path / "dataset")
     process = subprocess.Popen([sys.executable, *map(str, arguments)], cwd=tiny.ROOT, stderr=subprocess.DEVNULL)

@@ -23,6 +23,8 @@ from dataset_processing.report import page as report_page
 from dataset_processing.report import preview, report
 from dataset_processing.report.charts import BANDWIDTH, DURATION, LOUDNESS, clock, decimal, histogram
 from dataset_processing.run import runner, terminal
+from dataset_processing.run.result import Result
+from dataset_processing.run.run_config import select_steps
 from dataset_processing.step import Paths, Record
 from tests.dataset_processing.sounds import contents, make_config, make_source, tune, write
 
@@ -85,9 +87,9 @@ def finished(tmp_path_factory) -> Path:
     return folder
 
 
-def make(folder: Path) -> runner.Result:
+def make(folder: Path) -> Result:
     config = make_config(folder / "source", folder / "dataset", processes=1)
-    return runner.run(config, runner.select_steps(config, None))
+    return runner.run(config, select_steps(config, None))
 
 
 @pytest.fixture(scope="module")

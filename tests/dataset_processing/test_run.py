@@ -15,6 +15,8 @@ from dataclasses import replace
 import pytest
 
 from dataset_processing.run import runner
+from dataset_processing.run.result import Ranks, StepCount
+from dataset_processing.run.run_config import select_steps, step_name
 from dataset_processing.step import CollectiveStep, Record
 from dualdiffusion.component import Component
 from dualdiffusion.errors import UserError
@@ -24,7 +26,7 @@ from tests.dataset_processing.sounds import contents, make_config, make_source, 
 
 
 def run(config, steps=None, **settings):
-    return runner.run(config, runner.select_steps(config, steps), **settings)
+    return runner.run(config, select_steps(config, steps), **settings)
 
 
 def done(result) -> dict[str, int]:
@@ -168,8 +170,8 @@ def test_a_dry_run_counts_and_writes_nothing(config):
     write(config.source / "game 0" / "track 1.flac", tune(seed=61))
     before = modified(config.dataset)
     counts = {count.step: count for count in runner.plan(config, ["scan", "convert", "filter", "split"]).steps}
-    assert counts["scan"] == runner.StepCount("scan", done=1, changed=1, up_to_date=5)
-    assert counts["convert"] == runner.StepCount("convert", done=1, changed=1, up_to_date=5)
+    assert counts["scan"] == StepCount("scan", done=1, changed=1, up_to_date=5)
+    assert counts["convert"] == StepCount("convert", done=1, changed=1, up_to_date=5)
     assert modified(config.dataset) == before
 
 
@@ -187,6 +189,7 @@ def test_a_damaged_dataset_info_stops_the_run_before_ids_can_move(config):
         run(config)
 
 
+@pytest.mark.kills
 @pytest.mark.parametrize("sig", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_stopped_at_any_moment_goes_on_to_the_same_dataset(tmp_path, sig):
     make_source(tmp_path / "source", games=2, tracks=6, seconds=4)
@@ -225,7 +228,7 @@ class Mark(CollectiveStep):
 
 def test_a_heavy_collective_step_does_each_record_once_and_reports_its_outputs(config):
     marked = config.model_copy(update={"steps": (*config.steps, Component(Mark, Mark.Config()))})
-    name = runner.step_name(marked.steps[-1])
+    name = step_name(marked.steps[-1])
     assert done(run(marked)) == {name: 6}
     assert read_jsonl(config.dataset / "train.jsonl")[0]["latents_file_name"].startswith("latents/")
     assert done(run(marked)) == {}
@@ -280,10 +283,10 @@ def test_launched_processes_share_a_distributed_step(config):
 
     Shared.__module__ = Mark.__module__
     shared = config.model_copy(update={"steps": (*config.steps, Component(Shared, Shared.Config()))})
-    selected = runner.select_steps(shared, None)
-    second = runner.run(shared, selected, ranks=runner.Ranks(1, 2))
+    selected = select_steps(shared, None)
+    second = runner.run(shared, selected, ranks=Ranks(1, 2))
     assert sum("latents_file_name" in record.fields for record in second.records) == 3
-    first = runner.run(shared, selected, ranks=runner.Ranks(0, 2))
+    first = runner.run(shared, selected, ranks=Ranks(0, 2))
     assert sum("latents_file_name" in record.fields for record in first.records) == 6
     assert not list((config.dataset / ".state").glob("*.rank*"))
 
@@ -300,11 +303,11 @@ def test_what_another_process_could_not_read_is_told_by_the_first_and_tried_agai
 
     Unlucky.__module__ = Mark.__module__
     shared = config.model_copy(update={"steps": (*config.steps, Component(Unlucky, Unlucky.Config()))})
-    selected = runner.select_steps(shared, None)
+    selected = select_steps(shared, None)
     for again in (False, True):
         Unlucky.broken = not again
-        runner.run(shared, selected, ranks=runner.Ranks(1, 2))
-        first = runner.run(shared, selected, ranks=runner.Ranks(0, 2))
+        runner.run(shared, selected, ranks=Ranks(1, 2))
+        first = runner.run(shared, selected, ranks=Ranks(0, 2))
         reasons = [record.reason for record in first.records if not record.kept]
         assert reasons == ([] if again else ["cannot be read: Input/output error"] * 6)
         assert sum("latents_file_name" in record.fields for record in first.records) == (6 if again else 0)

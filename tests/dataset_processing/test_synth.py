@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import soundfile
 from mutagen.flac import FLAC
 
-from dataset_processing.synth import GAMES, compose_track, write_corpus
+from dataset_processing.synth import GAMES, compose_track, games, write_corpus
 from dataset_processing.synth.games import find_game
 from dataset_processing.synth.oscillators import pitch_frequency
 
@@ -54,9 +55,23 @@ def pieces() -> dict[str, np.ndarray]:
     return {name: compose_track(name, 0, seconds=8.0, seed=3).audio for name in NAMES}
 
 
-def test_games_are_the_agreed_ones() -> None:
-    assert NAMES[:6] == ["Castle", "Cave", "Circuit", "Harbor", "Orbit", "Temple"]
-    assert len(set(NAMES)) == len(NAMES) == 8
+def test_the_first_games_are_the_agreed_ones_and_each_has_a_place_of_its_own() -> None:
+    assert NAMES[:8] == ["Castle", "Cave", "Circuit", "Harbor", "Orbit", "Temple", "Meadow", "Foundry"]
+    assert [game.place for game in GAMES] == list(range(1, len(NAMES) + 1))
+    assert len(set(NAMES)) == len(NAMES)
+
+
+def test_a_new_game_is_one_new_file_and_moves_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "aquarium.py").write_text(
+        "import dataclasses\n"
+        "from dataset_processing.synth.games.cave import GAME as CAVE\n"
+        f"GAME = dataclasses.replace(CAVE, name='Aquarium', place={len(GAMES) + 1})\n"
+    )
+    monkeypatch.setattr(games, "__path__", [*games.__path__, str(tmp_path)])
+    try:
+        assert [game.name for game in games.list_games()] == [*NAMES, "Aquarium"]
+    finally:
+        sys.modules.pop("dataset_processing.synth.games.aquarium", None)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -198,7 +213,7 @@ def test_scores_lie_beside_their_recordings_and_go_with_them(tmp_path: Path) -> 
     ("argument", "value"),
     [
         ("games", 0),
-        ("games", 9),
+        ("games", len(NAMES) + 1),
         ("tracks", 0),
         ("tracks", 100),
         ("seconds", 0.0),

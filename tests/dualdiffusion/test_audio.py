@@ -117,3 +117,19 @@ def test_mixing():
     assert torch.equal(audio.mix_channels(signal[:2], 1), signal[:2].mean(0, keepdim=True))
     with pytest.raises(ValueError, match="cannot mix 9"):
         audio.to_stereo(torch.zeros(9, 5))
+
+
+@pytest.mark.parametrize(
+    ("channels", "surround", "lfe"),  # in WAV order (ITU-R BS.1770-4, table 3)
+    [(2, [], []), (3, [], []), (4, [2, 3], []), (5, [3, 4], []), (6, [4, 5], [3]), (8, [4, 5, 6, 7], [3])],
+)
+def test_each_channel_counts_for_where_it_stands(channels, surround, lfe):
+    for channel in range(channels):
+        signal = torch.zeros(channels, 2 * 48000)
+        signal[channel] = sine(997, 2)
+        loudness, front = audio.loudness_lufs(signal, 48000), -3.01
+        if channel in lfe:
+            assert loudness == -math.inf
+        else:
+            expected = front + 10 * math.log10(1.41) if channel in surround else front
+            assert loudness == pytest.approx(expected, abs=0.06)

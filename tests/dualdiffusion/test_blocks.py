@@ -13,7 +13,7 @@ from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.diffusion.loss import denoising_loss
 from dualdiffusion.diffusion.preconditioning import Denoiser
 from dualdiffusion.models.unet_edm2 import UNet
-from dualdiffusion.nn.blocks import Block, BlockSettings, DecoderBlock, EncoderBlock
+from dualdiffusion.nn.blocks import Block, BlockSettings, DecoderBlock, EncoderBlock, LabelEmbedding
 from dualdiffusion.nn.magnitude_preserving import MPConv, double, halve, mp_dropout, mp_silu, unit_magnitude
 from tests import tiny
 
@@ -36,7 +36,7 @@ def average(values: list[float]) -> float:
 def test_blocks_keep_unit_magnitude_at_any_width_and_depth(
     kind: type[Block], attention: bool, width: int, depth: int, rows: int
 ) -> None:
-    settings = BlockSettings(emb_channels=16, channels_per_head=32, steady=True)
+    settings = BlockSettings(emb_channels=16, channels_per_head=32, pixel_norm=True)
     torch.manual_seed(0)
     x, emb = torch.randn(2, width, rows, 16), torch.randn(2, 16)
     for _ in range(depth):
@@ -51,7 +51,7 @@ def test_blocks_keep_unit_magnitude_at_any_width_and_depth(
 def test_the_branches_of_a_block_add_up_to_unit_magnitude_before_it_is_made_sure_of(
     kind: type[Block], attention: bool, rows: int
 ) -> None:
-    settings, reached = BlockSettings(emb_channels=16, channels_per_head=32, steady=True), []
+    settings, reached = BlockSettings(emb_channels=16, channels_per_head=32, pixel_norm=True), []
     blocks = [(torch.manual_seed(seed), kind(64, 64, settings, attention))[1] for seed in range(DRAWS)]
     for block in blocks:
         x, emb = torch.randn(2, 64, rows, 16), torch.randn(2, 16)
@@ -68,7 +68,7 @@ def test_the_branches_of_a_block_add_up_to_unit_magnitude_before_it_is_made_sure
 def test_blocks_keep_unit_magnitude_where_resolution_and_width_change(
     kind: type[Block], resample: object, attention: bool
 ) -> None:
-    settings, reached = BlockSettings(emb_channels=16, channels_per_head=32, steady=True), []
+    settings, reached = BlockSettings(emb_channels=16, channels_per_head=32, pixel_norm=True), []
     for seed in range(DRAWS):
         torch.manual_seed(seed)
         block = kind(32, 64, settings, attention)
@@ -114,7 +114,7 @@ def test_a_convolution_with_even_edges_has_the_same_variance_at_each_place(rows:
 @torch.no_grad()
 @pytest.mark.parametrize("training", [True, False])
 def test_the_block_keeps_its_magnitude_with_dropout_on_and_off(training: bool) -> None:
-    settings, reached = BlockSettings(emb_channels=0, dropout=0.4, mlp_groups=1, steady=True), []
+    settings, reached = BlockSettings(emb_channels=0, dropout=0.4, mlp_groups=1, pixel_norm=True), []
     for seed in range(DRAWS):
         torch.manual_seed(seed)
         reached.append(rms(DecoderBlock(64, 64, settings).train(training)(torch.randn(4, 64, 8, 8))))
@@ -236,3 +236,19 @@ def test_the_denoiser_compiles_to_one_graph_that_is_not_made_again_and_gives_the
         assert torch.allclose(output, denoiser(x, sigma, conditioning), atol=1e-5)
     assert counters["stats"]["unique_graphs"] == 1
     torch._dynamo.reset()
+
+
+def test_a_mix_with_games_that_a_network_does_not_know_keeps_the_magnitude_of_a_game() -> None:
+    torch.manual_seed(0)
+    embedding, like = LabelEmbedding(2, 64), torch.zeros(1)
+    castle, cave, _ = torch.eye(3)
+
+    def embed(mix: torch.Tensor) -> torch.Tensor:
+        return embedding(Conditioning(mix[None]), like)[0]
+
+    mix = torch.tensor([0.6, 0.0, 0.8])  # mostly of a game that came after this network
+    assert torch.allclose(embed(mix), embed(castle), atol=1e-6)
+    two = torch.tensor([0.5, 0.5, 0.5**0.5])
+    assert torch.allclose(embed(two), (embed(castle) + embed(cave)) * 0.5**0.5, atol=1e-5)
+    nothing = embedding(Conditioning(), like)[0]
+    assert torch.equal(embed(torch.tensor([0.0, 0.0, 1.0])), nothing)

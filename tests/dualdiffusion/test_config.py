@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from dualdiffusion.command_line import CommandParser, add_set_option
 from dualdiffusion.config import apply_overrides, load_config, read_config
 from dualdiffusion.errors import UserError
+from sampling.request import Request
 from tests.tiny import ROOT
 from train.trainer import TrainConfig
 
@@ -93,3 +95,52 @@ def test_overrides_reach_lists_and_keep_text_that_is_not_json() -> None:
     changed = apply_overrides(data, ["steps.0.rate=2", "name=a b", "new.key=null"])
     assert changed == {"steps": [{"rate": 2}], "name": "a b", "new": {"key": None}}
     assert data == {"steps": [{"rate": 1}], "name": ""}
+
+
+def test_a_tilde_is_the_home_folder_in_files_overrides_requests_and_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write(tmp_path / "base.json", read_config(TINY))
+    file = write(tmp_path / "own.json", {"extends": "~/base.json", "dataset": "~/data"})
+    config = load_config(TrainConfig, file, ["model=~/models/mine", "module_trainer.autoencoder=~/a"])
+    assert (config.model, config.dataset) == (tmp_path / "models/mine", tmp_path / "data")
+    assert config.module_trainer.config.autoencoder == tmp_path / "a"
+    assert Request(games={"Cave": 1.0}, source={"path": "~/a.flac"}).source.path == str(tmp_path / "a.flac")
+    parser = CommandParser()
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("files", type=Path, nargs="*")
+    options = parser.parse_args(["--out=~/clips", "~/b", "c/~"])
+    assert (options.out, options.files) == (tmp_path / "clips", [tmp_path / "b", Path("c/~")])
+
+
+def test_a_home_that_is_not_known_is_one_line() -> None:
+    with pytest.raises(UserError, match="home folder of ~nobody-has-this-name is not known"):
+        load_config(TrainConfig, TINY, ["model=~nobody-has-this-name/m"])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--set", "a=1", "b=2", "the.json"],
+        ["--set", "a=1", "--set", "b=2", "the.json"],
+        ["the.json", "--set", "a=1", "b=2"],
+        ["--set=a=1", "--set", "b=2", "--", "the.json"],
+    ],
+)
+def test_the_config_may_stand_before_or_behind_what_is_set(words: list[str]) -> None:
+    parser = CommandParser()
+    parser.add_argument("config", type=Path)
+    add_set_option(parser)
+    options = parser.parse_args(words)
+    assert (options.config, options.overrides) == (Path("the.json"), ["a=1", "b=2"])
+
+
+def test_a_value_that_was_torn_apart_at_a_space_says_that_it_wants_quotes() -> None:
+    parser = CommandParser()
+    parser.add_argument("config", type=Path)
+    add_set_option(parser)
+    with pytest.raises(UserError, match="'model' is no KEY=VALUE; a value with spaces must stand in quotes"):
+        parser.parse_args(["the.json", "--set", "model=my", "model", "dataset=d"])
+    with pytest.raises(UserError, match="expected at least one argument"):
+        parser.parse_args(["the.json", "--set"])

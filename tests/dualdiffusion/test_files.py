@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +12,19 @@ from pathlib import Path
 import pytest
 
 from dualdiffusion.errors import UserError
-from dualdiffusion.files import TEMPORARY_MARK, atomic_path, folder_lock, read_json, sweep, write_json
+from dualdiffusion.files import (
+    TEMPORARY_MARK,
+    atomic_path,
+    folder_lock,
+    numbered_names,
+    publish,
+    read_json,
+    read_jsonl,
+    sha256_of,
+    sweep,
+    write_json,
+)
+from dualdiffusion.machine import locks
 from tests.tiny import ROOT
 
 
@@ -36,9 +51,32 @@ def test_names_that_are_not_utf8_survive_json(tmp_path: Path) -> None:
     assert read_json(tmp_path / "names.json") == [name, "ゲーム"]
 
 
-def test_a_second_process_is_refused_with_the_first_ones_id(tmp_path: Path) -> None:
+# flock works, or says why it does not: on file systems without it, and where there is no such call, as on Windows.
+WITHOUT_LOCKS = [None, errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, "no fcntl"]
+
+
+def without_locks(reason: int | str | None) -> None:
+    """Makes this process one on such a file system."""
+    if isinstance(reason, str):
+        locks.fcntl = None
+    elif reason is not None:
+
+        def refuse(*_: object) -> None:
+            raise OSError(reason, os.strerror(reason))
+
+        locks.fcntl.flock = refuse
+
+
+@pytest.mark.parametrize("reason", WITHOUT_LOCKS)
+def test_a_second_process_is_refused_with_the_first_ones_id(
+    reason: int | str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "fcntl", locks.fcntl)  # put back at the end
+    monkeypatch.setattr(locks.fcntl, "flock", locks.fcntl.flock)
+    without_locks(reason)
     code = (
         "import sys, time; from pathlib import Path; from dualdiffusion.files import folder_lock\n"
+        f"from tests.dualdiffusion.test_files import without_locks; without_locks({reason!r})\n"
         f"with folder_lock(Path({str(tmp_path)!r})): print('held', flush=True); sys.stdin.read()"
     )
     other = subprocess.Popen(
@@ -51,5 +89,86 @@ def test_a_second_process_is_refused_with_the_first_ones_id(tmp_path: Path) -> N
     finally:
         other.kill()
         other.wait()
-    with folder_lock(tmp_path):  # the kernel has let go of a killed process's lock
+    with folder_lock(tmp_path):  # a killed process's lock counts for nothing
         pass
+    with folder_lock(tmp_path):  # and one that was let go of neither
+        pass
+
+
+def test_a_lock_of_another_machine_is_never_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "fcntl", None)
+    mark = tmp_path / f".lock{locks.MARK_SUFFIX}"
+    write_json(mark, {"process": 7, "started": 0.0, "host": "elsewhere"})
+    with pytest.raises(UserError, match=r"process 7 on elsewhere \(if that has ended: remove"), folder_lock(tmp_path):
+        pass
+    mark.write_text("{half")  # its writer was killed
+    with folder_lock(tmp_path):
+        assert mark.exists()
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("refusal", [errno.EINVAL, errno.ENOTSUP, errno.EACCES])
+def test_a_file_system_that_syncs_nothing_is_written_to_all_the_same(
+    refusal: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int) -> None:
+        raise OSError(refusal, os.strerror(refusal))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    write_json(tmp_path / "a.json", 1)
+    assert read_json(tmp_path / "a.json") == 1
+
+
+def test_a_failing_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        write_json(tmp_path / "a.json", 1)
+    assert not (tmp_path / "a.json").exists()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_text_is_read_as_editors_of_all_systems_save_it(encoding: str, line_end: str, tmp_path: Path) -> None:
+    path = tmp_path / "request.json"
+    path.write_bytes(f'{{"game": "Pok\u00e9mon",{line_end} "seconds": 1}}{line_end}'.encode(encoding))
+    assert read_json(path) == {"game": "Pok\u00e9mon", "seconds": 1}
+    path.write_bytes(f'{{"a": 1}}{line_end}{line_end}{{"a": "\u2028"}}{line_end}'.encode(encoding))
+    assert read_jsonl(path) == [{"a": 1}, {"a": "\u2028"}]
+
+
+@pytest.mark.parametrize("data", [b"\x80abc", b"\xff\xfea", b"\xef\xbb\xbf\xff"])
+def test_what_is_not_text_is_one_line(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(data)
+    with pytest.raises(UserError, match="is not text"):
+        read_json(tmp_path / "a.json")
+
+
+def without_links(source: Path, target: Path) -> None:
+    raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_publishing_takes_the_first_free_name_and_replaces_nothing(
+    links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not links:
+        monkeypatch.setattr(os, "link", without_links)
+    for text in ("first", "second", "third"):
+        (tmp_path / "new").write_text(text)
+        publish(tmp_path / "new", tmp_path / "a.flac")
+    found = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert found == {"a.flac": "first", "a (2).flac": "second", "a (3).flac": "third"}
+
+
+def test_numbered_names_fit_into_a_folder_however_long_the_name_was() -> None:
+    names = list(itertools.islice(numbered_names(Path("ä" * 125 + ".flac")), 3))
+    assert [len(os.fsencode(path.name)) for path in names] == [255, 255, 255]
+    assert [path.suffix for path in names] == [".flac"] * 3 and names[1].stem.endswith(" (2)")
+
+
+def test_a_files_sha256_is_that_of_its_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")  # the first example of FIPS 180-2
+    assert sha256_of(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
 from dualdiffusion.errors import UserError
 from dualdiffusion.labels import Game, Labels
+from sampling.request import Request
 
 LABELS = Labels((Game(0, "Castle", 3), Game(2, "Cave", 1)))
 
@@ -30,3 +32,15 @@ def test_unknown_games_are_answered_with_the_nearest_names() -> None:
 def test_a_mix_of_nothing_is_refused() -> None:
     with pytest.raises(UserError, match="other than 0"):
         LABELS.vector({"Castle": 0.0})
+
+
+COMPOSED, COMBINING = "Pok\u00e9mon", "Poke\u0301mon"
+
+
+@pytest.mark.parametrize("stored", [COMPOSED, COMBINING])
+@pytest.mark.parametrize("asked", [COMPOSED, COMBINING])
+def test_a_name_is_the_same_whether_its_accent_is_a_character_of_its_own(stored: str, asked: str) -> None:
+    labels = Labels.from_json({"games": [{"id": 0, "name": stored, "tracks": 1}]}, Path("labels.json"))
+    assert labels.vector({asked: 1.0}) == [1.0]
+    request = Request(games={asked: 2.0})
+    assert request.label_vector(labels) == [1.0] and list(request.games) == labels.names

@@ -79,3 +79,11 @@ def test_missing_parts_are_answered_with_what_to_do(copy: ModelFolder, tmp_path:
         load_module(ModelFolder(tmp_path / "none"), "vae")
     with pytest.raises(UserError, match="make demo-model"):
         ModelFolder(tmp_path / "none").labels()
+
+
+def test_asking_where_a_module_is_does_not_gather_its_weights(
+    model: ModelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modules = [load_module(model, name) for name in MODULES]
+    monkeypatch.setattr(torch.nn.Module, "state_dict", None)  # which makes a new dictionary of all tensors
+    assert [module.device for module in modules] == [torch.device("cpu")] * 3

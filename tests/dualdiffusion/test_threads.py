@@ -193,3 +193,19 @@ def test_training_tells_a_users_number_of_threads_from_one_that_a_launcher_sets(
     }
     monkeypatch.setattr(interruption, "_read_process", lambda process, file: told[process, file].encode())
     assert interruption.threads_asked() == threads
+
+
+@pytest.mark.parametrize(
+    ("environment", "precision"),
+    [
+        ("A=1\0ACCELERATE_MIXED_PRECISION=bf16\0B=2\0", "bf16"),
+        ("ACCELERATE_MIXED_PRECISION=no\0", None),  # which accelerate sets where nobody asked
+        ("XACCELERATE_MIXED_PRECISION=bf16\0", None),
+        ("", None),
+    ],
+)
+def test_training_knows_the_precision_that_a_launcher_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, environment: str, precision: str | None
+) -> None:
+    monkeypatch.setattr(interruption, "_read_process", lambda process, file: environment.encode())
+    assert interruption.precision_asked() == precision

@@ -184,10 +184,13 @@ def test_a_schedule_is_drawn_with_and_without_a_model(model: ModelFolder, comman
         (["--loudness", "5"], ["loudness", "less than or equal to 0"]),
         (["--true-peak", "1"], ["true_peak", "less than or equal to 0"]),
         (["--raw", "--loudness", "-16"], ["--raw", "leave out --loudness"]),
-        (["--seconds", "1e-9"], ["seconds", "less than one sample"]),
+        (["--seconds", "1e-9"], ["seconds", "too short for this model"]),
         (["--from", "README.md"], ["README.md: is not a flac, wav, mp3, ogg or json file"]),
         (["--from", "config/sampling/demo.json"], ["has no settings of this program"]),
         (["--from", "x.flac", "--loudness", "-16"], ["--from repeats a clip as it was"]),
+        (["--seconds", "3", "--set", "source.path=x.flac"], ["--seconds: a clip is as long as its source"]),
+        (["--set", "source.path=x.flac", "seconds=3"], ["--seconds: a clip is as long", "source.seconds"]),
+        (["--grid", "seconds=1,2", "--set", "source.path=x.flac"], ["--seconds: a clip is as long as its source"]),
         (["--out", "README.md"], ["README.md", "is a file, not a folder"]),
         (["--out", "README.md/inside"], ["README.md/inside", "Not a directory"]),
         (["--out", "/proc/nowhere"], ["/proc/nowhere"]),
@@ -246,7 +249,7 @@ def test_too_little_memory_is_one_line_with_the_remedy(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("sampling.generator.Generator.generate_many", fail)
+    monkeypatch.setattr("sampling.batch.Batch.results", fail)
     result = command("--model", model.path, "--game", "Castle", "--out", tmp_path)
     assert_one_line_error(result, "out of memory at", "shorter clip")
 

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
@@ -13,10 +14,12 @@ import torch
 
 from dualdiffusion.errors import UserError
 from dualdiffusion.labels import Game, Labels
+from dualdiffusion.model import loaded
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.module import save_weights
-from sampling import generator as generate_module
-from sampling.generator import Cancelled, Generator, StepReport, model_fingerprint
+from sampling import generator as generator_module
+from sampling.fingerprints import model_fingerprint
+from sampling.generator import Cancelled, Generator, StepReport
 from sampling.guidance import Guidance, load_weak
 from sampling.output.clips import read_settings, same_audio, save, spectrogram_image
 from sampling.output.settings import OutputSettings
@@ -217,20 +220,20 @@ def test_a_batch_that_does_not_fit_the_memory_is_halved_and_nothing_is_made_twic
     requests = [REQUEST.model_copy(update={"seed": seed}) for seed in range(5)]
     sizes: list[int] = []
 
-    class Small(generate_module._Batch):
+    class Small(generator_module.Batch):
         def _sample(self) -> torch.Tensor:
             sizes.append(len(self.requests))
             if len(self.requests) > 2:
                 raise torch.OutOfMemoryError("too many")
             return super()._sample()
 
-    monkeypatch.setattr(generate_module, "_Batch", Small)
+    monkeypatch.setattr(generator_module, "Batch", Small)
     monkeypatch.setattr(Generator, "_batches", lambda self, requests: iter([list(requests)]))
     made = list(generator.generate_many(requests))
     assert [result.request.seed for result in made] == [0, 1, 2, 3, 4]
     assert sizes == [5, 3, 2, 1, 2]
     monkeypatch.setattr(Small, "_sample", lambda self: (_ for _ in ()).throw(torch.OutOfMemoryError("none at all")))
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(UserError, match=r"out of memory at 1 s \(none at all\); ask for a shorter clip"):
         next(generator.generate_many(requests[:1]))
 
 
@@ -275,3 +278,105 @@ def test_a_weaker_model_of_other_games_is_refused(model: ModelFolder, tmp_path: 
     Labels(tuple(games)).save(other.labels_path)
     with pytest.raises(UserError, match=r"its game 1 is 'Sea', but .* has 'Cave' there"):
         load_weak(guidance, model)
+
+
+def test_a_clip_tells_the_weights_that_made_it_also_where_training_has_replaced_the_files(
+    model: ModelFolder, tmp_path: Path
+) -> None:
+    shutil.copytree(model.path, tmp_path / "model")
+    folder = ModelFolder(tmp_path / "model")
+    shutil.copy(folder.weights_path("unet"), folder.weights_path("unet", "ema_0.100"))
+    named = REQUEST.model_copy(update={"ema": "ema_0.100"})
+    weak = REQUEST.model_copy(update={"guidance": Guidance(weak_ema="ema_0.100", weak_scale=2.0)})
+    generator, before = Generator.load(folder, "cpu"), model_fingerprint(folder)
+    other = tiny.make_denoiser(seed=5).state_dict()
+    save_weights(folder.weights_path("unet"), other)
+    assert generator.generate(REQUEST).fingerprint == generator.fingerprint == before != model_fingerprint(folder)
+    # What is loaded only now has the fingerprint of now, and keeps it.
+    first = [generator.generate(request).fingerprint for request in (named, weak)]
+    assert first == [model_fingerprint(folder, named), f"{before}-{folder.fingerprint('unet', 'ema_0.100')}"]
+    save_weights(folder.weights_path("unet", "ema_0.100"), other)
+    assert [generator.generate(request).fingerprint for request in (named, weak)] == first
+
+
+def test_weights_that_are_replaced_while_they_are_read_are_read_again(
+    model: ModelFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(model.path, tmp_path / "model")
+    folder, newer = ModelFolder(tmp_path / "model"), tiny.make_denoiser(seed=5).state_dict()
+    load_module, publications = loaded.load_module, iter([newer])
+
+    def load_while_training_publishes(folder: ModelFolder, name: str, **options: Any) -> Any:
+        module = load_module(folder, name, **options)
+        if name == "unet":
+            for weights in publications:
+                save_weights(folder.weights_path("unet"), weights)
+        return module
+
+    monkeypatch.setattr(loaded, "load_module", load_while_training_publishes)
+    generator = Generator.load(folder, "cpu")
+    assert generator.fingerprint == model_fingerprint(folder)
+    weights = generator.unet(None).state_dict()
+    assert all(torch.equal(weights[name], tensor) for name, tensor in newer.items())
+
+
+@pytest.mark.parametrize("seconds", [1e-9, 1 / tiny.SAMPLE_RATE, 63 / tiny.SAMPLE_RATE])
+@pytest.mark.parametrize("loop", [False, True])
+def test_what_is_shorter_than_a_frame_is_refused_before_anything_is_made(
+    generator: Generator, seconds: float, loop: bool
+) -> None:
+    short = REQUEST.model_copy(update={"seconds": seconds, "loop": loop})
+    with pytest.raises(UserError, match=r"seconds: .* is too short for this model, which makes 0.008 s or more"):
+        next(generator.generate_many([REQUEST, short]))
+
+
+def test_the_shortest_clip_can_be_made(generator: Generator) -> None:
+    audio = generator.generate(REQUEST.model_copy(update={"seconds": generator.least_seconds})).audio
+    assert audio.shape == (2, 64)
+    assert bool(audio.isfinite().all())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB. GPU 0 has a total capacity of 8 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: 20 GiB"),
+        MemoryError(),
+    ],
+)
+def test_memory_that_runs_out_is_one_line_whoever_asks_and_holds_no_tensors(
+    model: ModelFolder, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    generator = Generator.load(model, "cpu")
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("sampling.batch.Batch.results", fail)
+    with pytest.raises(
+        UserError, match=r"^out of memory at 1 s \(.+\); ask for a shorter clip, .*--device cpu"
+    ) as told:
+        generator.generate(REQUEST)
+    assert "\n" not in str(told.value)
+    assert told.value.__context__ is None  # whose frames would keep what filled the memory
+    monkeypatch.setattr(generator_module, "load_model", fail)
+    with pytest.raises(UserError, match=r"^out of memory while loading .*tiny \("):
+        Generator.load(model, "cpu")
+
+
+def test_other_faults_of_the_code_are_not_taken_for_too_little_memory(
+    generator: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr("sampling.batch.Batch.results", fail)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        generator.generate(REQUEST)
+
+
+def test_a_device_that_is_not_there_is_one_line_in_python_too(model: ModelFolder) -> None:
+    for device in ("tpu9", "cuda:99"):
+        with pytest.raises(UserError, match=rf"^--device {device}: .*; take cpu") as told:
+            Generator.load(model, device)
+        assert "\n" not in str(told.value)

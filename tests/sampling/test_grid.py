@@ -12,13 +12,14 @@ import torch
 
 from dualdiffusion import audio
 from dualdiffusion.errors import UserError
+from dualdiffusion.files import sha256_of
 from sampling.command.batch import identity
 from sampling.command.grid import Axis, Cell, combinations, parse_grid, parse_seeds
 from sampling.output.contact_sheet import ContactSheet
 from sampling.output.settings import OutputSettings
 from sampling.recommended import Asked, Recommended
 from sampling.request import Request, Source
-from sampling.tasks.source import digest_of, with_file
+from sampling.tasks.source import with_file
 
 GAMES = {"games": {"Castle": 1.0}}
 
@@ -227,7 +228,7 @@ def test_a_clip_made_from_a_source_is_known_again_until_the_file_changes(tmp_pat
     path, output = tmp_path / "source.wav", OutputSettings()
     path.write_bytes(b"one")
     asked = Request(games={"Castle": 1.0}, source=Source(path=str(path)))
-    made = with_file(asked, digest_of(path), 3.25)
+    made = with_file(asked, sha256_of(path), 3.25)
     assert identity(made, output, "model") == identity(asked, output, "model")
     path.write_bytes(b"two")
     assert identity(made, output, "model") != identity(asked, output, "model")

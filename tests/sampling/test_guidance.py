@@ -17,7 +17,7 @@ from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.config import validate
 from dualdiffusion.errors import UserError
 from dualdiffusion.model.folder import ModelFolder
-from dualdiffusion.randomness import ItemRandom
+from dualdiffusion.randomness import SeededNoise
 from sampling.guidance import (
     Guidance,
     PassCounter,
@@ -139,7 +139,7 @@ def test_a_counter_tells_what_a_whole_run_saved() -> None:
     levels = SCHEDULES["edm"](10, sigma_min=0.02, sigma_max=80.0, rho=7.0)
     guidance = Guidance(interval=(0.1, 5.0))
     closure = guided(DENOISER, LABELS, cfg_scale=2.0, position=None, guidance=guidance, counter=counter)
-    SAMPLERS["euler"](closure, X * levels[0], levels, generator=ItemRandom([0, 1]), callback=None)
+    SAMPLERS["euler"](closure, X * levels[0], levels, generator=SeededNoise([0, 1]), callback=None)
     inside = sum(0.1 < sigma <= 5 for sigma in levels)
     assert 0 < inside < 10
     assert (counter.evaluations, counter.guided, counter.passes) == (10, inside, 10 + inside)
@@ -261,7 +261,7 @@ def test_everything_stays_finite_at_extreme_scales_with_every_sampler(sampler: s
     guidance = ALL.model_copy(update={"weak_scale": 100.0, "interval": None})
     one = Conditioning(LABELS.labels[1:])  # dpm_adaptive takes no more at a time
     closure = guided(DENOISER, one, cfg_scale=100.0, position=None, guidance=guidance, weak=WEAK)
-    samples = SAMPLERS[sampler](closure, X[1:] * levels[0], levels, generator=ItemRandom([0]), callback=None)
+    samples = SAMPLERS[sampler](closure, X[1:] * levels[0], levels, generator=SeededNoise([0]), callback=None)
     assert bool(samples.isfinite().all())
     flat = torch.zeros_like(X)
     assert bool(rescaled(flat, flat, 1.0).isfinite().all())

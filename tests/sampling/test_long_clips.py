@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,15 @@ import torch
 from torch import Tensor
 
 from dualdiffusion import codec as codec_module
-from dualdiffusion.codec import Codec, Preview
+from dualdiffusion.codec import Codec
 from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.files import write_json
 from dualdiffusion.model.folder import ModelFolder
-from dualdiffusion.randomness import ItemRandom
-from sampling import generator as generate_module
+from dualdiffusion.randomness import SeededNoise
+from sampling import preview as preview_module
+from sampling.batch import Batch
 from sampling.generator import Cancelled, Generator, StepReport
+from sampling.preview import Preview
 from sampling.progress import Progress
 from sampling.tasks.variations import VariedNoise
 from tests import tiny
@@ -70,6 +73,23 @@ def test_windows_are_as_long_as_the_crops_of_training_where_the_run_is_known(
     folder = tiny.make_model(tmp_path / "model")
     write_json(folder.run_path("unet") / "config.json", {"module_trainer": {"crop_seconds": 1.024}})
     assert Generator.load(folder).window_columns == 16
+    folder.register("unet", folder.module_entry("unet")["type"], window_columns=8)
+    assert Generator.load(folder).window_columns == 8  # the run may be a newer one, which has published nothing yet
+
+
+def test_a_trained_model_that_is_moved_without_its_runs_makes_the_same_clip(tmp_path: Path) -> None:
+    folder, dataset = tiny.make_model(tmp_path / "model"), tiny.make_dataset(tmp_path / "dataset")
+    tiny.make_latents(dataset, folder)
+    config = tiny.write_train_config(tmp_path / "train.json", "unet", folder.path, dataset, total_samples=8)
+    trained = tiny.run("train.py", config)
+    assert trained.returncode == 0, trained.stderr
+    before = Generator.load(folder, "cpu")
+    request = changed(seconds=2.5, steps=2, phase_iterations=1)
+    shutil.copytree(folder.path, tmp_path / "moved", ignore=shutil.ignore_patterns("runs"))
+    after = Generator.load(ModelFolder(tmp_path / "moved"), "cpu")
+    assert after.window_columns == before.window_columns == 16
+    assert after.fingerprint == before.fingerprint
+    assert torch.equal(after.generate(request).audio, before.generate(request).audio)
 
 
 def test_a_clip_no_longer_than_the_window_is_what_it_was_without_windows(generator: Generator) -> None:
@@ -106,7 +126,7 @@ def test_tiles_of_the_vae_fit_together_as_if_there_were_none(
 def test_a_preview_of_a_long_clip_decodes_a_part_of_it_in_turn(
     generator: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(codec_module, "PREVIEW_COLUMNS", 10)
+    monkeypatch.setattr(preview_module, "PREVIEW_COLUMNS", 10)
     widths: list[int] = []
     codec = Codec(generator.format, generator.vae, Conditioning())
     decode = codec.decode
@@ -138,8 +158,8 @@ def test_a_long_clip_can_be_cancelled_within_a_window(generator: Generator) -> N
 @pytest.mark.parametrize("strength", [0.0, 0.2, 0.5, 0.9, 1.0])
 def test_noise_between_two_seeds_has_unit_variance_and_is_theirs_at_the_ends(strength: float) -> None:
     shape = (4, 32, 512)
-    varied = VariedNoise(ItemRandom([1]), ItemRandom([2]), strength)
-    noise, first, second = varied.randn(shape), ItemRandom([1]).randn(shape), ItemRandom([2]).randn(shape)
+    varied = VariedNoise(SeededNoise([1]), SeededNoise([2]), strength)
+    noise, first, second = varied.randn(shape), SeededNoise([1]).randn(shape), SeededNoise([2]).randn(shape)
     assert float(noise.var()) == pytest.approx(1, abs=0.02)
     assert float((noise * first).mean()) == pytest.approx(math.cos(strength * math.pi / 2), abs=0.02)
     assert float((noise * second).mean()) == pytest.approx(math.sin(strength * math.pi / 2), abs=0.02)
@@ -204,8 +224,8 @@ def test_a_batch_as_a_gpu_makes_it_is_the_clips_alone(
 ) -> None:
     requests = [changed(seed=seed, games=games, **changes) for seed, games in ((1, {"Castle": 1}), (2, {"Cave": 1}))]
     alone = [generator.generate(request) for request in requests]
-    monkeypatch.setattr(generate_module._Batch, "_together", lambda batch: 3)
+    monkeypatch.setattr(Batch, "_together", lambda batch: 3)
     progress = Progress(None, 0, 2, 2)
-    for one, result in zip(alone, generate_module._Batch(generator, requests, progress).results(), strict=True):
+    for one, result in zip(alone, Batch(generator, requests, progress).results(), strict=True):
         assert torch.allclose(one.latents, result.latents, atol=1e-3)
         assert result.request == one.request

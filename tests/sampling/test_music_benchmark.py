@@ -70,6 +70,7 @@ def test_the_biased_kernel_distance_is_never_negative_and_tends_to_the_unbiased_
     assert KernelMatrices.of(x, x, kernel, [0] * 5, [0] * 5).mmd2_biased() == pytest.approx(0, abs=1e-12)
 
 
+@pytest.mark.benchmarks
 def test_the_command_measures_a_model_prints_goals_and_writes_its_figures(
     model: ModelFolder, dataset: Path, tmp_path: Path
 ) -> None:
@@ -88,6 +89,7 @@ def test_the_command_measures_a_model_prints_goals_and_writes_its_figures(
     assert (tmp_path / "out.png").stat().st_size > 1000
 
 
+@pytest.mark.benchmarks
 def test_class_control_alone_says_what_the_whole_evaluation_says(
     model: ModelFolder, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -114,6 +116,7 @@ def test_wrong_options_are_told_before_anything_is_composed(model: ModelFolder, 
         built_in_dataset(["Mine"], 8000, tmp_path, seed=0, held_out_seed=1, tracks=2)
 
 
+@pytest.mark.benchmarks
 def test_the_composed_corpus_holds_out_tracks_of_another_seed(tmp_path: Path) -> None:
     def compose() -> Path:
         lengths = {"tracks": 2, "held_out_tracks": 1, "track_seconds": 12.0}

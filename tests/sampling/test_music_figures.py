@@ -25,7 +25,7 @@ from sampling.evaluation.measures import (
     THROUGH_VAE,
     TRAINING,
     VALIDATION,
-    Heard,
+    ClipFeatures,
     nearest_figures,
 )
 from sampling.evaluation.music.figures import OF_CORPUS, OF_FORMAT, STAGES, music_figures
@@ -48,15 +48,15 @@ def key(tonic: int) -> Tensor:
 
 def clip(
     beat: float, sharpness: float = 0.4, *, number: int = 0, game: str = "Castle", tonic: int = 0, track: str = ""
-) -> Heard:
+) -> ClipFeatures:
     """A clip with these measures."""
     rhythm = Rhythm(beat=beat, onsets=4.0, density=0.1, tempo=120.0, stays=None)
     none = torch.zeros(1)
     music = Music(rhythm, sharpness, key(tonic), None)
-    return Heard(f"{game} {number}", game, {"e": none[None]}, none, none, None, music, track)
+    return ClipFeatures(f"{game} {number}", game, {"e": none[None]}, none, none, None, music, track)
 
 
-def made_up() -> dict[str, list[Heard]]:
+def made_up() -> dict[str, list[ClipFeatures]]:
     """The VAE loses notes, and what comes after it the beat."""
     levels = {
         VALIDATION: (0.6, 0.4),
@@ -75,7 +75,7 @@ def made_up() -> dict[str, list[Heard]]:
     }
 
 
-def figures_of(stages: dict[str, list[Heard]], training: list[Heard] | None = None) -> dict:
+def figures_of(stages: dict[str, list[ClipFeatures]], training: list[ClipFeatures] | None = None) -> dict:
     return music_figures(stages, training or stages[TRAINING], ["Castle", "Cave"], draws=100, seed=0)
 
 
@@ -178,9 +178,11 @@ def test_training_clips_are_searched_for_in_other_tracks_than_their_own(tmp_path
 
 
 def test_the_nearest_neighbour_of_a_training_clip_is_one_of_another_track() -> None:
-    def at(place: float, track: str) -> Heard:
+    def at(place: float, track: str) -> ClipFeatures:
         made = clip(0.5, track=track)
-        return Heard(made.name, made.game, {"e": torch.tensor([[place]])}, made.timbre, made.sound, None, None, track)
+        return ClipFeatures(
+            made.name, made.game, {"e": torch.tensor([[place]])}, made.timbre, made.sound, None, None, track
+        )
 
     training = [at(0.0, "a"), at(0.1, "a"), at(3.0, "b"), at(3.2, "b")]
     spread = torch.tensor([0.0, 0.1, 3.0, 3.2]).double().std()

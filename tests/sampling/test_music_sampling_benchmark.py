@@ -31,6 +31,7 @@ def test_a_budget_is_used_as_far_as_whole_steps_go_and_the_count_is_that_of_a_cl
     assert passes.evaluations == spent
 
 
+@pytest.mark.benchmarks
 def test_the_command_measures_prints_writes_and_draws(
     model: ModelFolder,
     dataset: Path,

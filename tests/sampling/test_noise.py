@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from dualdiffusion.randomness import ItemRandom
+from dualdiffusion.randomness import SeededNoise
 from sampling.solvers.noise import BrownianNoise, NoiseSource
 from sampling.solvers.samplers import ONE_ITEM_AT_A_TIME, SAMPLERS
 from sampling.solvers.schedules import SCHEDULES
@@ -79,7 +79,7 @@ def test_item_k_of_a_batch_is_its_seed_alone_bit_for_bit() -> None:
             batch.noise(torch.zeros(3, *shape), high, low)[1:2], alone.noise(torch.zeros(1, *shape), high, low)
         )
     assert torch.equal(batch.randn_like(torch.zeros(3, *shape))[1:2], alone.randn_like(torch.zeros(1, *shape)))
-    for source in (batch, ItemRandom([3, 4, 5])):
+    for source in (batch, SeededNoise([3, 4, 5])):
         with pytest.raises(ValueError, match="2 items"):
             source.noise(torch.zeros(2, *shape), 2.0, 1.0)
 
@@ -97,24 +97,24 @@ def test_levels_beyond_the_ends_and_intervals_below_the_grid_still_give_unit_noi
 def test_the_initial_noise_is_that_of_the_seed_and_apart_from_the_path() -> None:
     source = brownian(5)
     initial = source.randn(X.shape[1:])
-    assert torch.equal(initial, ItemRandom([5]).randn(X.shape[1:]))
+    assert torch.equal(initial, SeededNoise([5]).randn(X.shape[1:]))
     assert abs(correlation(initial, source.noise(X, HIGH, LOW))) < 0.03
 
 
 def test_noise_has_the_type_of_x() -> None:
-    for source in (brownian(0), ItemRandom([0])):
+    for source in (brownian(0), SeededNoise([0])):
         assert source.noise(X.double(), 2.0, 1.0).dtype == torch.float64
 
 
-def change_by_doubling(name: str, source: type[ItemRandom], steps: int) -> float:
+def change_by_doubling(name: str, source: type[SeededNoise], steps: int) -> float:
     """Root mean square change of the result when each step is halved, for Gaussian data of standard deviation 0.5."""
 
     def result(steps: int) -> torch.Tensor:
-        noise: NoiseSource = brownian(1) if source is BrownianNoise else ItemRandom([1])
+        noise: NoiseSource = brownian(1) if source is BrownianNoise else SeededNoise([1])
         levels = SCHEDULES["exponential"](steps + 1, sigma_min=LOW, sigma_max=HIGH, rho=1.0)
         return SAMPLERS[name](lambda x, sigma: x * 0.25 / (0.25 + sigma**2), 80 * start, levels, generator=noise)
 
-    start = ItemRandom([2]).randn((500,))
+    start = SeededNoise([2]).randn((500,))
     return float((result(2 * steps) - result(steps)).square().mean().sqrt())
 
 
@@ -123,7 +123,7 @@ def test_with_brownian_noise_a_sampler_converges_as_steps_grow_and_with_white_no
     few, more = (change_by_doubling(name, BrownianNoise, steps) for steps in (25, 100))
     assert more < 0.6 * few
     assert more < 0.15
-    assert change_by_doubling(name, ItemRandom, 100) > 0.4  # two independent samples are 0.7 apart
+    assert change_by_doubling(name, SeededNoise, 100) > 0.4  # two independent samples are 0.7 apart
 
 
 @pytest.mark.parametrize("reinjection", [0.0, 0.5])
@@ -141,7 +141,7 @@ def test_brownian_noise_keeps_the_distribution(name: str, reinjection: float) ->
 @pytest.mark.parametrize("name", sorted(set(SDE) - ONE_ITEM_AT_A_TIME))
 def test_a_sampler_with_brownian_noise_treats_each_item_as_alone(name: str) -> None:
     levels = SCHEDULES["edm"](5, sigma_min=LOW, sigma_max=HIGH, rho=7.0)
-    x = 80 * ItemRandom([3, 4]).randn((4, 16))
+    x = 80 * SeededNoise([3, 4]).randn((4, 16))
     batch = SAMPLERS[name](lambda x, sigma: x / (1 + sigma**2), x, levels, generator=brownian(3, 4))
     alone = SAMPLERS[name](lambda x, sigma: x / (1 + sigma**2), x[1:], levels, generator=brownian(4))
     assert torch.equal(batch[1:], alone)

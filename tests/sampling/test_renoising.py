@@ -8,9 +8,9 @@ import math
 import pytest
 import torch
 
-from dualdiffusion.randomness import ItemRandom
+from dualdiffusion.randomness import SeededNoise
 from sampling.solvers.noise import BrownianNoise
-from sampling.solvers.renoising import Leg, Renoising, legs, passes
+from sampling.solvers.renoising import Interval, Renoising, intervals, passes
 from sampling.solvers.samplers import ONE_ITEM_AT_A_TIME, SAMPLERS
 from sampling.solvers.schedules import SCHEDULES
 from tests.sampling.test_samplers import DATA_MEAN, DATA_STD, STOCHASTIC, counted, denoise, denoise_modes, exact
@@ -20,8 +20,8 @@ AGAIN = Renoising(restarts=2, restart_min=0.3, restart_max=2.0)
 BOTH = Renoising(reinjection=0.5, reinjection_min=0.2, reinjection_max=4.0, restarts=2, restart_min=0.3)
 
 
-def steps_of(renoising: Renoising, levels: list[float] = LEVELS) -> list[Leg]:
-    return list(legs(levels, ItemRandom([0]), None, renoising))
+def steps_of(renoising: Renoising, levels: list[float] = LEVELS) -> list[Interval]:
+    return list(intervals(levels, SeededNoise([0]), None, renoising))
 
 
 def levels(count: int) -> list[float]:
@@ -29,26 +29,28 @@ def levels(count: int) -> list[float]:
 
 
 def test_reinjection_in_a_range_leaves_the_steps_outside_as_they_are() -> None:
-    inside = {leg.sigma for leg in steps_of(Renoising(reinjection=0.5, reinjection_min=0.4, reinjection_max=3.0))}
+    inside = {
+        interval.sigma for interval in steps_of(Renoising(reinjection=0.5, reinjection_min=0.4, reinjection_max=3.0))
+    }
     assert inside == set(LEVELS[:-1])
-    for leg in steps_of(Renoising(reinjection=0.5, reinjection_min=0.4, reinjection_max=3.0)):
-        overshoots = leg.sigma_next < leg.sigma_end
-        assert overshoots == (0.4 < leg.sigma <= 3.0), leg.sigma
+    for interval in steps_of(Renoising(reinjection=0.5, reinjection_min=0.4, reinjection_max=3.0)):
+        overshoots = interval.sigma_next < interval.sigma_end
+        assert overshoots == (0.4 < interval.sigma <= 3.0), interval.sigma
         if overshoots:
-            assert leg.h == pytest.approx(2 * leg.net_h)
+            assert interval.h == pytest.approx(2 * interval.net_h)
 
 
 def test_restarts_go_through_their_levels_again_and_noise_leads_there() -> None:
     seen = steps_of(AGAIN)
     down, again = [10.0, 6.0, 3.0, 1.5, 0.8], [1.5, 0.8]
-    assert [leg.sigma for leg in seen] == [*down, *again, *again, 0.4, 0.2, 0.1]
-    assert [leg.restart for leg in seen if leg.restart] == [1.5, 1.5]
-    assert [leg.sigma for leg in seen if leg.starts] == [10.0, 1.5, 1.5]
-    assert [leg.again for leg in seen] == [False] * 5 + [True] * 4 + [False] * 3
-    assert [(leg.index, leg.steps) for leg in seen] == [(index, 12) for index in range(12)]
+    assert [interval.sigma for interval in seen] == [*down, *again, *again, 0.4, 0.2, 0.1]
+    assert [interval.restart for interval in seen if interval.restart] == [1.5, 1.5]
+    assert [interval.sigma for interval in seen if interval.starts] == [10.0, 1.5, 1.5]
+    assert [interval.again for interval in seen] == [False] * 5 + [True] * 4 + [False] * 3
+    assert [(interval.index, interval.steps) for interval in seen] == [(index, 12) for index in range(12)]
     # The noise that leads back up has just the variance that is missing.
-    leg = next(leg for leg in seen if leg.restart)
-    x = leg.end(torch.zeros(1, 20000), torch.zeros(1, 20000))
+    interval = next(interval for interval in seen if interval.restart)
+    x = interval.end(torch.zeros(1, 20000), torch.zeros(1, 20000))
     assert float(x.std()) == pytest.approx(math.sqrt(1.5**2 - 0.4**2), rel=0.02)
 
 
@@ -72,18 +74,18 @@ def test_each_restart_shrinks_an_error_as_theory_says() -> None:
     ends = [level for level in path if low <= level <= high]
     shrinks = math.sqrt((DATA_STD**2 + ends[-1] ** 2) / (DATA_STD**2 + ends[0] ** 2))
     offset = 8.0
-    x = DATA_MEAN + offset + ItemRandom([1]).randn((20000,)) * math.hypot(path[0], DATA_STD)
+    x = DATA_MEAN + offset + SeededNoise([1]).randn((20000,)) * math.hypot(path[0], DATA_STD)
     without = float(exact(torch.tensor(DATA_MEAN + offset), path[0], 0.0)) - DATA_MEAN
     for restarts in (0, 1, 3):
         renoising = Renoising(restarts=restarts, restart_min=low, restart_max=high)
-        result = SAMPLERS["heun"](denoise, x, path, generator=ItemRandom([2]), reinjection=renoising)
+        result = SAMPLERS["heun"](denoise, x, path, generator=SeededNoise([2]), reinjection=renoising)
         assert float(result.mean()) - DATA_MEAN == pytest.approx(without * shrinks**restarts, abs=0.02)
 
 
 @pytest.mark.parametrize("renoising", [AGAIN, BOTH])
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_the_distribution_stays_right(name: str, renoising: Renoising) -> None:
-    random, path = ItemRandom([0]), levels(90)
+    random, path = SeededNoise([0]), levels(90)
     noisy = DATA_MEAN + random.randn((20000,)) * math.hypot(path[0], DATA_STD)
     samples = SAMPLERS[name](denoise, noisy, path, generator=random, reinjection=renoising)
     assert float(samples.mean()) == pytest.approx(DATA_MEAN, abs=0.03)
@@ -106,10 +108,10 @@ def test_what_is_gone_through_again_has_other_noise_than_before(name: str) -> No
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_seeds_decide_and_items_stay_apart(name: str) -> None:
     seeds, path = [3, 4, 5], levels(12)
-    x = ItemRandom(seeds).randn((4, 16)) * 10
+    x = SeededNoise(seeds).randn((4, 16)) * 10
 
     def result(x: torch.Tensor, *seeds: int) -> torch.Tensor:
-        return SAMPLERS[name](denoise_modes, x, path, generator=ItemRandom(seeds), reinjection=BOTH)
+        return SAMPLERS[name](denoise_modes, x, path, generator=SeededNoise(seeds), reinjection=BOTH)
 
     alone = result(x[1:2], 4)
     assert torch.equal(alone, result(x[1:2], 4))
@@ -122,9 +124,9 @@ def test_seeds_decide_and_items_stay_apart(name: str) -> None:
 def test_progress_counts_what_is_gone_through_again(name: str) -> None:
     fractions: list[float] = []
     counting, asked = counted(denoise)
-    options = {"generator": ItemRandom([0]), "callback": lambda step: fractions.append((step.index + 1) / step.steps)}
+    options = {"generator": SeededNoise([0]), "callback": lambda step: fractions.append((step.index + 1) / step.steps)}
     SAMPLERS[name](counting, torch.ones(1, 4) * 10, levels(20), **options, reinjection=AGAIN)
     once, few = counted(denoise)
-    SAMPLERS[name](once, torch.ones(1, 4) * 10, levels(20), generator=ItemRandom([0]))
+    SAMPLERS[name](once, torch.ones(1, 4) * 10, levels(20), generator=SeededNoise([0]))
     assert len(asked) > len(few)
     assert fractions == sorted(fractions) and fractions[-1] == 1 and all(fraction < 1 for fraction in fractions[:-1])

@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from dualdiffusion.config import explain
-from dualdiffusion.randomness import ItemRandom
+from dualdiffusion.randomness import SeededNoise
 from sampling.request import Request
 from sampling.solvers.options import keywords, options_config
 from sampling.solvers.samplers import SAMPLERS
@@ -27,9 +27,10 @@ def test_every_option_of_every_sampler_can_be_asked_for_and_arrives(sampler: str
     assert "reinjection" in defaults
     finite = {name: value for name, value in defaults.items() if value != math.inf}
     asked = request(sampler, **{**finite, "reinjection": 0.25}).sampler_options
-    result = SAMPLERS[sampler](lambda x, sigma: x / (1 + sigma**2), torch.ones(1, 4), LEVELS, generator=ItemRandom([0]))
+    noise = SeededNoise([0])
+    result = SAMPLERS[sampler](lambda x, sigma: x / (1 + sigma**2), torch.ones(1, 4), LEVELS, generator=noise)
     changed = SAMPLERS[sampler](
-        lambda x, sigma: x / (1 + sigma**2), torch.ones(1, 4), LEVELS, generator=ItemRandom([0]), **keywords(asked)
+        lambda x, sigma: x / (1 + sigma**2), torch.ones(1, 4), LEVELS, generator=SeededNoise([0]), **keywords(asked)
     )
     assert not torch.equal(result, changed)
     assert type(asked.get("order", 1)) is int

@@ -38,6 +38,7 @@ def test_overhead_and_guidance_give_shares_and_equal_results(case: sampling.Case
     assert set(result["guided_seconds"]["1"]) == {"two passes", "one batch", "interval"}
 
 
+@pytest.mark.benchmarks
 def test_each_sampler_is_compared_by_the_measure_that_suits_it(case: sampling.Case, model: ModelFolder) -> None:
     result = sampling.samplers(case, options(model, "--tolerance", "100"), Console(quiet=True))
     rows = result["samplers"]

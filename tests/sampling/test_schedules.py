@@ -162,7 +162,7 @@ def test_the_picture_shows_every_schedule_and_the_error() -> None:
     assert len(colors) >= len(SCHEDULES) + 2  # and ink and paper
     assert picture.width > alone[0].width
     higher, lower = (
-        np.argwhere(np.array(schedule_picture({"a": [*levels, 0.0]}))[..., 2] == 178)[:, 0].mean()
+        np.argwhere(np.array(schedule_picture({"a": [*levels, 0.0]}))[..., 2] == 140)[:, 0].mean()
         for levels in ([80.0, 60.0, 0.01], [80.0, 0.02, 0.01])
     )
     assert higher < lower  # pixels count from above

@@ -18,8 +18,8 @@ from dualdiffusion import audio
 from dualdiffusion.config import validate
 from dualdiffusion.errors import UserError
 from dualdiffusion.model.folder import ModelFolder
-from sampling import generator as generate_module
-from sampling.generator import Generator, _limited
+from sampling.batch import limited, noise_of
+from sampling.generator import Generator
 from sampling.output.clips import read_settings, same_audio, save
 from sampling.request import Request, Source
 from sampling.solvers.samplers import SAMPLERS
@@ -77,7 +77,7 @@ def steps_of(samples: Tensor) -> Tensor:
 def test_known_columns_end_exactly_as_they_are_with_every_sampler(sampler: str, noise: str) -> None:
     levels = SCHEDULES["edm"](5, sigma_min=0.05, sigma_max=80.0, rho=7.0)
     latents, known = torch.randn(1, 2, 3, 12, generator=torch.Generator().manual_seed(3)), torch.arange(12) % 5 < 2
-    random = generate_module.noise_of([REQUEST.model_copy(update={"noise": noise, "sigma_min": 0.05})])
+    random = noise_of([REQUEST.model_copy(update={"noise": noise, "sigma_min": 0.05})])
     x = random.randn((2, 3, 12)) * levels[0] + latents * known
     seen: list[Tensor] = []
 
@@ -339,7 +339,7 @@ def test_a_source_that_would_be_read_short_or_is_no_music_is_refused(
 
 def test_what_is_not_finite_is_told_and_not_passed_off_as_silence() -> None:
     audio = torch.full((2, 100), 0.5)
-    assert torch.equal(_limited(audio, None), audio)
+    assert torch.equal(limited(audio, None), audio)
     audio[0, 3] = math.nan
     with pytest.raises(UserError, match="not finite"):
-        _limited(audio, None)
+        limited(audio, None)

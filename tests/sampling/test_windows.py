@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dualdiffusion.randomness import ItemRandom
+from dualdiffusion.randomness import SeededNoise
 from sampling.solvers.samplers import SAMPLERS, Denoise
 from sampling.solvers.schedules import SCHEDULES
 from sampling.tasks.variations import PLATEAU, between, mix_weights
@@ -129,7 +129,7 @@ def test_shifting_the_noise_of_a_loop_by_a_stride_shifts_the_loop(sampler: str, 
     denoise = windowed(lambda numbers: blurring, windows)
     noise = unit(1, 2, 3, columns) * SIGMAS[0]
     runs = [
-        SAMPLERS[sampler](denoise, x, SIGMAS, generator=ItemRandom([0]), callback=None)
+        SAMPLERS[sampler](denoise, x, SIGMAS, generator=SeededNoise([0]), callback=None)
         for x in (noise, noise.roll(stride, -1))
     ]
     assert not torch.allclose(runs[0], runs[0].roll(stride, -1), atol=1e-3) or stride % columns == 0

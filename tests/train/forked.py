@@ -12,13 +12,17 @@ import functools
 import io
 import os
 import signal
+import socket
 import sys
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import train.trainer
+import train.update
 from tests import commands
 
 # As many bytes as a moment between two calls counts for, when it is to be hit as well.
@@ -49,6 +53,24 @@ def run(config: Path, log: Path, *overrides: str, fault: Callable[[], object] | 
     result = commands.run(words, timeout=LIMIT, prepare=fault, merged=True)
     log.write_text(result.stdout)
     return Result(result.returncode, result.stdout)
+
+
+def run_together(config: Path, log: Path, *overrides: str, processes: int) -> list[Result]:
+    """The same command in several processes that train together, as `torchrun` starts them; their results by rank."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with ThreadPoolExecutor(processes) as pool:
+        faults = [functools.partial(as_rank, rank, processes, port) for rank in range(processes)]
+        logs = [log.with_name(f"{log.name}-{rank}") for rank in range(processes)]
+        return list(pool.map(lambda log, fault: run(config, log, *overrides, fault=fault), logs, faults))
+
+
+def as_rank(rank: int, processes: int, port: int) -> None:
+    """What torchrun tells a process, in the only place where torch looks for it."""
+    ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in {**ranks, **where}.items()})
 
 
 # A kill at a position: bytes written so far, plus MOMENT before and after each call that changes the disk.
@@ -163,6 +185,25 @@ def full_for(folder: Path, names: tuple[str, ...], room: int) -> None:
     _intercept_writing(folder, make)
 
 
+# A signal from outside, at whatever moment it comes.
+
+
+def when(there: Callable[[], object], then: Callable[[], object]) -> None:
+    """Does something as soon as something is there, while the command runs."""
+
+    def watch() -> None:
+        while not there():
+            time.sleep(0.002)
+        then()
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def signal_when(path: Path, number: int) -> None:
+    """Sends the process a signal once a path is there."""
+    when(path.exists, functools.partial(os.kill, os.getpid(), number))
+
+
 # Losses and gradients that are not finite.
 
 
@@ -173,15 +214,16 @@ def break_loss(samples: tuple[int, ...], kind: str, seed_of_first: bool = False)
     seed_of_first: only before any going back to a checkpoint.
     """
     what, value = kind.split()
-    original = train.trainer.Trainer._backward
+    original = train.update.Update.backward
 
-    def broken(self: Any, batches: Any) -> Any:
-        due = self.samples in samples and not (seed_of_first and self.rollbacks)
-        outputs = original(self, batches)
+    def broken(self: Any, batches: Any, position: Any, first: int) -> Any:
+        due = position.samples in samples and not (seed_of_first and position.rollbacks)
+        outputs = original(self, batches, position, first)
         if due and what == "loss":
             outputs[-1].loss.data[0] = float(value)
         elif due:
-            next(p for p in self.trainer.module.parameters() if p.grad is not None).grad.view(-1)[0] = float(value)
+            parameters = self.module_trainer.module.parameters()
+            next(p for p in parameters if p.grad is not None).grad.view(-1)[0] = float(value)
         return outputs
 
-    train.trainer.Trainer._backward = broken
+    train.update.Update.backward = broken

@@ -29,7 +29,9 @@ from dualdiffusion.model.folder import ModelFolder
 from tests import tiny
 from tests.train import forked
 from tests.train.test_training import assert_equal, fresh_model, scalars, wait_for
-from train.checkpoints.checkpoint import damage, samples_of
+from train.checkpoints.checkpoint import Checkpoints, damage, samples_of
+from train.position import Position
+from train.update import Update
 
 pytestmark = pytest.mark.timeout(900)  # each starts the command several times, also on a busy machine
 TRIES = 50
@@ -99,6 +101,7 @@ def run_config(run_model: Path, dataset: Path, tmp_path: Path) -> Path:
     return write_config(tmp_path / "train.json", run_model, dataset)
 
 
+@pytest.mark.kills
 def test_fifty_kills_at_random_bytes_and_moments_of_writing_lose_nothing(
     model: ModelFolder, dataset: Path, tmp_path: Path
 ) -> None:
@@ -136,6 +139,7 @@ def test_fifty_kills_at_random_bytes_and_moments_of_writing_lose_nothing(
     assert [file for file in left if "checkpoints" in file.parts] == []
 
 
+@pytest.mark.kills
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.55, 0.8, 0.99])
 def test_a_disk_that_is_full_anywhere_in_a_checkpoint_is_one_line_and_the_one_before_is_whole(
     share: float, run_model: Path, run_config: Path, tmp_path: Path, short: dict[str, torch.Tensor]
@@ -170,6 +174,7 @@ def small_disk(path: Path, size: int) -> Iterator[Path]:
         subprocess.run(["umount", "-l", path], check=True)
 
 
+@pytest.mark.kills
 def test_a_training_on_a_disk_that_really_fills_up_goes_on_when_there_is_room(
     model: ModelFolder, dataset: Path, tmp_path: Path, short: dict[str, torch.Tensor]
 ) -> None:
@@ -211,20 +216,19 @@ def test_a_disk_that_is_full_for_the_logs_alone_costs_a_warning_each_and_trainin
 
 def interrupt(*numbers: signal.Signals, samples: int) -> None:
     """Signals the process itself: the first in the step after `samples` samples, the second while it then saves."""
-    backward, save = forked.train.trainer.Trainer._backward, forked.train.trainer.Checkpoints.save
+    backward, save = Update.backward, Checkpoints.save
 
-    def first(self: object, batches: object) -> object:
-        if self.samples == samples:
+    def first(self: Update, batches: object, position: Position, first: int) -> object:
+        if position.samples == samples:
             os.kill(os.getpid(), numbers[0])
-        return backward(self, batches)
+        return backward(self, batches, position, first)
 
     def second(self: object, state: object) -> object:
-        if state.progress["samples"] == samples + BATCH and len(numbers) > 1:
-            files = forked.train.trainer.Checkpoints
-            files._put_in_place = lambda *_: os.kill(os.getpid(), numbers[1]) or time.sleep(60)
+        if state.loop["samples"] == samples + BATCH and len(numbers) > 1:
+            Checkpoints._put_in_place = lambda *_: os.kill(os.getpid(), numbers[1]) or time.sleep(60)
         return save(self, state)
 
-    forked.train.trainer.Trainer._backward, forked.train.trainer.Checkpoints.save = first, second
+    Update.backward, Checkpoints.save = first, second
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
@@ -241,6 +245,7 @@ def test_a_signal_saves_after_the_step_and_ends_with_its_code(
     assert_equal(short, everything(run_model))
 
 
+@pytest.mark.kills
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_a_second_signal_leaves_at_once_in_the_middle_of_saving_and_the_checkpoint_before_is_whole(
     number: signal.Signals, run_model: Path, run_config: Path, tmp_path: Path, short: dict[str, torch.Tensor]
@@ -272,6 +277,7 @@ def members(group: int) -> list[int]:
     return found
 
 
+@pytest.mark.kills
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_a_signal_to_all_processes_spares_those_that_read_data_until_the_checkpoint_is_saved(
     number: signal.Signals, run_model: Path, dataset: Path, tmp_path: Path
@@ -291,6 +297,7 @@ def test_a_signal_to_all_processes_spares_those_that_read_data_until_the_checkpo
     wait_for(lambda: not members(process.pid))
 
 
+@pytest.mark.kills
 @pytest.mark.parametrize(
     ("number", "whom"), [(signal.SIGTERM, "launcher"), (signal.SIGINT, "everyone")], ids=["SIGTERM", "ctrl-c"]
 )

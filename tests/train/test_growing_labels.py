@@ -16,6 +16,8 @@ from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.diffusion.preconditioning import Denoiser
 from dualdiffusion.files import read_json, read_jsonl, write_json, write_jsonl
 from dualdiffusion.model.folder import RAW, ModelFolder
+from dualdiffusion.model.label_growth import grown_checkpoint, grown_weights
+from dualdiffusion.model.module import load_module
 from dualdiffusion.nn.blocks import LabelEmbedding
 from dualdiffusion.nn.magnitude_preserving import normalize_weights
 from sampling.generator import Generator
@@ -23,7 +25,6 @@ from sampling.request import Request
 from tests import tiny
 from tests.train.test_training import assert_equal, digest, fresh_model, train_until
 from train.checkpoints.checkpoint import CheckpointState
-from train.checkpoints.growing import grown_checkpoint, grown_weights
 from train.optimizer import OptimizerConfig
 
 NEW = "Harbour"
@@ -161,6 +162,21 @@ def test_a_network_that_knows_fewer_games_than_it_is_told_takes_a_new_one_for_no
     assert torch.equal(embedding(Conditioning(torch.eye(2)[1:2]), like), known)
 
 
+def test_a_mix_with_a_game_that_the_unet_does_not_know_is_as_strong_as_any(model: ModelFolder) -> None:
+    older = denoiser(2)
+    generator = Generator(
+        format=load_module(model, "format"),
+        vae=load_module(model, "vae"),
+        unets={None: older},
+        labels=tiny.labels(),
+        fingerprint="",
+    )
+    mix = generator.conditioning([{"Castle": 0.6, "Circuit": 0.8}], older.label_dim)
+    castle = generator.conditioning([{"Castle": 1.0}], older.label_dim)
+    embedding, like = older.backbone.label_embedding, torch.zeros(1, 1)
+    assert torch.allclose(embedding(mix, like), embedding(castle, like), atol=1e-6)
+
+
 @dataclass(frozen=True)
 class Grown:
     """A UNet trained on three games, and the same gone on with four; the config trains with four."""
@@ -231,6 +247,7 @@ def clip(model: ModelFolder, game: str, ema: str | None = None) -> torch.Tensor:
     return Generator.load(model, "cpu").generate(request).audio
 
 
+@pytest.mark.kills
 def test_a_run_killed_after_it_made_room_and_resumed_equals_one_that_was_not(grown: Grown, tmp_path: Path) -> None:
     path = tmp_path / "model"
     shutil.copytree(grown.before.path, path)

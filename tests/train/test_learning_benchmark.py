@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from dualdiffusion.config import load_config
@@ -25,6 +26,7 @@ def test_every_run_differs_from_the_others_in_a_valid_setting() -> None:
     assert all(a != b for i, a in enumerate(configs) for b in configs[:i])
 
 
+@pytest.mark.benchmarks
 def test_the_command_prints_a_table_draws_a_picture_and_trains_nothing_twice(
     model: ModelFolder, dataset: Path, tmp_path: Path
 ) -> None:

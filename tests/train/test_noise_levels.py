@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +23,7 @@ from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.nn.magnitude_preserving import MPConv, MPFourier
 from dualdiffusion.randomness import StepRandom, stratified
 from tests import tiny
+from tests.train import forked
 from tests.train.test_training import assert_equal, digest, fresh_model, train_until
 from train.module_trainers.unet import UNetTrainer
 
@@ -201,12 +200,12 @@ def test_tensorboard_shows_the_noise_levels_drawn_and_what_each_range_weighs(ada
     assert not any("histogram" in tag for tag in events.Tags()["scalars"])
 
 
-@pytest.mark.parametrize("workers", [0, 2])
 def test_a_stopped_run_with_an_adaptive_density_goes_on_bit_for_bit(
-    adaptive_run: Path, model: ModelFolder, dataset: Path, tmp_path: Path, workers: int
+    adaptive_run: Path, model: ModelFolder, dataset: Path, tmp_path: Path
 ) -> None:
+    """With processes that read data: test_resume.py."""
     path = fresh_model(model, tmp_path / "model", "unet")
-    config = write_config(tmp_path / "train.json", path, dataset, num_workers=workers)
+    config = write_config(tmp_path / "train.json", path, dataset)
     assert train_until(config, path / "runs" / "unet", 16, signal.SIGTERM) == 143
     result = tiny.run("train.py", config)
     assert result.returncode == 0, result.stderr
@@ -222,11 +221,10 @@ def test_all_processes_share_one_adaptive_density(model: ModelFolder, dataset: P
     for processes in (1, 2):
         path = fresh_model(model, tmp_path / f"model{processes}", "unet")
         config = write_config(tmp_path / f"{processes}.json", path, dataset, total_samples=24)
-        launch = [Path(sys.executable).with_name("torchrun"), "--standalone", "--nproc-per-node", str(processes)]
-        command = [*launch, "train.py", config, "--set", "module_trainer.denoiser.backbone.dropout=0"]
-        result = subprocess.run(command, cwd=tiny.ROOT, capture_output=True, text=True, timeout=240)
-        assert result.returncode == 0, result.stderr
-        assert ("2 processes share each batch" in result.stdout) == (processes == 2)
+        override = "module_trainer.denoiser.backbone.dropout=0"
+        results = forked.run_together(config, tmp_path / "log", override, processes=processes)
+        assert [result.code for result in results] == [0] * processes, results[0].output
+        assert ("2 processes share each batch" in results[0].output) == (processes == 2)
         newest = max((path / "runs" / "unet" / "checkpoints").glob("samples-*"))
         tables.append(load_file(newest / "module_trainer.safetensors"))
     assert int(tables[1]["updated"]) == 24
@@ -272,7 +270,7 @@ def test_a_log_variance_that_weighs_nothing_learns_the_same_and_leaves_the_netwo
         of_variance = [grad for name, grad in named if name.startswith("uncertainty")]
         return of_variance, [grad for name, grad in named if not name.startswith("uncertainty") and grad is not None]
 
-    learned, weighted, unlearned = (gradients(part) for part in (loss.learned, loss.weighted, loss.unlearned))
-    assert all(torch.allclose(a, b) for a, b in zip(unlearned[0], learned[0], strict=True))
-    assert all(torch.equal(a, b) for a, b in zip(unlearned[1], weighted[1], strict=True))
+    learned, weighted, detached = (gradients(part) for part in (loss.learned, loss.weighted, loss.variance_detached))
+    assert all(torch.allclose(a, b) for a, b in zip(detached[0], learned[0], strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(detached[1], weighted[1], strict=True))
     assert not torch.allclose(learned[1][0], weighted[1][0])

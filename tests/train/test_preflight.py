@@ -97,9 +97,11 @@ def test_an_optimizer_that_looks_at_values_is_predicted_too(model: ModelFolder, 
 def test_the_search_finds_the_largest_micro_batch_of_the_table(
     model: ModelFolder, dataset: Path, tmp_path: Path
 ) -> None:
-    config = make_config("unet", model, dataset, tmp_path, "batch_size=12", "micro_batch_size=null")
+    # The smallest validation, which would else need more than the smallest micro batches.
+    changes = ("batch_size=6", "micro_batch_size=null", "validation.batch_size=1")
+    config = make_config("unet", model, dataset, tmp_path, *changes)
     table = fits(config, 0, device_type="cpu")
-    assert [fit.micro_batch_size for fit in table] == [12, 6, 4, 3, 2, 1]
+    assert [fit.micro_batch_size for fit in table] == [6, 3, 2, 1]
     assert [fit.bytes for fit in table] == sorted((fit.bytes for fit in table), reverse=True)
     for fit in table[::2]:
         assert choose_micro_batch(config, int(fit.bytes / 0.9) + 1, device_type="cpu").micro_batch_size == (
@@ -117,7 +119,7 @@ def test_auto_batch_takes_what_fits_and_trains_to_the_same_losses(
         folder = tmp_path / name
         folder.mkdir()
         # Dropout draws its masks for a micro batch.
-        changes = [f"{BACKBONE}dropout=0", "total_samples=16", "micro_batch_size=null"]
+        changes = [f"{BACKBONE}dropout=0", "total_samples=16", "micro_batch_size=null", "validation.batch_size=1"]
         config = make_config("unet", model, dataset, folder, *changes)
         if gib is None:
             gib = fits(config, 0, device_type="cpu")[1].bytes / 0.9 / 2**30 + 1e-6  # room for two, of four
@@ -150,14 +152,14 @@ def test_out_of_memory_is_one_line_and_the_last_checkpoint_is_whole(
     model: ModelFolder, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = make_config("unet", model, dataset, tmp_path, total_samples=48)
-    step = Trainer._train_step
+    step = Trainer.train_step
 
     def fails_at_32(trainer: Trainer, batches: Any) -> None:
-        if trainer.samples >= 32:
+        if trainer.position.samples >= 32:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has ...")
         step(trainer, batches)
 
-    monkeypatch.setattr(Trainer, "_train_step", fails_at_32)
+    monkeypatch.setattr(Trainer, "train_step", fails_at_32)
     with pytest.raises(UserError) as caught:
         launch(config, wait=False, auto_batch=True, memory_gib=4)  # no smaller one: 32 samples were trained on
     message = str(caught.value)
@@ -173,14 +175,14 @@ def test_a_first_step_without_memory_is_tried_with_the_next_smaller_micro_batch(
     model: ModelFolder, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     config = make_config("unet", model, dataset, tmp_path, total_samples=8)
-    step = Trainer._train_step
+    step = Trainer.train_step
 
     def needs_one(trainer: Trainer, batches: Any) -> None:
-        if trainer.micro_batch_size > 1:
+        if trainer.update.micro_batch_size > 1:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         step(trainer, batches)
 
-    monkeypatch.setattr(Trainer, "_train_step", needs_one)
+    monkeypatch.setattr(Trainer, "train_step", needs_one)
     assert launch(config, wait=False, auto_batch=True, memory_gib=4) == 0
     text = capsys.readouterr().out
     assert [f"micro_batch_size {size} instead" in text for size in (2, 1)] == [True, True]
@@ -190,7 +192,7 @@ def test_a_first_step_without_memory_is_tried_with_the_next_smaller_micro_batch(
 def test_too_little_memory_is_told_before_the_run_with_what_helps(
     model: ModelFolder, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = make_config("unet", model, dataset, tmp_path)
+    config = make_config("unet", model, dataset, tmp_path, "validation.batch_size=1")
     warn_if_too_large(config, 2**40)
     assert capsys.readouterr().out == ""
     warn_if_too_large(config, 2**10)

@@ -193,9 +193,9 @@ def test_metrics_of_several_processes_merge_to_those_of_one() -> None:
     ]
     processes = [StepMetrics() for _ in outputs]
     for process, output in zip(processes, outputs, strict=True):
-        process.note([output])
+        process.note([output.metrics])
     alone = StepMetrics()
-    alone.note(outputs)
+    alone.note([output.metrics for output in outputs])
     averages, distributions = merged([process.take() for process in processes])
     assert averages == merged([alone.take()])[0] == {"loss/total": 2.5, "loss_by_sigma/low": 0.5}
     assert distributions["histogram/x"].tolist() == values.tolist()

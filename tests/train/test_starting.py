@@ -18,6 +18,7 @@ from dualdiffusion.errors import UserError
 from dualdiffusion.files import read_json, write_json
 from dualdiffusion.labels import Labels
 from dualdiffusion.model.folder import ModelFolder
+from dualdiffusion.model.label_growth import relabelled
 from dualdiffusion.model.module import load_module, module_component, save_module
 from dualdiffusion.nn.magnitude_preserving import normalize_weights
 from sampling.generator import Generator
@@ -28,7 +29,7 @@ from tests.train.test_training import assert_equal, digest
 from train.module_trainers.unet import UNetTrainer
 from train.module_trainers.vae import VAETrainer
 from train.setup import build_module, with_label_dim
-from train.starting import init_of, load_train_config, relabelled
+from train.starting import init_of, load_train_config
 
 LABELS = "backbone.label_embedding.vectors.weight"
 DECODER = "output.weight"

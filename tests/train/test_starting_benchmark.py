@@ -33,6 +33,7 @@ def test_the_ratio_is_of_the_samples_that_the_other_run_took() -> None:
     assert not figures["at_first_point"]
 
 
+@pytest.mark.benchmarks
 @pytest.mark.parametrize("module", ["unet", "vae"])
 def test_the_command_trains_both_ways_alike_and_draws_them(
     module: str, model: ModelFolder, dataset: Path, tmp_path: Path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dualdiffusion.model.folder import ModelFolder
 from tests import tiny
+from tests.train import forked
 from train.checkpoints.checkpoint import damage
 
 
@@ -112,17 +114,9 @@ def test_the_same_command_again_finds_nothing_to_do(straight: tuple[str, Path]) 
 
 
 def train_until(config: Path, run: Path, samples: int, number: signal.Signals) -> int:
-    """Starts training and sends a signal once a checkpoint of at least `samples` samples is there."""
-    process = subprocess.Popen(
-        [sys.executable, "train.py", str(config)], cwd=tiny.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < deadline:
-        if list(run.glob(f"checkpoints/samples-{samples:012d}")):
-            process.send_signal(number)
-            break
-        time.sleep(0.002)
-    return process.wait(timeout=60)
+    """Starts training and sends a signal once the checkpoint of `samples` samples is there; returns the exit code."""
+    fault = functools.partial(forked.signal_when, run / f"checkpoints/samples-{samples:012d}", number)
+    return forked.run(config, config.with_suffix(".log"), fault=fault).code
 
 
 @pytest.mark.parametrize(
@@ -167,12 +161,30 @@ def test_training_goes_to_the_launcher_and_back(model: ModelFolder, dataset: Pat
     path = fresh_model(model, tmp_path / "model", "unet")
     config = tiny.write_train_config(tmp_path / "train.json", "unet", path, dataset, total_samples=8)
     launcher = Path(sys.executable).with_name("accelerate")
-    command = [launcher, "launch", "--cpu", "--num_processes", "2", "train.py", config]
+    options = ["--cpu", "--num_processes", "2", "--mixed_precision", "bf16"]
+    command = [launcher, "launch", *options, "train.py", config]
     result = subprocess.run(command, cwd=tiny.ROOT, capture_output=True, text=True, timeout=240)
     assert result.returncode == 0, result.stderr
     assert (path / "unet" / "unet.safetensors").exists()
     if shutil.which("mpirun") is None:  # without which accelerate starts a single one on a CPU
         assert "one process trains, not 2" in result.stdout
+    assert "accelerate's own mixed_precision, bf16, is not used" in result.stdout
+
+
+@pytest.mark.parametrize("module", ["vae", "unet"])
+def test_a_validation_on_training_tracks_is_called_that(
+    module: str, model: ModelFolder, dataset: Path, tmp_path: Path
+) -> None:
+    small = shutil.copytree(dataset, tmp_path / "dataset")
+    (small / "validation.jsonl").write_text("")
+    path = fresh_model(model, tmp_path / "model", module)
+    config = tiny.write_train_config(tmp_path / "train.json", module, path, small, total_samples=4)
+    result = tiny.run("train.py", config)
+    assert result.returncode == 0, result.stderr
+    assert "validation is on training tracks" in result.stdout
+    assert scalars(path / "runs" / module)["validation/on_training_tracks"] == [(1, 1.0)]
+    plan = tiny.run("train.py", config, "--dry-run")
+    assert "on training tracks: none is held out" in plan.stdout
 
 
 def test_a_checkpoint_is_saved_on_request(model: ModelFolder, dataset: Path, tmp_path: Path) -> None:
@@ -180,17 +192,20 @@ def test_a_checkpoint_is_saved_on_request(model: ModelFolder, dataset: Path, tmp
     changes = {"total_samples": 1_000_000, "checkpoint": {"every_samples": 1_000_000}}
     config = tiny.write_train_config(tmp_path / "train.json", "unet", path, dataset, **changes)
     run = path / "runs" / "unet"
-    process = subprocess.Popen(
-        [sys.executable, "train.py", str(config)], cwd=tiny.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        wait_for(lambda: (run / "metrics.csv").exists())
+    result = forked.run(config, tmp_path / "log", fault=functools.partial(ask_to_save, run))
+    assert result.code == -signal.SIGKILL, result.output
+    assert [damage(path) for path in run.glob("checkpoints/samples-*")] == [None]
+    assert not (run / "save_now").exists()
+
+
+def ask_to_save(run: Path) -> None:
+    """As soon as there are losses, asks for a checkpoint; where that is, the training is killed."""
+
+    def ask() -> None:
         (run / "save_now").touch()
-        wait_for(lambda: list(run.glob("checkpoints/samples-*")))
-        assert not (run / "save_now").exists()
-    finally:
-        process.kill()
-        process.wait()
+        forked.when(lambda: list(run.glob("checkpoints/samples-*")), lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+    forked.when((run / "metrics.csv").exists, ask)
 
 
 def test_several_unets_may_share_one_vae(model: ModelFolder, dataset: Path, tmp_path: Path) -> None:
@@ -201,6 +216,7 @@ def test_several_unets_may_share_one_vae(model: ModelFolder, dataset: Path, tmp_
     assert (tmp_path / "other" / "unet" / "unet.safetensors").exists()
 
 
+@pytest.mark.kills
 def test_a_killed_launcher_ends_the_training_which_saves_first(
     model: ModelFolder, dataset: Path, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""The benchmark of training compares what is comparable; the network's lean operations give what plain ones give."""
+"""The benchmark of training compares what is comparable; recomputing operations give what plain ones give."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.models.unet_edm2 import UNet
 from dualdiffusion.nn import blocks, magnitude_preserving
-from dualdiffusion.nn.lean import EPSILON, LeanConv, UnitMagnitude
 from dualdiffusion.nn.magnitude_preserving import MPConv, edge_gain, project_gradients
+from dualdiffusion.nn.recomputation import EPSILON, RecomputedConv, UnitMagnitude
 from tests import tiny
 from tests.benchmarks import training
 from tests.benchmarks.training import Case
@@ -76,13 +76,13 @@ def test_a_unet_gives_the_outputs_and_gradients_of_one_made_of_elementary_operat
             nn.init.constant_(parameter, 0.5)
     net = net.double() if dtype == torch.float64 else net
     torch.manual_seed(2)
-    lean = run(net, dtype)
+    recomputed = run(net, dtype)
     monkeypatch.setattr(MPConv, "forward", plain_layer)
     for module in (blocks, magnitude_preserving):
         monkeypatch.setattr(module, "unit_magnitude", plain_unit_magnitude)
     torch.manual_seed(2)
     plain = run(net, dtype)
-    for ours, theirs in zip(lean, plain, strict=True):
+    for ours, theirs in zip(recomputed, plain, strict=True):
         assert ours.dtype == theirs.dtype
         assert float((ours - theirs).double().norm()) <= tolerance * float(theirs.double().norm())
 
@@ -100,7 +100,8 @@ def test_the_gradients_of_lean_operations_are_those_of_finite_differences(
     x, weight, edges = random(2, 4, 3, 3), random(4, 6 // groups if joined else 4 // groups, 3, 3), random(1, 1, 3, 3)
     skip, modulation = (random(2, 2, 3, 3), random(2, 6, 1, 1)) if joined else (None, None)
     assert torch.autograd.gradcheck(
-        lambda *tensors: LeanConv.apply(*tensors, edges.detach(), 0.7, groups, silu), (x, skip, modulation, weight)
+        lambda *tensors: RecomputedConv.apply(*tensors, edges.detach(), 0.7, groups, silu),
+        (x, skip, modulation, weight),
     )
     assert torch.autograd.gradcheck(lambda x: UnitMagnitude.apply(x, (1,))[0], (x,))
 
@@ -144,12 +145,12 @@ def test_a_decoder_block_keeps_less_for_its_backward_pass_than_elementary_operat
         assert y.requires_grad
         return sum(storages.values())
 
-    block = blocks.DecoderBlock(64, 32, blocks.BlockSettings(emb_channels=16, steady=True))
+    block = blocks.DecoderBlock(64, 32, blocks.BlockSettings(emb_channels=16, pixel_norm=True))
     x, skip, emb = (torch.randn(shape, requires_grad=True) for shape in ((1, 32, 32, 32), (1, 32, 32, 32), (1, 16)))
-    lean = kept_bytes()
+    recomputed = kept_bytes()
     monkeypatch.setattr(MPConv, "forward", plain_layer)
     monkeypatch.setattr(blocks, "unit_magnitude", plain_unit_magnitude)
-    assert lean < 0.5 * kept_bytes()
+    assert recomputed < 0.5 * kept_bytes()
 
 
 def test_flops_and_parameters_are_counted_without_computing_anything() -> None:

@@ -17,7 +17,7 @@ from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.errors import UserError
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.models.vae_edm2 import VAE
-from dualdiffusion.randomness import ItemRandom, StepRandom
+from dualdiffusion.randomness import SeededNoise, StepRandom
 from tests import tiny
 from train.losses.multiscale_spectral import MultiscaleSpectral
 from train.module_trainer import StepOutput
@@ -121,7 +121,7 @@ def test_the_defaults_of_the_options_reproduce_the_network_and_loss_from_before_
     output = vae.decode(mode, **arguments).detach()
     assert float(mode.detach().abs().mean()) == pytest.approx(0.5391632, abs=1e-5)
     assert float(output.abs().mean()) == pytest.approx(0.8155942, abs=1e-5)
-    for random in (None, ItemRandom([0, 1])):  # which the defaults do not use
+    for random in (None, SeededNoise([0, 1])):  # which the defaults do not use
         parts = MultiscaleSpectral(MultiscaleSpectral.Config())(output, x, random=random)
         assert parts["spectral/real"].tolist() == pytest.approx([0.3857102, 0.3949400], abs=1e-5)
         assert (0.5 * parts["spectral/imag"]).tolist() == pytest.approx([0.1068865, 0.1153918], abs=1e-5)
@@ -130,11 +130,11 @@ def test_the_defaults_of_the_options_reproduce_the_network_and_loss_from_before_
 def test_random_offsets_move_the_blocks_of_each_sample_and_change_nothing_for_equal_spectrograms() -> None:
     config = MultiscaleSpectral.Config(block_widths=(7, 13), random_offsets=True)
     loss, x, y = MultiscaleSpectral(config), noise(2, 2, 32, 32), noise(2, 2, 32, 32, seed=1)
-    one, same, other = (loss(x, y, random=ItemRandom(seeds))["spectral/real"] for seeds in ([0, 1], [0, 1], [0, 2]))
+    one, same, other = (loss(x, y, random=SeededNoise(seeds))["spectral/real"] for seeds in ([0, 1], [0, 1], [0, 2]))
     assert torch.equal(one, same)
     assert one[0] == other[0]  # of the same stream
     assert one[1] != other[1]
-    assert all(float(part.abs().max()) < 1e-4 for part in loss(x, x, random=ItemRandom([0, 1])).values())
+    assert all(float(part.abs().max()) < 1e-4 for part in loss(x, x, random=SeededNoise([0, 1])).values())
     # The offset is no matter of size: noise has the same statistics everywhere.
     fixed = loss(x, y)["spectral/real"]
     assert torch.allclose(one, fixed, rtol=0.1)

@@ -52,6 +52,7 @@ def test_the_ways_differ_in_their_loss_alone(dataset: Path) -> None:
     assert [ways[name].module_trainer.config.loss_weights["point"] for name in ("full", "l1", "l2")] == [1, 0, 0]
 
 
+@pytest.mark.benchmarks
 def test_training_is_repeatable_and_the_format_alone_is_better_than_an_untrained_vae(dataset: Path) -> None:
     clips = vae.excerpts(dataset)
     assert [tuple(clip.shape) for clip in clips] == [(2, 64000)] * 2

@@ -30,6 +30,7 @@ class Result:
     audio: numpy.ndarray
     sample_rate: int
     request: Request
+    fingerprint: str = "f" * 16
 
 
 @dataclass
@@ -76,7 +77,7 @@ def compose(request: Request) -> numpy.ndarray:
 class FakeModel:
     """The shape of `webui.worker.Model`."""
 
-    fingerprint, sample_rate, cancelled = "f" * 16, SAMPLE_RATE, Cancelled
+    fingerprint, sample_rate, least_seconds, cancelled = "f" * 16, SAMPLE_RATE, 256 / SAMPLE_RATE, Cancelled
 
     def generate(self, request: Request, on_step: Callable[[Report], None]) -> Result:
         if request.seed == PRINTS:

@@ -1,4 +1,4 @@
-"""`python -m tests.webui.serve <model> <outputs> <port> [<host> <token>]`: the real server with the fake model."""
+"""`python -m tests.webui.serve <model> <outputs> <port> [<host> <token> <prefix>]`: the server with the fake model."""
 
 from __future__ import annotations
 
@@ -27,9 +27,16 @@ def make_model(folder: Path, games: list[str] | None = None, recommended: dict[s
 def main() -> None:
     """Serves until killed."""
     model, outputs, port, *rest = sys.argv[1:]
-    host, token = (*rest, None, None)[:2]
+    host, token, root_path = (*rest, "", "", "")[:3]
     settings = Settings(
-        Path(model), Path(outputs), host or "127.0.0.1", int(port), token, "tests.webui.fake_model:load", queue_limit=8
+        Path(model),
+        Path(outputs),
+        host or "127.0.0.1",
+        int(port),
+        token or None,
+        "tests.webui.fake_model:load",
+        queue_limit=8,
+        root_path=root_path,
     )
     with bind(settings.host, settings.port) as listener:
         serve(settings, listener)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import soundfile
 from tests.webui.conftest import REQUEST, Server, until
 from tests.webui.fake_model import CRASHES, OUT_OF_MEMORY, PRINTS, REFUSES
 from webui.jobs import JobStore
+from webui.outputs import OutputFolder
 
 
 def test_health_names_the_model_and_its_games(server: Server) -> None:
@@ -146,6 +149,26 @@ def test_star_rename_bin_and_undo(server: Server) -> None:
 
     assert server.client.post(f"{url}/restore").json()["file"] == job["file"]
     assert server.client.get(job["audio"]).status_code == 200
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP])
+def test_the_bin_needs_no_hard_links_and_overwrites_nothing(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))  # as on exFAT
+
+    monkeypatch.setattr(os, "link", refuse)
+    outputs = OutputFolder(tmp_path)
+    outputs.create()
+    for content in ("first", "second"):
+        (tmp_path / "a.flac").write_text(content)
+        name = outputs.move("a.flac", to_bin=True)
+    assert name == "a (2).flac"
+    assert {path.name: path.read_text() for path in outputs.bin.iterdir()} == {"a.flac": "first", name: "second"}
+    assert outputs.move(name, to_bin=False) == name
+    assert (tmp_path / name).read_text() == "second"
+    assert not (outputs.bin / name).exists()
 
 
 def ids(server: Server, view: str) -> list[str]:

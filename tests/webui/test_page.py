@@ -49,24 +49,6 @@ class Visit:
         self.context.close()
 
 
-@pytest.fixture(scope="module")
-def page_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for all visits; each finds its history empty."""
-    server = Server(tmp_path_factory.mktemp("page"))
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def empty_server(page_server: Server) -> Server:
-    for job in page_server.client.get("/api/jobs?view=active").json()["jobs"]:
-        page_server.client.delete(f"/api/jobs/{job['id']}")
-    until(lambda: not page_server.client.get("/api/jobs?view=active").json()["jobs"], "the queue is empty")
-    for job in page_server.client.get("/api/jobs").json()["jobs"]:
-        page_server.client.post(f"/api/jobs/{job['id']}/bin")
-    return page_server
-
-
 @pytest.fixture
 def visit(chromium: Any, empty_server: Server) -> Iterator[Visit]:
     visit = Visit(chromium, empty_server)

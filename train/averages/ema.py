@@ -51,6 +51,7 @@ class PowerEMA:
     @torch.no_grad()
     def update(self, module: nn.Module, *, samples: int, batch_size: int) -> None:
         """Takes in the weights after a step that ended at `samples` samples (equation 127)."""
+        # Nearer to 1 the longer the training has gone, so that the average always spans the same share of it.
         beta = (1 - batch_size / samples) ** (self.exponent + 1)
         for name, tensor in module.state_dict().items():
             if tensor.is_floating_point():

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from dualdiffusion.config import Config
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import sweep, write_tensors
+from dualdiffusion.model.label_growth import grown_weights
 from train.averages.ema import MAX_STD, PowerEMA, exponent_of
-from train.checkpoints.growing import grown_weights
 
 PREFIX = "samples-"
 # A profile that differs by more than this from the wanted one, relative to it, is refused.
@@ -79,6 +79,7 @@ def solve(wanted: Profile, known: Sequence[Profile]) -> tuple[np.ndarray, float]
     system[-1] /= scale
     system[:, -1] /= scale
     solution = np.linalg.lstsq(system, np.append(towards, 1 / scale), rcond=1e-11)[0][:-1]
+    # The squared distance, multiplied out; rounding can take it below 0 where the sum is all but exact.
     own = inner_product(wanted, wanted)
     left = own - 2 * solution @ towards + solution @ products @ solution
     return solution / norms, float(max(left, 0.0) / own) ** 0.5

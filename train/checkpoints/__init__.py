@@ -2,5 +2,4 @@
 
 changes.py     What differs from the last run of the same training: settings, and the data that it learns from
 checkpoint.py  Checkpoints that survive being killed, a full disk, and damage
-growing.py     Room for new games in a module that is trained on
 """

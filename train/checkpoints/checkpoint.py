@@ -8,43 +8,25 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import pickle
 import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from dualdiffusion.errors import UserError
-from dualdiffusion.files import TEMPORARY_MARK, read_json, sync_file, sync_folder, write_json
+from dualdiffusion.files import TEMPORARY_MARK, read_json, sha256_of, sync_file, sync_folder, write_json
 from dualdiffusion.model.module import load_weights, save_weights
 
 PREFIX = "samples-"
 OLD_MARK = ".old-"
 MANIFEST = "manifest.json"
 MODULE_TRAINER = "module_trainer"  # file stem
-
-
-@runtime_checkable
-class Stateful(Protocol):
-    """A module trainer that changes while it trains, beside its module: what it learns is part of a checkpoint."""
-
-    def after_update(self, samples: int) -> bool:
-        """Called after every update, with the samples seen; whether the state has changed."""
-        ...
-
-    def state(self) -> dict[str, Tensor]:
-        """The state, on the CPU."""
-        ...
-
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Goes on from a state; from an empty one as at the start."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -54,13 +36,13 @@ class CheckpointState:
     Attributes:
         weights: file stem -> tensors; the module under its own name, each EMA under its.
         optimizer: the optimizer's state_dict.
-        progress: JSON data of the loop: samples seen, best EMA, rollbacks.
+        loop: JSON data of the loop, stored as progress.json: samples seen, best EMA, rollbacks.
         module_trainer: what a `Stateful` module trainer has learned, such as a density of noise levels.
     """
 
     weights: dict[str, dict[str, Tensor]]
     optimizer: dict[str, Any]
-    progress: dict[str, Any]
+    loop: dict[str, Any]
     module_trainer: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -95,7 +77,7 @@ class Checkpoints:
         Raises:
             OSError: such as a full disk; older checkpoints are untouched.
         """
-        final = self.folder / f"{PREFIX}{state.progress['samples']:012d}"
+        final = self.folder / f"{PREFIX}{state.loop['samples']:012d}"
         temporary = self.folder / f"{TEMPORARY_MARK}{os.getpid()}-{final.name}"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
@@ -104,8 +86,9 @@ class Checkpoints:
                 save_weights(temporary / f"{name}.safetensors", tensors)
             save_weights(temporary / f"{MODULE_TRAINER}.safetensors", state.module_trainer)
             _save_optimizer(temporary / "optimizer.pt", state.optimizer)
-            write_json(temporary / "progress.json", state.progress)
-            hashes = {path.name: _sha256(path) for path in sorted(temporary.iterdir())}
+            write_json(temporary / "progress.json", state.loop)
+            # Last, as it vouches for all that was written before it.
+            hashes = {path.name: sha256_of(path) for path in sorted(temporary.iterdir())}
             write_json(temporary / MANIFEST, hashes)
             self._put_in_place(temporary, final)
         except BaseException as error:
@@ -173,7 +156,7 @@ def damage(path: Path) -> str | None:
         if not (path / name).is_file():
             return f"{name} is missing"
         try:
-            if _sha256(path / name) != expected:
+            if sha256_of(path / name) != expected:
                 return f"{name} is damaged"
         except OSError as error:
             if error.errno != errno.EIO:  # a failing disk is a damage like others
@@ -189,8 +172,8 @@ def samples_of(path: Path) -> int:
 
 def _lost(newest: Path, state: CheckpointState) -> str:
     """How much of the training is done again, as far as the names of the damaged checkpoints tell."""
-    samples = samples_of(newest) - state.progress["samples"]
-    size = state.progress.get("batch_size")
+    samples = samples_of(newest) - state.loop["samples"]
+    size = state.loop.get("batch_size")
     return f"; lost and trained again: {samples} samples" + (f", {-(-samples // size)} steps" if size else "")
 
 
@@ -214,8 +197,3 @@ def _read(path: Path) -> CheckpointState:
         raise UserError(f"{path}/optimizer.pt: refused: {error}") from None
     module_trainer = weights.pop(MODULE_TRAINER, {})
     return CheckpointState(weights, optimizer, read_json(path / "progress.json"), module_trainer)
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
+from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.module import describe
 from dualdiffusion.model.shipped import reference
@@ -42,6 +43,11 @@ def show_plan(config: TrainConfig, *, auto_batch: bool = False, memory_gib: floa
     table.add_row("games", "1 assumed (no dataset yet)" if labels.names == [UNKNOWN_GAME] else f"{labels.dim}")
     if new := new_games(ModelFolder(config.model), labels):
         table.add_row("  new, for which room is made", f"{len(new):,} ({', '.join(new)})")
+    dataset = DatasetFolder(config.dataset)
+    if dataset.info_path.is_file():
+        held_out = len(dataset.tracks("validation"))
+        on = f"{held_out:,} held-out tracks" if held_out else "training tracks: none is held out"
+        table.add_row("validation", f"on {on}")
     if init := init_of(config):
         table.add_row("starts from", reference(init))
     table.add_row("updates", f"{-(-config.total_samples // config.batch_size):,}")
@@ -53,13 +59,14 @@ def show_plan(config: TrainConfig, *, auto_batch: bool = False, memory_gib: floa
 
 
 def _add_memory(table: Table, memory: Memory) -> None:
-    table.add_row("predicted memory at the peak", _gib(memory.peak))
+    table.add_row("predicted memory at the peak of a step", _gib(memory.peak))
     table.add_row("  weights", _gib(memory.weights))
     table.add_row("  gradients", _gib(memory.gradients))
     table.add_row("  optimizer", _gib(memory.optimizer))
     table.add_row("  averages of the weights", _gib(memory.averages))
     table.add_row("  other modules", _gib(memory.beside))
     table.add_row("  activations of a micro batch", _gib(memory.activations))
+    table.add_row("predicted memory of a validation", _gib(memory.validation))
 
 
 def _fits_table(all_fits: list[Fit], room: int) -> Table:

@@ -14,16 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from accelerate import Accelerator
 
-from dualdiffusion.data.audio_crops import Batch, collate
+from dualdiffusion.data.audio_crops import collate
 from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.errors import UserError
 from dualdiffusion.model.folder import ModelFolder
-from dualdiffusion.randomness import StepRandom, mix_seed
-from train.module_trainer import ModuleTrainer, StepOutput
-from train.precision import with_precision
+from train.averages.post_hoc import SnapshotConfig
+from train.module_trainer import ModuleTrainer
+from train.position import Position
+from train.precision import local_device_type, with_precision
 from train.setup import copy_modules
-from train.trainer import TrainConfig
+from train.train_config import TrainConfig
+from train.update import Update
 
 # Share of the loss of the first step to which it has to fall.
 GOAL = 0.6
@@ -41,6 +44,7 @@ class Overfitting:
 
     @property
     def first(self) -> float:
+        """Loss of the first step."""
         return self.losses[0]
 
     @property
@@ -51,6 +55,7 @@ class Overfitting:
 
     @property
     def works(self) -> bool:
+        """Whether the loss has fallen as far as one batch lets it where learning works at all."""
         return not self.not_finite and self.last <= GOAL * self.first
 
 
@@ -67,68 +72,46 @@ def scratch_trainer(config: TrainConfig) -> Iterator[ModuleTrainer]:
         if stored and source.labels_path.exists():
             source.labels().save(scratch.labels_path)
         try:
-            trainer = part.cls(part.config, model=scratch, dataset=DatasetFolder(config.dataset), seed=config.seed)
+            module_trainer = part.cls(
+                part.config, model=scratch, dataset=DatasetFolder(config.dataset), seed=config.seed
+            )
         except UserError as error:  # which names the folder that nobody has heard of
             raise UserError(str(error).replace(str(scratch.path), str(source.path))) from None
-        yield trainer
+        yield module_trainer
 
 
-def prepare(trainer: ModuleTrainer, config: TrainConfig) -> tuple[torch.device, torch.optim.Optimizer]:
-    """Moves everything to a GPU where there is one; the device, and the config's optimizer."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if config.cpu_threads and device.type == "cpu":
-        torch.set_num_threads(config.cpu_threads)
-    module = trainer.module.to(device, memory_format=torch.channels_last).train()
-    trainer.to(device)
-    return device, config.optimizer.build(module.parameters())
+def alone(module_trainer: ModuleTrainer, config: TrainConfig, batch_size: int) -> Update:
+    """The updates of the config's training, with all of a batch at once in this process, and without averages.
 
-
-def update(
-    trainer: ModuleTrainer,
-    optimizer: torch.optim.Optimizer,
-    config: TrainConfig,
-    batch: Batch,
-    *,
-    samples: int,
-    rate: float = 1.0,
-) -> StepOutput:
-    """One update on `batch` after `samples` samples; where the gradient is not finite, the weights stay.
-
-    The same as a step of the trainer with one process and without micro batches, with the learning rate multiplied by
-    `rate`. The noise belongs to the batch's sample numbers.
+    On a GPU where there is one; without one, in as many threads as the config says.
     """
-    indices = batch.indices.tolist()
-    random = StepRandom(mix_seed(config.seed, "data", 0), first=indices[0], batch_size=len(indices), indices=indices)
-    torch.manual_seed(mix_seed(config.seed, "dropout", samples))
-    optimizer.zero_grad(set_to_none=True)
-    with torch.autocast(batch.data.device.type, torch.bfloat16, enabled=config.mixed_precision == "bf16"):
-        output = trainer.step(batch, generator=random)
-    output.loss.mean().backward()
-    trainer.module.before_update()
-    norm = torch.nn.utils.clip_grad_norm_(trainer.module.parameters(), config.optimizer.max_grad_norm or math.inf)
-    if bool(norm.isfinite()):
-        for group in optimizer.param_groups:
-            group["lr"] = config.optimizer.learning_rate * config.schedule.factor(samples) * rate
-        optimizer.step()
-        trainer.module.after_update()
-    return output
+    accelerator = Accelerator(cpu=local_device_type() == "cpu", mixed_precision=config.mixed_precision)
+    if config.cpu_threads and accelerator.device.type == "cpu":
+        torch.set_num_threads(config.cpu_threads)
+    changes = {
+        "batch_size": batch_size,
+        "micro_batch_size": None,
+        "ema_stds": (),
+        "ema_snapshots": SnapshotConfig(stds=()),
+    }
+    return Update(module_trainer, config.model_copy(update=changes), accelerator)
 
 
 def overfit(
-    trainer: ModuleTrainer, config: TrainConfig, steps: int, on_step: Callable[[int, float], None]
+    module_trainer: ModuleTrainer, config: TrainConfig, steps: int, on_step: Callable[[int, float], None]
 ) -> Overfitting:
     """Trains on the first batch of the training alone, always with the same noise.
 
     Args:
         on_step: called with (steps done, loss of the step).
     """
-    device, optimizer = prepare(trainer, config)
-    data, size = trainer.train_data(mix_seed(config.seed, "data", 0)), config.micro_batch_size or config.batch_size
-    batch = collate([data[index] for index in range(size)]).to(device)
+    size = config.micro_batch_size or config.batch_size
+    update, position = alone(module_trainer, config, size), Position(config.seed, size)
+    data = module_trainer.train_data(position.data_seed)
+    batch = collate([data[index] for index in range(size)])
     losses: list[float] = []
     for step in range(steps):
-        output = update(trainer, optimizer, config, batch, samples=step * size)
-        losses.append(float(output.score.detach().mean()))
+        losses.append(update(iter([batch]), position, first=0).score)
         on_step(step + 1, losses[-1])
         if not math.isfinite(losses[-1]):
             return Overfitting(losses, not_finite=True)
@@ -142,8 +125,8 @@ def run(config: TrainConfig, steps: int) -> int:
         UserError: settings, data or a model that do not fit, as in training.
     """
     name = config.module_trainer.cls.module_name
-    config = with_precision(config, "cuda" if torch.cuda.is_available() else "cpu")
-    with scratch_trainer(config) as trainer:
+    config = with_precision(config, local_device_type())
+    with scratch_trainer(config) as module_trainer:
         samples = config.micro_batch_size or config.batch_size
         print(f"{name}: {steps} steps on the same {samples} samples, from new weights; nothing is kept", flush=True)
 
@@ -151,7 +134,7 @@ def run(config: TrainConfig, steps: int) -> int:
             if step == 1 or step % max(1, steps // LINES) == 0 or step == steps:
                 print(f"{name}: step {step}  loss {loss:.4f}", flush=True)
 
-        result = overfit(trainer, config, steps, show)
+        result = overfit(module_trainer, config, steps, show)
     print(verdict(result, config))
     return 0 if result.works else 1
 

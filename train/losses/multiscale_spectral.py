@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from dualdiffusion.config import Config
 from dualdiffusion.errors import UserError
-from dualdiffusion.randomness import ItemRandom
+from dualdiffusion.randomness import SeededNoise
 
 
 class MultiscaleSpectral(nn.Module):
@@ -23,6 +23,8 @@ class MultiscaleSpectral(nn.Module):
     default_weights: ClassVar[dict[str, float]] = {"spectral/real": 1.0, "spectral/imag": 0.5}
 
     class Config(Config):
+        """Settings of the loss."""
+
         block_widths: tuple[Annotated[int, Field(ge=2)], ...] = (8, 16, 32, 64)
         """Sides of the square blocks, in rows and columns. Prime ones have no common multiples, so that their edges
         and wavelengths coincide less."""
@@ -44,7 +46,7 @@ class MultiscaleSpectral(nn.Module):
             weight = _wavelength_weight(width, config.wavelength_exponent)
             self.register_buffer(f"weight{width}", weight, persistent=False)
 
-    def forward(self, output: Tensor, target: Tensor, *, random: ItemRandom | None = None) -> dict[str, Tensor]:
+    def forward(self, output: Tensor, target: Tensor, *, random: SeededNoise | None = None) -> dict[str, Tensor]:
         """The parts, not weighted: "spectral/real" (magnitudes) and "spectral/imag" (positions).
 
         Args:
@@ -88,7 +90,7 @@ def _wavelength_weight(width: int, exponent: float) -> Tensor:
     return (1 + (fy**2 + fx**2).sqrt()) ** -exponent
 
 
-def _rolled(x: Tensor, width: int, random: ItemRandom) -> Tensor:
+def _rolled(x: Tensor, width: int, random: SeededNoise) -> Tensor:
     """Each sample of (B, C, F, T) moved in a circle along both axes, by less than a block.
 
     The seam stands in output and target alike; so unlike a crop this leaves no row or column out.

@@ -7,7 +7,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from dualdiffusion.config import Config
-from dualdiffusion.randomness import ItemRandom
+from dualdiffusion.randomness import SeededNoise
 
 
 class L1(nn.Module):
@@ -16,13 +16,14 @@ class L1(nn.Module):
     default_weights: ClassVar[dict[str, float]] = {"l1": 1.0}
 
     class Config(Config):
-        pass
+        """No settings."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
 
-    def forward(self, output: Tensor, target: Tensor, *, random: ItemRandom | None = None) -> dict[str, Tensor]:
+    def forward(self, output: Tensor, target: Tensor, *, random: SeededNoise | None = None) -> dict[str, Tensor]:
+        """Compares two spectrograms (B, C, F, T), in float32; `random` is for losses that draw something."""
         return {"l1": (output.float() - target.float()).abs().mean(dim=(1, 2, 3))}
 
 
@@ -32,11 +33,12 @@ class L2(nn.Module):
     default_weights: ClassVar[dict[str, float]] = {"l2": 1.0}
 
     class Config(Config):
-        pass
+        """No settings."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
 
-    def forward(self, output: Tensor, target: Tensor, *, random: ItemRandom | None = None) -> dict[str, Tensor]:
+    def forward(self, output: Tensor, target: Tensor, *, random: SeededNoise | None = None) -> dict[str, Tensor]:
+        """Compares two spectrograms (B, C, F, T), in float32; `random` is for losses that draw something."""
         return {"l2": (output.float() - target.float()).square().mean(dim=(1, 2, 3))}

@@ -11,6 +11,7 @@ import torch
 
 from dualdiffusion.config import apply_overrides
 from dualdiffusion.errors import UserError
+from dualdiffusion.machine.memory import allocation_text
 from dualdiffusion.machine.threads import control_groups
 from train.memory.preflight import predict
 from train.train_config import TrainConfig
@@ -65,7 +66,7 @@ def _divisors(config: TrainConfig, processes: int) -> list[int]:
 
 
 def _fit(config: TrainConfig, size: int, room: int, device_type: str, processes: int) -> Fit:
-    need = predict(with_micro_batch(config, size), device_type=device_type, processes=processes).peak
+    need = predict(with_micro_batch(config, size), device_type=device_type, processes=processes).need
     return Fit(size, need, need <= room * USABLE_SHARE)
 
 
@@ -106,9 +107,11 @@ def _room(group: Path) -> int | None:
 def remedies(config: TrainConfig, *, device_type: str, processes: int = 1) -> str:
     """The settings that reduce a run's memory, each with the need that is then predicted."""
     parts = []
+    now = predict(config, device_type=device_type, processes=processes).need
     for change in _reductions(config, processes):
-        need = predict(with_changes(config, [change]), device_type=device_type, processes=processes).peak
-        parts.append(f"{change} ({_gib(need)})")
+        need = predict(with_changes(config, [change]), device_type=device_type, processes=processes).need
+        if need < now:  # a smaller validation helps only where it is what needs most, and so does a smaller micro batch
+            parts.append(f"{change} ({_gib(need)})")
     return f"needed with --set {', or '.join(parts)}" if parts else "take a smaller network or a shorter crop"
 
 
@@ -116,6 +119,8 @@ def _reductions(config: TrainConfig, processes: int) -> Iterator[str]:
     data, micro = config.to_json(), config.micro_batch_size or config.batch_size // processes
     if micro > 1:
         yield f"micro_batch_size={next(size for size in _divisors(config, processes) if size < micro)}"
+    if config.validation.batch_size > 1:
+        yield f"validation.batch_size={config.validation.batch_size // 2}"
     for path, value in _settings(data):
         if path.endswith(".activation_checkpointing") and not value:
             yield f"{path}=true"
@@ -126,7 +131,7 @@ def _reductions(config: TrainConfig, processes: int) -> Iterator[str]:
         yield f"module_trainer.crop_seconds={crop / 2:g}"
 
 
-def _settings(data: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def _settings(data: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted paths of all values in JSON objects."""
     for key, value in data.items():
         if isinstance(value, dict):
@@ -141,7 +146,7 @@ def warn_if_too_large(config: TrainConfig, free: int, *, processes: int = 1) -> 
     It goes on all the same: a prediction can be wrong, and compiled steps need less. If it was right, the first step
     ends with one line and nothing is lost.
     """
-    need = predict(config, device_type="cuda", processes=processes).peak
+    need = predict(config, device_type="cuda", processes=processes).need
     if need > free:
         print(
             f"predicted to need {_gib(need)} of GPU memory, and {_gib(free)} are free: this will probably run out; "
@@ -153,19 +158,11 @@ def warn_if_too_large(config: TrainConfig, free: int, *, processes: int = 1) -> 
 def out_of_memory(config: TrainConfig, error: BaseException, *, device_type: str, processes: int) -> UserError:
     """What to tell when memory ran out in training: how much was in use, and what would need less."""
     used = f", with {_gib(torch.cuda.max_memory_allocated())} in use at most" if device_type == "cuda" else ""
-    need = predict(config, device_type=device_type, processes=processes).peak
-    asked = str(error).split(". GPU")[0].splitlines()[0] if str(error) else type(error).__name__
+    need = predict(config, device_type=device_type, processes=processes).need
     return UserError(
-        f"out of memory{used} ({asked}); the last checkpoint is whole. A training step is predicted to need "
-        f"{_gib(need)}; {remedies(config, device_type=device_type, processes=processes)}"
+        f"out of memory{used} ({allocation_text(error)}); the last checkpoint is whole. A training step is predicted "
+        f"to need {_gib(need)}; {remedies(config, device_type=device_type, processes=processes)}"
     )
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed, on a GPU or in main memory."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
 
 
 def _gib(count: int) -> str:

@@ -1,4 +1,4 @@
-"""How much memory a training step needs, found by running one on tensors that have no memory.
+"""How much memory a training step and a validation need, found by running them on tensors that have no memory.
 
 A whole step (forward, backward, optimizer, averages) runs on the meta device, where every tensor has a shape, a type
 and a lifetime, but no contents. What is alive is summed as it comes and goes: the peak is that of an allocator without
@@ -9,8 +9,8 @@ step keeps less for the backward pass than this, which is of the step as it is w
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -42,6 +42,8 @@ class Memory:
         weights, gradients, optimizer, averages, beside: what stays through the backward pass of a step; `beside` are
             modules that are not trained, such as the VAE while the UNet trains.
         activations: what a micro batch's forward pass keeps for the backward pass.
+        validation: the most while a batch is validated, between two updates: gradients of the one before are still
+            there, and the weights twice, as averages are put in their place for a while.
     """
 
     peak: int
@@ -51,6 +53,12 @@ class Memory:
     averages: int
     beside: int
     activations: int
+    validation: int = 0
+
+    @property
+    def need(self) -> int:
+        """The most at any moment of a run. Demos are not counted: they ask for their own length and precision."""
+        return max(self.peak, self.validation)
 
 
 class MemoryTracker(TorchDispatchMode):
@@ -64,25 +72,32 @@ class MemoryTracker(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.live = self.peak = 0
-        self._storages: dict[int, weakref.ref[Any]] = {}
+        self._storages: dict[int, weakref.ref[torch.UntypedStorage]] = {}
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., object],
+        types: Collection[type],
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
         result = func(*args, **(kwargs or {}))
         self.count(result)
         return result
 
-    def count(self, tensors: Any) -> None:
+    def count(self, tensors: object) -> None:
         """Takes in the storages of tensors, in whatever they are nested, that are not yet counted."""
         for tensor in tree_iter(tensors):
             if isinstance(tensor, Tensor):
                 self._count_storage(tensor.untyped_storage())
 
     def _count_storage(self, storage: torch.UntypedStorage) -> None:
+        # By the storage's own address: views share it, and would else be counted again.
         key, size = storage._cdata, storage.nbytes()
         if key in self._storages:
             return
 
-        def on_freed(_: Any) -> None:
+        def on_freed(_: object) -> None:
             del self._storages[key]
             self.live -= size
 
@@ -94,18 +109,25 @@ class MemoryTracker(TorchDispatchMode):
 class TargetDevice(TorchFunctionMode):
     """Makes the meta device do what the device of the run would: its half precision, layout and attention kernels.
 
+    Half precision is where autocast is on, for the CPU, as meta tensors have none of their own.
+
     Args:
         device_type: "cuda" or "cpu".
-        half: the run is in bf16. What runs without gradients is taken to be outside of that.
     """
 
-    def __init__(self, device_type: str, half: bool) -> None:
+    def __init__(self, device_type: str) -> None:
         super().__init__()
-        self._device_type, self._half = device_type, half
+        self._device_type = device_type
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: Collection[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
         kwargs = kwargs or {}
-        if func in _IN_HALF and self._half and torch.is_grad_enabled():
+        if func in _IN_HALF and torch.is_autocast_enabled("cpu"):
             args = tuple(_to_half(argument) for argument in args)
             kwargs = {name: _to_half(argument) for name, argument in kwargs.items()}
         if func is torch.conv2d:
@@ -135,7 +157,7 @@ _IN_HALF = {
 }
 
 
-def _to_half(value: Any) -> Any:
+def _to_half(value: object) -> object:
     return value.bfloat16() if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
@@ -156,7 +178,7 @@ def _labels(model: ModelFolder, dataset: DatasetFolder) -> Labels:
 
 
 def predict(config: TrainConfig, *, device_type: str, processes: int = 1) -> Memory:
-    """What a run with this config needs at the peak of a training step, on each device.
+    """What a run with this config needs at the peaks of a training step and of a validation, on each device.
 
     Args:
         device_type: "cuda" or "cpu".
@@ -168,7 +190,10 @@ def predict(config: TrainConfig, *, device_type: str, processes: int = 1) -> Mem
     share = config.batch_size // processes
     micro_batch = config.micro_batch_size or share
     plan, _ = make_plan(config, micro_batch)
-    return _simulate(plan, config, device_type, accumulates=share > micro_batch, several=processes > 1)
+    memory = _simulate(plan, config, device_type, accumulates=share > micro_batch, several=processes > 1)
+    validated, _ = make_plan(config, min(config.validation.batch_size, config.validation.samples))
+    held = 2 * memory.weights + memory.gradients + memory.optimizer + memory.averages + memory.beside
+    return replace(memory, validation=held + _validation(validated, in_half(config, device_type), device_type))
 
 
 def _simulate(plan: Plan, config: TrainConfig, device_type: str, *, accumulates: bool, several: bool) -> Memory:
@@ -178,7 +203,7 @@ def _simulate(plan: Plan, config: TrainConfig, device_type: str, *, accumulates:
     beside = sum(_bytes(part.state_dict(keep_vars=True).values()) for part in plan.beside)
     beside += sum(_bytes(b for n, b in part.named_buffers() if n not in part.state_dict()) for part in plan.beside)
     half = in_half(config, device_type)
-    with tracker, TargetDevice(device_type, half):
+    with tracker, TargetDevice(device_type):
         names = {ema_name(std) for std in (*config.ema_stds, *config.ema_snapshots.stds)}
         emas = [{key: value.detach().clone() for key, value in module.state_dict().items()} for _ in names]
         averages = tracker.live - weights
@@ -193,6 +218,7 @@ def _simulate(plan: Plan, config: TrainConfig, device_type: str, *, accumulates:
         loss.backward()
         del loss
         gradients = _bytes(p.grad for p in module.parameters() if p.grad is not None)
+        # Before and after the step all gradients and weights are changed, which takes copies: they count too.
         module.before_update()
         _step(optimizer)
         module.after_update()
@@ -200,6 +226,16 @@ def _simulate(plan: Plan, config: TrainConfig, device_type: str, *, accumulates:
     buckets = gradients if several else 0  # in which processes exchange their gradients
     peak = tracker.peak + beside + buckets
     return Memory(peak, weights, gradients + buckets, state, averages, beside, activations)
+
+
+def _validation(plan: Plan, half: bool, device_type: str) -> int:
+    """The most bytes that a batch takes in validation, beside the module: in the precision of training."""
+    module, tracker = plan.module.to(memory_format=torch.channels_last).eval(), MemoryTracker()
+    tracker.count(list(module.state_dict(keep_vars=True).values()))
+    weights = tracker.live
+    with tracker, TargetDevice(device_type), torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=half):
+        plan.forward()
+    return tracker.peak - weights
 
 
 def _warm_optimizer(config: TrainConfig, module: nn.Module, device_type: str) -> torch.optim.Optimizer:

@@ -23,6 +23,7 @@ from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_json
 from dualdiffusion.labels import Labels
 from dualdiffusion.model.folder import ModelFolder
+from dualdiffusion.model.loaded import WINDOW_COLUMNS
 from dualdiffusion.model.module import load_module, module_component
 from dualdiffusion.model.shipped import find_model
 from dualdiffusion.pictures.spectrogram import spectrogram_pixels
@@ -39,6 +40,8 @@ class UNetTrainer:
     """Denoising with EDM preconditioning, learned log-variance and label dropout."""
 
     class Config(Config):
+        """Settings of a UNet's training."""
+
         denoiser: Denoiser.Config | None = None
         """The network and its preconditioning; null: that of the model that training starts from (`init`), or of the
         model folder."""
@@ -102,19 +105,20 @@ class UNetTrainer:
         self.format = load_module(model, "format")
         self.module: Denoiser = build_module(model, "unet", _denoiser(config, self.labels), self.labels, seed, init)
         columns = self.format.frames_per_second * config.crop_seconds / self.vae.downsampling
-        multiple = self.module.backbone.size_multiple
-        rows = self.format.config.n_mels // self.vae.downsampling
-        if self.module.backbone.config.in_channels != self.vae.config.latent_channels:
+        multiple = self.module.size_multiple
+        rows = self.format.rows // self.vae.downsampling
+        if self.module.in_channels != self.vae.latent_channels:
             raise UserError(
-                f"module_trainer.denoiser.backbone.in_channels: is {self.module.backbone.config.in_channels}, but the "
-                f"VAE has {self.vae.config.latent_channels} latent channels"
+                f"module_trainer.denoiser.backbone.in_channels: is {self.module.in_channels}, but the VAE has "
+                f"{self.vae.latent_channels} latent channels"
             )
         if rows % multiple:
             raise UserError(
-                f"module_trainer.denoiser.backbone.channel_mult: has {len(self.module.backbone.config.channel_mult)} "
-                f"levels, which need a multiple of {multiple} latent rows, but the VAE gives {rows}; use fewer levels"
+                f"module_trainer.denoiser.backbone.channel_mult: its levels need a multiple of {multiple} latent rows, "
+                f"but the VAE gives {rows}; use fewer levels"
             )
         self.columns = max(1, round(columns / multiple)) * multiple
+        self.module.index_notes = {WINDOW_COLUMNS: self.columns}
         recommended = config.recommended or recommended_by(init)
         if recommended and not model.request_path.exists():
             write_json(model.request_path, recommended)
@@ -131,29 +135,37 @@ class UNetTrainer:
         self.position = self.position.to(device)
 
     def train_data(self, seed: int) -> LatentCrops:
+        """Random crops of the training split's latents."""
         return self._crops("train", seed)
 
     def validation_data(self) -> LatentCrops:
-        held_out = [track for track in self.dataset.tracks("validation") if track.seconds > self.seconds_per_sample + 1]
-        return self._crops("validation" if held_out else "train", None)
+        """The middle of each validation track, or of the training tracks where no other is long enough."""
+        return self._crops("validation" if self.holds_out else "train", None)
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether a validation track is long enough for a crop."""
+        return any(track.seconds > self.seconds_per_sample + 1 for track in self.dataset.tracks("validation"))
 
     def _crops(self, split: str, seed: int | None) -> LatentCrops:
         tracks = self.dataset.tracks(split)
         return LatentCrops(self.dataset, tracks, self.columns, vae_fingerprint=self.fingerprint, seed=seed)
 
     def step(self, batch: Batch, *, generator: StepRandom) -> StepOutput:
+        """The denoising loss of one batch of latents (B, Z, f, t)."""
         latents = batch.data
-        sigma = self._density().sigma(self._quantiles(generator)).to(latents)
+        levels = self._density().sigma(self._quantiles(generator)).to(latents.dtype)  # on the CPU
+        sigma = levels.to(latents.device)
         noise = generator.randn_like(latents)
         conditioning = self._conditioning(batch, generator)
         loss = denoising_loss(self.module, latents, noise, sigma, conditioning, position=self.position)
-        minimised = loss.learned if self.config.learned_log_variance else loss.unlearned
+        minimised = loss.learned if self.config.learned_log_variance else loss.variance_detached
         metrics = {
             "loss/total": minimised,
             "loss/weighted": loss.weighted,
             "loss/logvar": loss.log_variance,
             "histogram/ln_sigma": sigma.log(),
-            **self._by_sigma(sigma, loss),
+            **self._by_sigma(levels, loss),
         }
         return StepOutput(minimised, loss.weighted, {name: value.detach() for name, value in metrics.items()})
 
@@ -173,20 +185,26 @@ class UNetTrainer:
             return self.config.validation_sigma
         return self.adaptive or self.config.sigma
 
-    def _by_sigma(self, sigma: Tensor, loss: DenoisingLoss) -> dict[str, Tensor]:
+    def _by_sigma(self, levels: Tensor, loss: DenoisingLoss) -> dict[str, Tensor]:
         """Of each range of sigma: its loss, and its share of all training, 1 where that is its fair share.
 
         The share is how often the range is drawn, times 1 / exp(u), which is how much its error then counts.
+
+        Args:
+            levels: (B,), on the CPU: which sample is in which range is known there, so that no device is waited for.
         """
         count = self.config.loss_buckets
         edges = self.config.validation_sigma.sigma(torch.linspace(0, 1, count + 1, dtype=torch.float64))
-        bucket = torch.bucketize(sigma.cpu(), edges[1:-1]).to(sigma.device)
-        weight = torch.exp(-loss.log_variance)
+        bucket = torch.bucketize(levels, edges[1:-1])
+        order, sizes = bucket.argsort(stable=True), bucket.bincount(minlength=count).tolist()
+        losses = loss.weighted[order.to(loss.weighted.device)].split(sizes)
+        inside = (bucket == torch.arange(count)[:, None]).to(loss.log_variance.device)
+        weights = count * torch.exp(-loss.log_variance) * inside
         metrics = {}
-        for i, (low, high) in enumerate(itertools.pairwise(edges)):
-            inside, name = bucket == i, f"{low:.3g}-{high:.3g}"
-            metrics[f"loss_by_sigma/{name}"] = loss.weighted[inside]
-            metrics[f"effective_weight_by_sigma/{name}"] = count * weight * inside
+        for i, (low, high) in enumerate(itertools.pairwise(edges.tolist())):
+            name = f"{low:.3g}-{high:.3g}"
+            metrics[f"loss_by_sigma/{name}"] = losses[i]
+            metrics[f"effective_weight_by_sigma/{name}"] = weights[i]
         return metrics
 
     def after_update(self, samples: int) -> bool:
@@ -236,20 +254,22 @@ class UNetTrainer:
 
     @classmethod
     def completed(cls, config: Config, source: Source) -> Config:
+        """The config with the denoiser that it leaves to the model folder or to `init`."""
         given = None if config.denoiser is None else Component(Denoiser, config.denoiser)
         part = source.part("unet", given, "module_trainer.denoiser")
         return config.model_copy(update={"denoiser": part.config, "autoencoder": config.autoencoder or source.name})
 
     @classmethod
     def plan(cls, config: Config, *, model: ModelFolder, labels: Labels, batch_size: int) -> Plan:
+        """What training would do, on the meta device."""
         source = model if "vae" in model.module_names() or not config.autoencoder else find_model(config.autoencoder)
         rows, columns = _latent_size(source, config)
         beside = {"format", "vae"} & set(source.module_names())
         with torch.device("meta"):
             denoiser = _denoiser(config, labels).build()
-            multiple = denoiser.backbone.size_multiple
+            multiple = denoiser.size_multiple
             columns = max(1, round(columns / multiple)) * multiple
-            shape = (batch_size, denoiser.backbone.config.in_channels, rows, columns)
+            shape = (batch_size, denoiser.in_channels, rows, columns)
             sigma, position = torch.ones(batch_size), torch.zeros(rows)
             vae = [module_component(source, "vae").build()] if "vae" in beside else []
         format = [module_component(source, "format").build()] if "format" in beside else []
@@ -278,8 +298,8 @@ def _denoiser(config: UNetTrainer.Config, labels: Labels) -> Component:
 def _latent_size(model: ModelFolder, config: UNetTrainer.Config) -> tuple[int, float]:
     """Rows and columns of a training sample; of the reference format (32 kHz) where the model does not exist yet."""
     if {"format", "vae"} <= set(model.module_names()):
-        format = module_component(model, "format").config
+        format = module_component(model, "format").build()
         with torch.device("meta"):
             factor = module_component(model, "vae").build().downsampling
-        return format.n_mels // factor, config.crop_seconds * format.sample_rate / format.hop_length / factor
+        return format.rows // factor, config.crop_seconds * format.frames_per_second / factor
     return 32, config.crop_seconds * 1000 / 8 / 8

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
+from dualdiffusion.codec import Codec
 from dualdiffusion.component import part_of
 from dualdiffusion.conditioning import Conditioning, game_conditioning, one_hot
 from dualdiffusion.config import Config, nearest
+from dualdiffusion.contracts import Format
 from dualdiffusion.data.audio_crops import AudioCrops, Batch, Crop, long_enough
 from dualdiffusion.data.dataset_folder import DatasetFolder, Track
 from dualdiffusion.data.latent_crops import latents_image
@@ -34,6 +36,8 @@ class VAETrainer:
     """Reconstruction with the multi-scale spectral loss, under a fixed latent noise level."""
 
     class Config(Config):
+        """Settings of a VAE's training."""
+
         format: part_of("dualdiffusion.formats") | None = None
         """Audio <-> spectrogram; created with the model and fixed from then on. null: that of the model that training
         starts from (`init`), or of the model folder."""
@@ -94,6 +98,7 @@ class VAETrainer:
         self.train_tracks = long_enough(dataset.tracks("train"), self.seconds_per_sample, dataset.path)
         held_out = [track for track in dataset.tracks("validation") if track.seconds >= self.seconds_per_sample]
         self.validation_tracks = held_out or self.train_tracks[:8]
+        self.holds_out = bool(held_out)
         self.position = self.format.position()
         # Nothing is written before everything fits together.
         if init is not None or "format" not in model.module_names():
@@ -106,10 +111,10 @@ class VAETrainer:
 
     def _check(self) -> None:
         check_spectrogram(self.format)
-        format, vae = self.format.config, self.module.config
-        if format.n_mels % self.module.downsampling:
+        format, vae = self.format, self.module
+        if format.rows % vae.downsampling:
             raise UserError(
-                f"module_trainer.format.n_mels: {format.n_mels} is not a multiple of {self.module.downsampling}, by "
+                f"module_trainer.format.n_mels: {format.rows} is not a multiple of {vae.downsampling}, by "
                 "which the VAE divides the frequency axis"
             )
         if format.num_channels != vae.in_channels:
@@ -124,13 +129,15 @@ class VAETrainer:
         self.position = self.position.to(device)
 
     def train_data(self, seed: int) -> AudioCrops:
+        """Random crops of the training split's audio."""
         return self._crops(self.train_tracks, self.samples, seed)
 
     def validation_data(self) -> AudioCrops:
+        """The middle of each validation track that is long enough, or of some training tracks where none is."""
         return self._crops(self.validation_tracks, self.samples, None)
 
     def _crops(self, tracks: list[Track], samples: int, seed: int | None) -> AudioCrops:
-        format = self.format.config
+        format = self.format
         return AudioCrops(tracks, samples, sample_rate=format.sample_rate, channels=format.num_channels, seed=seed)
 
     def _some_crops(self) -> list[Crop]:
@@ -139,6 +146,8 @@ class VAETrainer:
         return [crops[index] for index in range(min(FIT_CLIPS, 4 * len(crops)))]
 
     def step(self, batch: Batch, *, generator: StepRandom) -> StepOutput:
+        """The reconstruction loss of one batch of audio (B, C, N), under the latents' noise."""
+        # The spectrogram is the truth to compare with: in float32, whatever the network computes in.
         with torch.no_grad(), torch.autocast(batch.data.device.type, enabled=False):
             x = self.format.encode(batch.data)
         conditioning = self._conditioning(batch, generator)
@@ -154,6 +163,8 @@ class VAETrainer:
         if weights["shift"]:
             others["shift"] = self._shift_difference(x, output, conditioning, generator)
         logvar = self.module.loss_logvar
+        # The likelihood of a normal distribution whose variance is learned: it settles where exp(logvar) is the loss
+        # itself, and so the other terms weigh the same however good the reconstruction is.
         loss = reconstruction * torch.exp(-logvar) + logvar
         loss = loss + sum(weights[name] * part for name, part in others.items())
         mode = posterior.mode.detach().float()
@@ -200,9 +211,11 @@ class VAETrainer:
         return [demo for index in range(len(crops)) for demo in self._demo(crops[index], tracks[index].game)]
 
     def _demo(self, crop: Crop, game: str) -> list[Demo]:
-        x, mode, conditioning = self._encode(crop)
-        output = self.module.decode(mode, position=self.position, conditioning=conditioning)
-        rate = self.format.config.sample_rate
+        codec = self._codec(crop)
+        x = codec.spectrogram(crop.data)[None]
+        mode = codec.mode(x[0])
+        output = codec.decode_mode(mode)
+        rate = self.format.sample_rate
         low, high = float(x.min()), float(x.max())
         original = {"spectrogram": spectrogram_pixels(x[0], low=low, high=high)}
         images = {"spectrogram": spectrogram_pixels(output[0], low=low, high=high), "latents": latents_image(mode[0])}
@@ -211,11 +224,14 @@ class VAETrainer:
             Demo(f"{game}/reconstruction", self.format.decode(output)[0], rate, images),
         ]
 
-    def _encode(self, crop: Crop) -> tuple[Tensor, Tensor, Conditioning]:
-        """Spectrogram and mode of a crop, told its game as when latents are encoded for the UNet."""
-        x = self.format.encode(crop.data[None].to(self.format.window.device))
-        conditioning = game_conditioning(crop.game_id, self.module)
-        return x, self.module.encode(x, position=self.position, conditioning=conditioning).mode, conditioning
+    def _codec(self, crop: Crop) -> Codec:
+        """Told the crop's game, as when latents are encoded for the UNet."""
+        return Codec(self.format, self.module, game_conditioning(crop.game_id, self.module))
+
+    def _mode(self, crop: Crop) -> Tensor:
+        """Latents of a crop before they are normalised: (Z, F / 8 * T / 8)."""
+        codec = self._codec(crop)
+        return codec.mode(codec.spectrogram(crop.data))[0].flatten(1)
 
     @torch.no_grad()
     def finish(self) -> None:
@@ -231,27 +247,29 @@ class VAETrainer:
         measured = bool((self.module.latents_std != 1).any())  # exactly 1 is what a new VAE has
         if self.config.trained == "decoder" and measured:
             return
-        latents = torch.cat([self._encode(crop)[1][0].flatten(1) for crop in self._some_crops()], dim=1)
+        latents = torch.cat([self._mode(crop) for crop in self._some_crops()], dim=1)
         self.module.latents_mean.copy_(latents.mean(dim=1))
         self.module.latents_std.copy_(latents.std(dim=1))
 
     @classmethod
     def completed(cls, config: Config, source: Source) -> Config:
+        """The config with the networks that it leaves to the model folder or to `init`."""
         parts = {name: source.part(name, getattr(config, name), f"module_trainer.{name}") for name in ("format", "vae")}
         return config.model_copy(update=parts)
 
     @classmethod
     def plan(cls, config: Config, *, model: ModelFolder, labels: Labels, batch_size: int) -> Plan:
+        """What training would do, on the meta device."""
         format = config.format.build()
         check_spectrogram(format)
         with torch.device("meta"):
             vae = with_label_dim(config.vae, labels).build()
         frames = crop_frames(format.frames_per_second * config.crop_seconds, vae.downsampling)
-        audio = (batch_size, format.config.num_channels, format.num_samples(frames))
+        audio = (batch_size, format.num_channels, format.num_samples(frames))
         format, measure, position = format.to("meta"), config.loss.build().to("meta"), format.position().to("meta")
 
         def forward() -> Tensor:
-            with torch.no_grad():
+            with torch.no_grad(), torch.autocast("cpu", enabled=False):  # of which meta tensors take the settings
                 x = format.encode(torch.zeros(audio, device="meta"))
             told = Conditioning(x.new_zeros(batch_size, vae.label_dim)) if vae.label_dim else Conditioning()
             posterior = vae.encode(x, position=position, conditioning=told)
@@ -272,7 +290,7 @@ class VAETrainer:
         return Plan(vae, shapes, forward, (format, measure))
 
 
-def check_spectrogram(format: Any) -> None:
+def check_spectrogram(format: Format) -> None:
     """Raises UserError for a format without a frequency axis, on which this VAE cannot work."""
     if len(format.sample_shape(0)) != 3:
         raise UserError(

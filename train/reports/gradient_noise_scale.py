@@ -39,6 +39,7 @@ class GradientNoiseScale:
             parameter.register_hook(self._note)
 
     def _note(self, grad: Tensor) -> None:
+        # On the device, without reading it: this runs for every parameter.
         self._seen = self._seen + torch.linalg.vector_norm(grad.detach(), dtype=torch.float32).square()
 
     def end_step(self) -> None:

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.utils.tensorboard import summary
 
 from dualdiffusion.files import write_text
-from train.module_trainer import Demo, StepOutput
+from train.module_trainer import Demo
 from train.reports.events import EventFile, append_whole
 
 CSV_HEADER = ["step", "samples", "metric", "value"]
@@ -42,15 +42,16 @@ class MetricAverages:
 
     def add(self, name: str, values: Tensor | float) -> None:
         """Notes any number of values, also none."""
-        values = torch.as_tensor(values, dtype=torch.float64).detach()
+        # Summed in float64, of which Apple's GPUs know nothing, so on the CPU.
+        values = values.detach().cpu() if isinstance(values, Tensor) else torch.tensor(values, dtype=torch.float64)
+        values = values.double()
         if values.numel():
             self._sums[name] += float(values.sum())
             self._counts[name] += values.numel()
 
     def take(self) -> dict[str, float]:
         """The averages by name; starts anew."""
-        averages = {name: total / count for name, (total, count) in self.take_sums().items()}
-        return averages
+        return {name: total / count for name, (total, count) in self.take_sums().items()}
 
     def take_sums(self) -> dict[str, tuple[float, int]]:
         """Sum and count by name; starts anew."""
@@ -75,12 +76,12 @@ class StepMetrics:
         self._averages = MetricAverages()
         self._distributions: dict[str, list[Tensor]] = defaultdict(list)
 
-    def note(self, outputs: Sequence[StepOutput]) -> None:
-        """Takes in an update's micro batches."""
-        for output in outputs:
-            for name, metric in output.metrics.items():
+    def note(self, metrics: Sequence[dict[str, Tensor]]) -> None:
+        """Takes in the metrics of an update's micro batches, which are on the CPU."""
+        for of_batch in metrics:
+            for name, metric in of_batch.items():
                 if name.startswith(HISTOGRAM):
-                    self._distributions[name].append(metric.flatten().cpu())
+                    self._distributions[name].append(metric.flatten())
                 else:
                     self._averages.add(name, metric)
 
@@ -99,6 +100,7 @@ def merged(parts: Sequence[StepSums]) -> tuple[dict[str, float], dict[str, Tenso
     """Averages and distributions over all processes, whatever each of them saw: a bucket may be empty in some."""
     averages = {}
     for name in dict.fromkeys(name for part in parts for name in part.sums):
+        # Not the mean of the processes' means: a range of noise levels may hold more samples in one than in another.
         totals, counts = zip(*(part.sums[name] for part in parts if name in part.sums), strict=True)
         averages[name] = sum(totals) / sum(counts)
     names = dict.fromkeys(name for part in parts for name in part.distributions)

@@ -7,7 +7,9 @@ import time
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn, TaskID, TextColumn
+
+from dualdiffusion.progress_bar import progress_bar
 
 # Seconds between lines where there is no terminal.
 LINE_INTERVAL = 15.0
@@ -19,16 +21,12 @@ class TrainingProgress:
     def __init__(self, name: str, done: int, total: int, seconds_per_sample: float) -> None:
         self._name, self._first, self._total = name, done, total
         self._seconds_per_sample = seconds_per_sample
-        self._loss = math.nan
         self._console = Console()
-        self._bar = Progress(
-            TextColumn("train {task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[speed]}"),
-            TimeRemainingColumn(),
-            console=self._console,
-            disable=not self._console.is_terminal,
+        self._bar = progress_bar(
+            self._console,
+            prefix="train ",
+            columns=(MofNCompleteColumn(), TextColumn("{task.fields[speed]}")),
+            transient=False,
         )
         self._task: TaskID | None = None
 
@@ -41,16 +39,12 @@ class TrainingProgress:
     def __exit__(self, *error: object) -> None:
         self._bar.stop()
 
-    def show_loss(self, loss: float) -> None:
-        """The loss to show from now on."""
-        self._loss = loss
-
-    def update(self, samples: int) -> None:
-        """Shows that so many samples have been seen."""
+    def update(self, samples: int, loss: float) -> None:
+        """Shows that so many samples have been seen, and the newest average loss; NaN: none is known yet."""
         now = time.monotonic()
         speed = (samples - self._first) / max(now - self._started, 1e-9)
-        loss = f"loss {self._loss:.4f}" if math.isfinite(self._loss) else "loss -"
-        text = f"{loss}  {speed:.1f} samples/s  {speed * self._seconds_per_sample:.0f} s of audio/s"
+        loss_text = f"loss {loss:.4f}" if math.isfinite(loss) else "loss -"
+        text = f"{loss_text}  {speed:.1f} samples/s  {speed * self._seconds_per_sample:.0f} s of audio/s"
         self._bar.update(self._task, completed=samples, speed=text)
         if not self._console.is_terminal and now - self._last_line > LINE_INTERVAL:
             self._last_line = now

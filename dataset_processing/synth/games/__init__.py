@@ -1,18 +1,21 @@
-"""The built-in games, one record in a file each: add one as a file here, and to the list below."""
+"""The built-in games. KIND FOLDER: add one as a file here, which holds a `Game` called GAME."""
 
 from __future__ import annotations
 
-from dataset_processing.synth.games.castle import CASTLE
-from dataset_processing.synth.games.cave import CAVE
-from dataset_processing.synth.games.circuit import CIRCUIT
-from dataset_processing.synth.games.foundry import FOUNDRY
-from dataset_processing.synth.games.harbor import HARBOR
-from dataset_processing.synth.games.meadow import MEADOW
-from dataset_processing.synth.games.orbit import ORBIT
-from dataset_processing.synth.games.temple import TEMPLE
+import pkgutil
+from importlib import import_module
+
 from dataset_processing.synth.records import Game
 
-GAMES: tuple[Game, ...] = (CASTLE, CAVE, CIRCUIT, HARBOR, ORBIT, TEMPLE, MEADOW, FOUNDRY)
+
+def list_games() -> tuple[Game, ...]:
+    """The games of all files here, in the order of their places."""
+    found = [import_module(f"{__name__}.{module.name}").GAME for module in pkgutil.iter_modules(__path__)]
+    # By their own numbers, not by name: a new game must not change which ones `synth --games N` writes.
+    return tuple(sorted(found, key=lambda game: (game.place, game.name)))
+
+
+GAMES = list_games()
 
 
 def find_game(name: str) -> Game:

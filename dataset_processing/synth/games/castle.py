@@ -6,8 +6,9 @@ from dataset_processing.synth.chips import pulse
 from dataset_processing.synth.drums import CLOSED_HAT, KICK, OPEN_HAT, SNARE
 from dataset_processing.synth.records import Game, Grooves, Harmony, Lines, PartMix
 
-CASTLE = Game(
+GAME = Game(
     name="Castle",
+    place=1,
     chip=pulse.CHIP,
     tempo=(136.0, 160.0),
     metre=(4, 4),

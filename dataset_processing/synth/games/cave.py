@@ -6,8 +6,9 @@ from dataset_processing.synth.chips import wavetable
 from dataset_processing.synth.drums import BLOCK, KICK, SHAKER, TOM
 from dataset_processing.synth.records import Game, Grooves, Harmony, Lines, PartMix, Space
 
-CAVE = Game(
+GAME = Game(
     name="Cave",
+    place=2,
     chip=wavetable.CHIP,
     tempo=(74.0, 90.0),
     metre=(12, 8),

@@ -6,8 +6,9 @@ from dataset_processing.synth.chips import fm
 from dataset_processing.synth.drums import CLOSED_HAT, KICK, OPEN_HAT, SNARE, TOM
 from dataset_processing.synth.records import Game, Grooves, Harmony, Lines, PartMix, Space
 
-CIRCUIT = Game(
+GAME = Game(
     name="Circuit",
+    place=3,
     chip=fm.CHIP,
     tempo=(126.0, 146.0),
     metre=(4, 4),

@@ -6,8 +6,9 @@ from dataset_processing.synth.chips import overdrive
 from dataset_processing.synth.drums import BELL, KICK, SNARE, TOM
 from dataset_processing.synth.records import Game, Grooves, Harmony, Lines, PartMix, Space
 
-FOUNDRY = Game(
+GAME = Game(
     name="Foundry",
+    place=8,
     chip=overdrive.CHIP,
     tempo=(148.0, 172.0),
     metre=(4, 4),

@@ -6,8 +6,9 @@ from dataset_processing.synth.chips import string_organ
 from dataset_processing.synth.drums import BLOCK, KICK, TAMBOURINE
 from dataset_processing.synth.records import Game, Grooves, Harmony, Lines, PartMix, Space
 
-HARBOR = Game(
+GAME = Game(
     name="Harbor",
+    place=4,
     chip=string_organ.CHIP,
     tempo=(132.0, 164.0),
     metre=(3, 4),

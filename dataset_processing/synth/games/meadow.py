@@ -6,8 +6,9 @@ from dataset_processing.synth.chips import formant
 from dataset_processing.synth.drums import KICK, SHAKER, TOM
 from dataset_processing.synth.records import Game, Grooves, Harmony, Lines, PartMix, Space
 
-MEADOW = Game(
+GAME = Game(
     name="Meadow",
+    place=7,
     chip=formant.CHIP,
     tempo=(108.0, 124.0),
     metre=(4, 4),

@@ -6,8 +6,9 @@ from dataset_processing.synth.chips import sid
 from dataset_processing.synth.drums import CLAP, CLOSED_HAT, KICK, TOM
 from dataset_processing.synth.records import Game, Grooves, Harmony, Lines, PartMix, Space
 
-ORBIT = Game(
+GAME = Game(
     name="Orbit",
+    place=5,
     chip=sid.CHIP,
     tempo=(98.0, 114.0),
     metre=(4, 4),

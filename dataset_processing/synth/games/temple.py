@@ -6,8 +6,9 @@ from dataset_processing.synth.chips import strings_bells
 from dataset_processing.synth.drums import BELL, BLOCK, KICK, TOM
 from dataset_processing.synth.records import Game, Grooves, Harmony, Lines, PartMix, Space
 
-TEMPLE = Game(
+GAME = Game(
     name="Temple",
+    place=6,
     chip=strings_bells.CHIP,
     tempo=(62.0, 76.0),
     metre=(4, 4),

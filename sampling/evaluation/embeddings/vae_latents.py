@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dualdiffusion.audio import mix_channels
+from dualdiffusion.codec import Codec
 from dualdiffusion.conditioning import Conditioning
 from sampling.generator import Generator
 
@@ -19,21 +20,19 @@ class VAELatents:
     name = "vae_latents"
 
     def __init__(self, generator: Generator) -> None:
-        self.format, self.vae = generator.format, generator.vae
-        self.columns_per_second = self.format.frames_per_second / self.vae.downsampling
-        channels, *rows, _ = self.vae.latent_shape(self.format.sample_shape(self.vae.downsampling))
-        self.dim = 2 * channels * (rows[0] if rows else 1)
+        # The encoder is told no game: otherwise the embedding would give it away.
+        self.codec = Codec(generator.format, generator.vae, Conditioning())
+        channels, rows, _ = generator.vae.latent_shape(generator.format.sample_shape(generator.vae.downsampling))
+        self.dim = 2 * channels * rows
 
     @torch.inference_mode()
     def __call__(self, clip: Tensor, sample_rate: int) -> Tensor:
-        """(C, N) -> (m, 2 * Z * f). The encoder is told no game: otherwise the embedding would give it away."""
-        frames = self.format.num_frames(clip.shape[1]) // self.vae.downsampling * self.vae.downsampling
-        clip = mix_channels(clip, self.format.config.num_channels)[:, : self.format.num_samples(frames)]
-        position = self.format.position().to(self.vae.device)
-        x = self.format.encode(clip[None].to(self.vae.device))
-        mode = self.vae.encode(x, position=position, conditioning=Conditioning()).mode
-        latents = self.vae.normalize_latents(mode)[0].flatten(0, -2).cpu().float()
-        count = min(max(round(latents.shape[1] / self.columns_per_second), 1), latents.shape[1])
+        """(C, N) -> (m, 2 * Z * f)."""
+        codec = self.codec
+        samples = codec.columns(clip.shape[1]) * codec.column_samples
+        clip = mix_channels(clip, codec.format.num_channels)[:, :samples]
+        latents = codec.encode(codec.spectrogram(clip))[0].flatten(0, -2).cpu()
+        count = min(max(round(latents.shape[1] / codec.columns_per_second), 1), latents.shape[1])
         parts = latents.split(latents.shape[1] // count, dim=1)[:count]
         return torch.stack([torch.cat([part.mean(dim=1), part.std(dim=1, correction=0)]) for part in parts])
 

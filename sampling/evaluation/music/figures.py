@@ -16,7 +16,7 @@ from sampling.evaluation.measures import (
     THROUGH_VAE,
     TRAINING,
     VALIDATION,
-    Heard,
+    ClipFeatures,
     games_of,
 )
 from sampling.evaluation.music.record import MEASURES
@@ -41,7 +41,7 @@ KEPT = {
 
 
 def music_figures(
-    stages: dict[str, list[Heard]], training: list[Heard], games: list[str], *, draws: int, seed: int
+    stages: dict[str, list[ClipFeatures]], training: list[ClipFeatures], games: list[str], *, draws: int, seed: int
 ) -> dict[str, Any]:
     """The measures of each stage, what each stage keeps of the one before, and of each game.
 
@@ -74,7 +74,7 @@ def music_figures(
     }
 
 
-def _pitch_classes_of_tracks(training: list[Heard]) -> dict[str, dict[str, Tensor]]:
+def _pitch_classes_of_tracks(training: list[ClipFeatures]) -> dict[str, dict[str, Tensor]]:
     """(12,) by game and track: the mean of its clips."""
     clips: dict[str, dict[str, list[Tensor]]] = {}
     for clip in training:
@@ -85,7 +85,7 @@ def _pitch_classes_of_tracks(training: list[Heard]) -> dict[str, dict[str, Tenso
     }
 
 
-def _measures(clip: Heard, tracks: dict[str, dict[str, Tensor]]) -> dict[str, float | None]:
+def _measures(clip: ClipFeatures, tracks: dict[str, dict[str, Tensor]]) -> dict[str, float | None]:
     """A training clip is not compared with its own track."""
     others = [classes for track, classes in tracks.get(clip.game, {}).items() if track != clip.track]
     return clip.music.measures(others)
@@ -104,7 +104,7 @@ def _means(table: Tensor, weights: Tensor | None) -> Tensor:
     return (weights @ table.nan_to_num()) / (weights @ finite)
 
 
-def _draw(tables: dict[str, Tensor], stages: dict[str, list[Heard]], draws: int, seed: int) -> dict[str, Tensor]:
+def _draw(tables: dict[str, Tensor], stages: dict[str, list[ClipFeatures]], draws: int, seed: int) -> dict[str, Tensor]:
     """Means of clips drawn anew, (draws, measures); stages of the same clips draw the same."""
     drawn = {}
     for name, table in tables.items():
@@ -129,7 +129,7 @@ def _intervals(values: Tensor, drawn: Tensor) -> dict[str, dict[str, float | Non
     return found
 
 
-def _of_game(game: str, clips: list[Heard], table: Tensor) -> dict[str, float | None]:
+def _of_game(game: str, clips: list[ClipFeatures], table: Tensor) -> dict[str, float | None]:
     of_game = torch.tensor([clip.game == game for clip in clips])
     means = _means(table[of_game], None).tolist()
     return {name: value if math.isfinite(value) else None for name, value in zip(MEASURES, means, strict=True)}

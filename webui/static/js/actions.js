@@ -8,7 +8,7 @@ import { announce, notice } from './notices.js';
 /**
  * @param {import('./library.js').Library} library
  * @param {import('./player.js').Player} player
- * @param {(request: import('./api.js').Request) => void} applySettings
+ * @param {(request: import('./api.js').Request) => Promise<void>} applySettings
  */
 export function makeActions(library, player, applySettings) {
   const change = async (method, id, path = '', body = undefined) => {
@@ -40,8 +40,8 @@ export function makeActions(library, player, applySettings) {
       notice(`${titleOf(job)} is in the bin.`, { label: 'Undo', action: () => restore(id) });
     },
     reuse: (id) => {
-      applySettings(library.get(id).request);
       announce('Settings taken over.');
+      applySettings(library.get(id).request).catch((error) => notice(error.message));
     },
     play: (id, at) => {
       const job = library.get(id);

@@ -1,4 +1,8 @@
-/** The server: calls that throw readable errors, and the socket that tells what happens. */
+/** The server: calls that throw readable errors. */
+
+import { address } from './address.js';
+
+const PATIENCE = 30_000; // ms for an answer; a proxy that has lost the server may never give one
 
 /**
  * @typedef {{games: Record<string, number>, seed: number, seconds: number, steps: number, cfg_scale: number,
@@ -33,12 +37,14 @@ export async function call(method, path, { body, headers = {} } = {}) {
   }
   let response;
   try {
-    response = await fetch(path, init);
+    response = await fetch(address(path), { ...init, signal: AbortSignal.timeout?.(PATIENCE) });
   } catch {
     throw new ApiError('The server does not answer. Is it still running?', null, 0);
   }
-  const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new ApiError(answer.error ?? `The server answered ${response.status}.`, answer.field, response.status);
+  const answer = await response.json().catch(() => null);
+  const isObject = answer !== null && typeof answer === 'object';
+  if (!response.ok) throw new ApiError(isObject && typeof answer.error === 'string' ? answer.error : `The server answered ${response.status}.`, answer?.field, response.status);
+  if (!isObject) throw new ApiError('Something else answers at the address of the server.', null, 0);
   return answer;
 }
 
@@ -47,24 +53,9 @@ export function randomKey() {
   return [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(36)).join('-');
 }
 
-/**
- * Follows the server's events for as long as the page lives, connecting again after every break.
- * @param {{onEvent: (event: any) => void, onConnected: () => void, onLost: () => void}} handlers
- */
-export function follow({ onEvent, onConnected, onLost }) {
-  let delay = 500;
-  const connect = () => {
-    const socket = new WebSocket(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/api/events`);
-    socket.onopen = () => {
-      delay = 500;
-      onConnected();
-    };
-    socket.onmessage = (message) => onEvent(JSON.parse(message.data));
-    socket.onclose = () => {
-      onLost();
-      setTimeout(connect, delay);
-      delay = Math.min(delay * 1.6, 5000);
-    };
-  };
-  connect();
+/** The model and whether it can play. @returns {Promise<any>} */
+export async function readHealth() {
+  const health = await call('GET', '/api/health');
+  if (!Array.isArray(health.games)) throw new ApiError('Something else answers at the address of the server.', null, 0);
+  return health;
 }

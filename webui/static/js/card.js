@@ -1,5 +1,6 @@
 /** One item of the history. */
 
+import { address } from './address.js';
 import { fillMixBar } from './colours.js';
 import { el, setText } from './dom.js';
 import { ago, short, titleOf } from './format.js';
@@ -64,7 +65,7 @@ export function showPlaying(card, { isCurrent, isPlaying, progress, title }) {
 function picture(job, actions) {
   const canvas = el('canvas', { class: 'wave' });
   drawWhenSeen(canvas, job);
-  const image = el('img', { src: job.spectrogram, alt: '', loading: 'lazy', class: 'spectrogram' });
+  const image = el('img', { src: address(job.spectrogram), alt: '', loading: 'lazy', class: 'spectrogram' });
   image.addEventListener('error', () => { image.hidden = true; });
   const area = el('div', { class: 'card-picture', title: 'Play from here' }, image, canvas, el('span', { class: 'playhead' }),
     el('button', { type: 'button', class: 'play-button card-play' }));
@@ -98,7 +99,7 @@ function buttons(job, actions) {
   if (job.binned) return [button('restore', 'Take out of the bin', () => actions.restore(job.id)), reuse];
   const bin = button('bin', 'Delete (to the bin)', () => actions.bin(job.id));
   if (job.status !== 'done') return [button('retry', 'Try again', () => actions.retry(job.id)), reuse, bin];
-  const download = el('a', { class: 'icon-button download', href: `${job.audio ?? ''}?download=1`, download: job.file, 'aria-label': 'Download', title: 'Download' }, icon('download'));
+  const download = el('a', { class: 'icon-button download', href: address(`${job.audio ?? ''}?download=1`), download: job.file, 'aria-label': 'Download', title: 'Download' }, icon('download'));
   return [
     button('star', 'Star', () => actions.star(job.id), { 'aria-pressed': 'false' }),
     reuse,

@@ -8,6 +8,7 @@ const hues = new Map();
 
 /** @param {import('./api.js').Game[]} games */
 export function setGames(games) {
+  hues.clear();
   for (const game of games) hues.set(game.name, (35 + game.id * 137.508) % 360);
 }
 

@@ -15,8 +15,8 @@ function cost(request) {
  */
 export function predictedSeconds(history, request) {
   const done = history.filter((job) => job.status === 'done' && job.started && job.finished).slice(0, JOBS);
-  if (!done.length) return null;
-  const paces = done.map((job) => (job.finished - job.started) / cost(job.request)).sort((a, b) => a - b);
+  const paces = done.map((job) => (job.finished - job.started) / cost(job.request)).filter((pace) => pace > 0 && Number.isFinite(pace)).sort((a, b) => a - b);
+  if (!paces.length) return null;
   return paces[Math.floor(paces.length / 2)] * cost(request);
 }
 

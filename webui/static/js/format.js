@@ -50,7 +50,7 @@ export function mixName(games) {
 }
 
 /** @param {import('./api.js').Job} job */
-export const titleOf = (job) => job.title || mixName(job.request.games);
+export const titleOf = (job) => job.title || mixName(job.request.games) || 'Untitled';
 
-/** Up to three decimals, without trailing zeros. */
-export const short = (number) => String(Math.round(number * 1000) / 1000);
+/** Up to three decimals, without trailing zeros; `?` where there is no number. */
+export const short = (number) => (Number.isFinite(number) ? String(Math.round(number * 1000) / 1000) : '?');

@@ -3,6 +3,7 @@
 import { createCard, showPlaying, updateCard } from './card.js';
 import { byId, el, reconcile } from './dom.js';
 import { titleOf } from './format.js';
+import { notice } from './notices.js';
 
 const EMPTY = {
   all: ['Nothing here yet.', 'Set the faders to taste and press Generate: the clip forms here and stays in this list.'],
@@ -20,7 +21,7 @@ export class HistoryView {
     Object.assign(this, { library, player, actions });
     library.addEventListener('change', () => this.render());
     for (const event of ['state', 'time']) player.addEventListener(event, () => this.#showPlaying());
-    byId('show-more').onclick = () => library.more();
+    byId('show-more').onclick = () => library.more().catch((error) => notice(error.message));
     for (const button of document.querySelectorAll('[data-view]')) {
       button.addEventListener('click', () => this.show(/** @type {HTMLElement} */ (button).dataset.view));
     }
@@ -30,7 +31,13 @@ export class HistoryView {
     for (const button of document.querySelectorAll('[data-view]')) {
       button.setAttribute('aria-pressed', String(/** @type {HTMLElement} */ (button).dataset.view === view));
     }
-    return this.library.show(view);
+    return this.library.show(view).catch((error) => notice(error.message));
+  }
+
+  /** Makes all cards anew, such as in other colours. */
+  repaint() {
+    byId('history').replaceChildren();
+    this.render();
   }
 
   render() {

@@ -1,7 +1,7 @@
 /** Shortcuts. Single keys never act while something is being typed or operated, and can be switched off. */
 
 import { byId } from './dom.js';
-import { remember, remembered } from './storage.js';
+import { isSwitch, remember, remembered } from './storage.js';
 
 const TYPING = 'input:not([type=range]), textarea';
 const BUSY = 'input:not([type=range]), textarea, select, button, a, summary, [contenteditable], dialog[open]';
@@ -9,7 +9,7 @@ const BUSY = 'input:not([type=range]), textarea, select, button, a, summary, [co
 /** @param {{generate: () => void, toggle: () => void, cancel: () => void, help: () => void}} actions */
 export function initKeyboard({ generate, toggle, cancel, help }) {
   const box = byId('shortcuts');
-  box.checked = remembered('shortcuts', true);
+  box.checked = remembered('shortcuts', true, isSwitch);
   box.onchange = () => remember('shortcuts', box.checked);
   // A button that was clicked would keep the focus, and Space would press it again instead of playing.
   document.addEventListener('click', (event) => {

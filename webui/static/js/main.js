@@ -1,38 +1,88 @@
 /** Starts the page and connects its parts. */
 
 import { makeActions } from './actions.js';
-import { call, follow, randomKey } from './api.js';
+import { call, randomKey, readHealth } from './api.js';
 import { setGames } from './colours.js';
-import { byId, el, setText } from './dom.js';
+import { Connection } from './connection.js';
+import { byId } from './dom.js';
 import { predictedSeconds } from './estimate.js';
-import { roughly, titleOf } from './format.js';
+import { titleOf } from './format.js';
+import { showHealth, showLost } from './health.js';
 import { HistoryView } from './history.js';
 import { initKeyboard } from './keyboard.js';
 import { Library } from './library.js';
-import { Mixer } from './mixer.js';
 import { announce, clearFieldErrors, notice, showFieldError } from './notices.js';
+import { Panel } from './panel.js';
 import { Player } from './player.js';
 import { QueueView } from './queue.js';
-import { SettingsPanel } from './settings.js';
-import { remember, remembered } from './storage.js';
+import { isSwitch, remember, remembered } from './storage.js';
 
 const library = new Library();
 const player = new Player();
 /** Jobs that this page asked for: only these play by themselves. @type {Set<string>} */
 const asked = new Set();
-const predict = (request) => predictedSeconds(library.history(), request);
 
+const panel = new Panel((request) => predictedSeconds(library.history(), request));
+const actions = makeActions(library, player, (request) => panel.apply(request));
+const queue = new QueueView(library, { cancel: actions.cancel, predict: panel.predict });
+const history = new HistoryView(library, player, actions);
+/** Of the model that the instrument fits; see /api/health. @type {?string} */
+let revision = null;
+/** @type {Promise<void>} */
+let fitting = Promise.resolve();
+
+/** Waits for a server and a model, then connects everything; both may change later. */
 async function start() {
-  const [health, options] = await Promise.all([call('GET', '/api/health'), call('GET', '/api/options')]);
-  setGames(health.games);
-  const panel = makePanel(health, options);
-  const actions = makeActions(library, player, panel.apply);
-  const queue = new QueueView(library, { cancel: actions.cancel, predict });
-  const history = new HistoryView(library, player, actions);
-  const generate = makeGenerate(panel, () => history.show('all'));
+  let health;
+  for (;;) {
+    try {
+      health = await readHealth();
+      await fit(health);
+      break;
+    } catch (error) {
+      showLost(error);
+      await new Promise((resolve) => { setTimeout(resolve, 2000); });
+    }
+  }
+  showHealth(health);
+  connectControls();
+  const connection = new Connection({
+    onEvent: (event) => (event.type === 'health' ? onHealth(event.health) : library.take(event)),
+    onConnected: () => Promise.all([library.reload(), player.check()]),
+    ask: async () => {
+      onHealth(await readHealth());
+      await library.reload();
+      if (player.isCut) await player.check();
+      return library.active().length > 0;
+    },
+    onLost: showLost,
+  });
+  library.addEventListener('asked', () => connection.hurry());
+}
 
+/** Fits the page to the model that answers. */
+async function fit(health) {
+  const options = await call('GET', '/api/options');
+  setGames(health.games);
+  await panel.adopt(health, options);
+  revision = health.revision;
+}
+
+function onHealth(health) {
+  showHealth(health);
+  fitting = fitting.then(async () => {
+    if (health.revision === revision) return;
+    await fit(health);
+    queue.repaint();
+    history.repaint();
+    await player.check();
+  }).catch(() => {}); // the server went away meanwhile, and tells its health again when it is back
+}
+
+function connectControls() {
+  const generate = makeGenerate(() => history.show('all'));
   const playNew = /** @type {HTMLInputElement} */ (byId('play-new'));
-  playNew.checked = remembered('play-new', true);
+  playNew.checked = remembered('play-new', true, isSwitch);
   playNew.onchange = () => remember('play-new', playNew.checked);
   byId('instrument').addEventListener('submit', (event) => {
     event.preventDefault();
@@ -41,50 +91,13 @@ async function start() {
   initKeyboard({ generate, toggle: () => player.toggle(), cancel: actions.cancelRunning, help: showHelp });
   byId('help-button').onclick = showHelp;
   library.addEventListener('status', (event) => onStatus(/** @type {CustomEvent} */ (event).detail.job));
-  library.addEventListener('change', panel.showEstimate);
-  player.addEventListener('broken', () => {
-    notice('This clip cannot be played; its file may be gone.');
-    library.reload();
-  });
+  library.addEventListener('change', () => panel.showEstimate());
+  player.addEventListener('broken', (event) => onBroken(/** @type {CustomEvent} */ (event).detail.id));
   setInterval(() => history.render(), 60_000); // "2 min ago" becomes "3 min ago"
-  showHealth(health);
-  follow({
-    onEvent: (event) => (event.type === 'health' ? showHealth(event.health) : library.take(event)),
-    onConnected: () => library.reload().then(() => queue.render()),
-    onLost: () => showHealth({ ...health, status: 'lost' }),
-  });
-}
-
-/** The instrument: mixer and settings as one, remembered between visits. */
-function makePanel(health, options) {
-  const saved = remembered('changes', {});
-  const first = health.games[0] ? { [health.games[0].name]: 1 } : {};
-  const known = Object.fromEntries(Object.entries(saved.games ?? {}).filter(([name]) => health.games.some((game) => game.name === name)));
-  const mixer = new Mixer(health.games, Object.values(known).some(Boolean) ? known : first);
-  const settings = new SettingsPanel(options, saved);
-  const request = () => ({ games: mixer.weights, ...settings.values });
-  const showEstimate = () => {
-    const seconds = predict(request());
-    setText(byId('estimate'), seconds ? `${roughly(seconds)} to make` : '');
-  };
-  const changed = () => {
-    remember('changes', { games: mixer.weights, ...settings.changes, 'seed-mode': settings.seedMode });
-    clearFieldErrors();
-    showEstimate();
-  };
-  mixer.addEventListener('change', changed);
-  settings.addEventListener('change', changed);
-  const apply = (other) => {
-    mixer.set(other.games);
-    settings.set(other);
-    settings.seedMode = 'lock';
-    changed();
-  };
-  return { request, apply, showEstimate, advanceSeed: () => settings.advanceSeed() };
 }
 
 /** Returns what the Generate button does; pressing twice by accident asks once. */
-function makeGenerate(panel, showHistory) {
+function makeGenerate(showHistory) {
   const button = byId('generate');
   let isAsking = false;
   // The server answers between the two clicks of a double click, so that waiting for it does not suffice.
@@ -95,8 +108,9 @@ function makeGenerate(panel, showHistory) {
     button.setAttribute('aria-busy', 'true');
     clearFieldErrors();
     try {
-      const { id } = await call('POST', '/api/jobs', { body: panel.request(), headers: { 'Idempotency-Key': randomKey() } });
+      const { id } = await call('POST', '/api/jobs', { body: panel.request, headers: { 'Idempotency-Key': randomKey() } });
       asked.add(id);
+      library.dispatchEvent(new Event('asked'));
       panel.advanceSeed();
       if (!library.get(id)) library.put(await call('GET', `/api/jobs/${id}`));
       if (library.view === 'bin') showHistory();
@@ -130,27 +144,21 @@ function onStatus(job) {
   if (job.status === 'cancelled') announce(`${title} is cancelled.`);
 }
 
-function showHealth(health) {
-  const games = `${health.games.length} ${health.games.length === 1 ? 'game' : 'games'}`;
-  const rate = health.sample_rate ? ` · ${health.sample_rate / 1000} kHz` : '';
-  const texts = {
-    ready: `${health.model} · ${games}${rate}`,
-    loading: `${health.model} is loading …`,
-    failed: `The model cannot be loaded: ${health.message}`,
-    lost: 'The server does not answer; trying again …',
-  };
-  byId('model-line').dataset.status = health.status;
-  setText(byId('model-text'), texts[health.status] ?? health.status);
-  byId('model-line').title = texts[health.status] ?? '';
-  byId('training-curves').hidden = health.shipped; // which has no runs
-  byId('train-own').hidden = !health.shipped;
-  setText(byId('tensorboard'), `tensorboard --logdir ${health.model_folder}`);
-  const details = { Folder: health.model_folder, Games: games, Fingerprint: health.fingerprint ?? '…', Clips: health.output_folder };
-  byId('model-details').replaceChildren(...Object.entries(details).flatMap(([term, text]) => [el('dt', {}, term), el('dd', {}, text)]));
+/** @param {string} id of a clip that stopped to be read */
+async function onBroken(id) {
+  try {
+    await call('GET', `/api/jobs/${id}`);
+  } catch (error) {
+    if (error.status === 404) return player.drop(id);
+    player.isCut = true; // the server is away, which the top line tells; the clip goes on when it is back
+    return undefined;
+  }
+  notice('This clip cannot be played; its file may be gone.');
+  return library.reload().catch(() => {});
 }
 
 function showHelp() {
   byId('help').showModal();
 }
 
-start().catch((error) => showFieldError(error));
+start();

@@ -12,21 +12,34 @@ const SNAP = 0.03; // a fader dragged this near to 0 is at 0
 export class Mixer extends EventTarget {
   /** @type {Map<string, Fader>} */
   #faders = new Map();
-  #weights = {};
+  /** Without a prototype: a game may be called "constructor". @type {Record<string, number>} */
+  #weights = Object.create(null);
   #soloed = new Set();
   /** Hides the faders that are not looked for. */
   #filter = () => {};
 
-  /** @param {import('./api.js').Game[]} games @param {Record<string, number>} weights */
-  constructor(games, weights) {
+  constructor() {
     super();
-    for (const game of games) this.#faders.set(game.name, this.#makeFader(game));
-    byId('faders').replaceChildren(...[...this.#faders.values()].map((fader) => fader.row));
     byId('mix-random').onclick = () => this.randomise();
     byId('mix-normalise').onclick = () => this.normalise();
     byId('mix-clear').onclick = () => this.set({});
-    this.#initSearch(games);
+    this.#initSearch();
+  }
+
+  /** The games of a model, and where their faders stand. @param {import('./api.js').Game[]} games @param {Record<string, number>} weights */
+  setGames(games, weights) {
+    this.#faders = new Map(games.map((game) => [game.name, this.#makeFader(game)]));
+    byId('faders').replaceChildren(...[...this.#faders.values()].map((fader) => fader.row));
+    const isLong = games.length >= SEARCH_FROM;
+    byId('finder').hidden = !isLong;
+    byId('faders').classList.toggle('many', isLong);
+    if (!isLong) this.#clearSearch();
     this.set(weights);
+  }
+
+  /** @param {string} name */
+  has(name) {
+    return this.#faders.has(name);
   }
 
   /** The mix to generate from: the soloed games if there are any, else all that are not at 0. */
@@ -37,11 +50,11 @@ export class Mixer extends EventTarget {
 
   /** All fader positions; what lies beyond a fader's range is scaled into it as a whole. */
   set(weights) {
-    const largest = Math.max(1, ...Object.values(weights).map(Math.abs));
+    const largest = Math.max(1, ...Object.values(weights).filter(Number.isFinite).map(Math.abs));
     this.#soloed.clear();
-    this.#weights = {};
+    this.#weights = Object.create(null);
     for (const [name, weight] of Object.entries(weights)) {
-      if (this.#faders.has(name)) this.#weights[name] = weight / largest;
+      if (this.#faders.has(name) && Number.isFinite(weight)) this.#weights[name] = weight / largest;
     }
     for (const name of this.#faders.keys()) this.#show(name);
     this.#filter();
@@ -120,10 +133,12 @@ export class Mixer extends EventTarget {
     this.dispatchEvent(new Event('change'));
   }
 
-  #initSearch(games) {
-    const isLong = games.length >= SEARCH_FROM;
-    byId('finder').hidden = !isLong;
-    byId('faders').classList.toggle('many', isLong);
+  #clearSearch() {
+    byId('mix-search').value = '';
+    byId('mix-used').setAttribute('aria-pressed', 'false');
+  }
+
+  #initSearch() {
     const used = byId('mix-used');
     this.#filter = () => {
       const words = byId('mix-search').value.toLocaleLowerCase().split(/\s+/).filter(Boolean);

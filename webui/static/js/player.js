@@ -1,10 +1,12 @@
 /** The player at the bottom: one sound at a time, played by wavesurfer.js over a plain audio element. */
 
 import WaveSurfer from '../vendor/wavesurfer/wavesurfer.esm.js';
+import { address } from './address.js';
+import { call } from './api.js';
 import { byId, setText } from './dom.js';
 import { clock, spokenClock, titleOf } from './format.js';
 import { icon } from './icons.js';
-import { remember, remembered } from './storage.js';
+import { isShare, remember, remembered } from './storage.js';
 import { peaksOf } from './waveform.js';
 
 const SKIPS = { ArrowLeft: -5, ArrowRight: 5, PageDown: -10, PageUp: 10 }; // seconds
@@ -13,13 +15,15 @@ const SKIPS = { ArrowLeft: -5, ArrowRight: 5, PageDown: -10, PageUp: 10 }; // se
 export class Player extends EventTarget {
   /** @type {?import('./api.js').Job} */
   job = null;
+  /** Whether the server went away while the clip was read from it. */
+  isCut = false;
   #seconds = 0;
 
   constructor() {
     super();
     this.media = new Audio();
     this.media.preload = 'auto';
-    this.media.volume = remembered('volume', 0.9);
+    this.media.volume = remembered('volume', 0.9, isShare);
     this.wave = WaveSurfer.create({
       container: byId('dock-wave'), media: this.media, height: 48, barWidth: 2, barGap: 1, barRadius: 2, normalize: true,
       dragToSeek: true, hideScrollbar: true, cspNonce: document.querySelector('meta[name=csp-nonce]').getAttribute('content'),
@@ -47,8 +51,10 @@ export class Player extends EventTarget {
       this.#describe();
       const { peaks, seconds } = await peaksOf(job);
       if (this.job?.id !== job.id) return; // another one was chosen meanwhile
-      this.#seconds = seconds;
-      await this.wave.load(job.audio, [peaks], seconds).catch(() => this.#broken());
+      this.#seconds = seconds ?? 0;
+      await this.wave.load(address(job.audio), [peaks], seconds).catch(() => this.#broken());
+      if (this.job?.id !== job.id) return;
+      this.#seconds ||= this.wave.getDuration(); // where nothing stored says it
     }
     if (at !== undefined) this.seek(at * this.#seconds);
     if (play) await this.media.play().catch(() => {});
@@ -74,6 +80,17 @@ export class Player extends EventTarget {
     this.job = null;
     byId('dock').hidden = true;
     this.dispatchEvent(new Event('state'));
+  }
+
+  /** The server may have become another one: empties the player if its clip is not there, and reads on what was cut off. */
+  async check() {
+    const { job, progress } = this;
+    if (!job) return;
+    await call('GET', `/api/jobs/${job.id}`).catch((error) => error.status === 404 && this.drop(job.id));
+    if (!this.isCut || this.job !== job) return;
+    this.isCut = false;
+    this.job = null;
+    await this.load(job, { at: progress });
   }
 
   /** Takes over a new title. */

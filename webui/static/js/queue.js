@@ -1,5 +1,6 @@
 /** What is forming and what waits. */
 
+import { address } from './address.js';
 import { fillMixBar } from './colours.js';
 import { byId, el, reconcile, setText } from './dom.js';
 import { Remaining } from './estimate.js';
@@ -27,6 +28,12 @@ export class QueueView {
       create: (job) => this.#create(job),
       update: (item, job) => this.#update(item, job, jobs.filter((other) => other.status === 'queued').indexOf(job) + 1),
     });
+  }
+
+  /** Makes all items anew, such as in other colours. */
+  repaint() {
+    byId('queue').replaceChildren();
+    this.render();
   }
 
   /** @param {import('./api.js').Job} job */
@@ -72,7 +79,7 @@ export class QueueView {
       // Decoded aside first: replacing the source directly would flicker.
       const next = new Image();
       next.onload = () => { image.src = next.src; image.hidden = false; };
-      next.src = job.preview;
+      next.src = address(job.preview);
     }
   }
 }

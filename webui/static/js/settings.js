@@ -29,24 +29,33 @@ export class SettingsPanel extends EventTarget {
   /** @type {Map<string, () => any>} */
   #getters = new Map();
   /** What the model recommends, or else the defaults. @type {Record<string, any>} */
-  #defaults;
+  #defaults = {};
   /** What holds where no model recommends anything. @type {Record<string, any>} */
-  #plain;
+  #plain = {};
   /** Fields without a control. @type {Record<string, any>} */
   #hidden = {};
 
-  /** @param {any} options what /api/options says @param {Record<string, any>} values remembered ones */
-  constructor(options, values) {
+  constructor() {
     super();
+    this.#initSeed();
+    byId('recommended').onclick = () => this.#setRecommended();
+  }
+
+  /** @param {any} options what /api/options says @param {Record<string, any>} values that differ from it @param {any} seedMode */
+  setOptions(options, values, seedMode) {
     byId('parameters').replaceChildren(...PARAMETERS.map((parameter) => this.#makeParameter(parameter, options.fields[parameter.name])));
     byId('selects').replaceChildren(...CHOICES.map((choice) => this.#makeChoice(choice, options[choice.options])));
-    this.#initSeed();
     this.#defaults = Object.fromEntries(Object.entries(options.fields).map(([name, field]) => [name, field.default]));
     this.#plain = options.plain;
     this.#hidden = Object.fromEntries(Object.entries(options.plain).filter(([name]) => !this.#getters.has(name)));
-    byId('recommended').onclick = () => this.#setRecommended();
     this.set({ ...this.#defaults, seed: randomSeed(), ...values });
-    if (values['seed-mode']) this.seedMode = values['seed-mode'];
+    if (typeof seedMode === 'string') this.seedMode = seedMode;
+  }
+
+  /** Brings fields back to what the model recommends. @param {string[]} names */
+  reset(names) {
+    const known = names.filter((name) => name in this.#defaults && name !== 'seed');
+    if (known.length) this.set(Object.fromEntries(known.map((name) => [name, this.#defaults[name]])));
   }
 
   /** The values as the server takes them; an empty number is null, which it refuses with a sentence. */
@@ -117,7 +126,7 @@ export class SettingsPanel extends EventTarget {
     seed.setAttribute('aria-describedby', 'error-seed');
     byId('seed-dice').append(icon('dice'));
     byId('seed-dice').onclick = () => this.set({ seed: randomSeed() });
-    this.#setters.set('seed', (value) => { seed.value = String(value); });
+    this.#setters.set('seed', (value) => { if (Number.isSafeInteger(value)) seed.value = String(value); });
     this.#getters.set('seed', () => numberOf(seed));
     const changed = () => this.#changed();
     seed.oninput = changed;
@@ -131,7 +140,12 @@ export class SettingsPanel extends EventTarget {
     const fill = () => slider.style.setProperty('--fill', String((slider.valueAsNumber - min) / (max - min)));
     slider.oninput = () => { number.value = slider.value; fill(); this.#changed(); };
     number.oninput = () => { slider.value = number.value; fill(); this.#changed(); };
-    this.#setters.set(name, (value) => { number.value = short(value); slider.value = String(value); fill(); });
+    this.#setters.set(name, (value) => {
+      if (!Number.isFinite(value)) return;
+      number.value = short(value);
+      slider.value = String(value);
+      fill();
+    });
     this.#getters.set(name, () => numberOf(number));
     return el('div', { class: 'parameter', 'data-field': name },
       el('label', { for: `slider-${name}`, title: hint }, label), slider,

@@ -2,10 +2,24 @@
 
 const PREFIX = 'dual-diffusion.';
 
-/** @template T @param {string} name @param {T} fallback @returns {T} */
-export function remembered(name, fallback) {
+/** @param {any} value */
+export const isSwitch = (value) => typeof value === 'boolean';
+/** @param {any} value */
+export const isShare = (value) => typeof value === 'number' && value >= 0 && value <= 1;
+/** @param {any} value */
+export const isRecord = (value) => value !== null && typeof value === 'object' && !Array.isArray(value);
+
+/**
+ * @template T
+ * @param {string} name
+ * @param {T} fallback
+ * @param {(value: any) => boolean} fits whether what is stored can be used; other software may have written it
+ * @returns {T}
+ */
+export function remembered(name, fallback, fits) {
   try {
-    return JSON.parse(localStorage.getItem(PREFIX + name)) ?? fallback;
+    const value = JSON.parse(localStorage.getItem(PREFIX + name));
+    return fits(value) ? value : fallback;
   } catch {
     return fallback;
   }

@@ -5,16 +5,27 @@ import { call } from './api.js';
 const BAR = 2; // CSS pixels
 const GAP = 1;
 
-/** @type {Map<string, Promise<{seconds: number, peaks: number[]}>>} */
+/** @type {Map<string, Promise<{seconds: number|undefined, peaks: number[]}>>} */
 const cache = new Map();
 
-/** @param {import('./api.js').Job} job @returns {Promise<{seconds: number, peaks: number[]}>} */
+/** @param {import('./api.js').Job} job @returns {Promise<{seconds: number|undefined, peaks: number[]}>} */
 export function peaksOf(job) {
   if (!cache.has(job.id)) {
-    const flat = { seconds: job.request.seconds, peaks: [0.02, 0.02] };
-    cache.set(job.id, call('GET', job.peaks).catch(() => flat));
+    cache.set(job.id, call('GET', job.peaks).then(checked).catch(() => flatOf(job)));
   }
   return cache.get(job.id);
+}
+
+/** A flat line; how long the sound is may be known from its request. */
+function flatOf({ request }) {
+  return { seconds: isLength(request.seconds) ? request.seconds : undefined, peaks: [0.02, 0.02] };
+}
+
+const isLength = (seconds) => Number.isFinite(seconds) && seconds > 0;
+
+function checked({ seconds, peaks }) {
+  if (!isLength(seconds) || !Array.isArray(peaks) || !peaks.length || !peaks.every(Number.isFinite)) throw new TypeError('no peaks');
+  return { seconds, peaks };
 }
 
 const seen = new IntersectionObserver((entries) => {

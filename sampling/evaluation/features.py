@@ -1,4 +1,4 @@
-"""Listening to clips: all excerpts of both splits, and some of them through the format and through the VAE."""
+"""What is measured of clips: all excerpts of both splits, and some of them through the format and through the VAE."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sampling.evaluation.clips import Excerpt, through_the_format, through_the_v
 from sampling.evaluation.copies import CopySearch
 from sampling.evaluation.embeddings import Embedding, build_embedding
 from sampling.evaluation.embeddings.mel_statistics import MelStatistics
-from sampling.evaluation.measures import THROUGH_FORMAT, THROUGH_VAE, TRAINING, VALIDATION, Heard
+from sampling.evaluation.measures import THROUGH_FORMAT, THROUGH_VAE, TRAINING, VALIDATION, ClipFeatures
 from sampling.evaluation.music.record import listen
 from sampling.evaluation.report.picture import Examples
 from sampling.evaluation.report.stages import Stages
@@ -17,7 +17,7 @@ from sampling.evaluation.sound import sound_figures
 from sampling.generator import Generator
 
 
-class Listener:
+class FeatureExtractor:
     """Measures clips one by one."""
 
     def __init__(self, generator: Generator, settings: Settings) -> None:
@@ -26,13 +26,13 @@ class Listener:
         self.statistics = MelStatistics(self.sample_rate)
         self.search = CopySearch(self.sample_rate, settings.seconds)
 
-    def hear(self, clip: Tensor, name: str, game: str, *, track: str = "", patches: bool = True) -> Heard:
+    def extract(self, clip: Tensor, name: str, game: str, *, track: str = "", patches: bool = True) -> ClipFeatures:
         """What is kept of a clip (C, N)."""
         embedded = {}
         for embedding in self.embeddings:
             frames = embedding(clip, self.sample_rate)
             embedded[embedding.name] = frames[None] if frames.ndim == 1 else frames
-        return Heard(
+        return ClipFeatures(
             name=name,
             game=game,
             embedded=embedded,
@@ -44,38 +44,43 @@ class Listener:
         )
 
 
-def hear_splits(
-    generator: Generator, listener: Listener, chosen: Chosen, settings: Settings, stages: Stages, examples: Examples
-) -> dict[str, list[Heard]]:
+def split_features(
+    generator: Generator,
+    extractor: FeatureExtractor,
+    chosen: Chosen,
+    settings: Settings,
+    stages: Stages,
+    examples: Examples,
+) -> dict[str, list[ClipFeatures]]:
     """All excerpts of both splits; and as many training excerpts as clips are generated through format and VAE.
 
     Args:
         examples: is given the first of these of each game.
     """
-    channels, iterations = generator.format.config.num_channels, settings.request.get("phase_iterations")
+    channels, iterations = generator.format.num_channels, settings.request.get("phase_iterations")
     compared = chosen.balanced(chosen.training, settings.clips)
-    heard: dict[str, list[Heard]] = {}
+    features: dict[str, list[ClipFeatures]] = {}
 
-    def hear(clip: Tensor, excerpt: Excerpt, *, patches: bool) -> Heard:
+    def extract(clip: Tensor, excerpt: Excerpt, *, patches: bool) -> ClipFeatures:
         track = excerpt.track
-        return listener.hear(clip, excerpt.name, track.game, track=track.file_name, patches=patches)
+        return extractor.extract(clip, excerpt.name, track.game, track=track.file_name, patches=patches)
 
     for name, split in ((TRAINING, chosen.training), (VALIDATION, chosen.validation)):
         items = [excerpt for game in chosen.games for excerpt in split[game]]
         searched = set(items if name == VALIDATION else compared)
-        with stages.stage(f"hearing {name} clips", len(items)) as stage:
-            heard[name] = []
+        with stages.stage(f"measuring {name} clips", len(items)) as stage:
+            features[name] = []
             for excerpt in items:
-                heard[name].append(hear(excerpt.read(channels), excerpt, patches=excerpt in searched))
+                features[name].append(extract(excerpt.read(channels), excerpt, patches=excerpt in searched))
                 stage.advance()
     with stages.stage("training clips through format and VAE", len(compared)) as stage:
-        heard[THROUGH_FORMAT], heard[THROUGH_VAE] = [], []
+        features[THROUGH_FORMAT], features[THROUGH_VAE] = [], []
         for excerpt in compared:
             clip, game = excerpt.read(channels), excerpt.track.game
             examples.add(TRAINING, game, clip)
             for name, through in ((THROUGH_FORMAT, through_the_format), (THROUGH_VAE, through_the_vae)):
                 made = through(generator, clip, game, iterations)
                 examples.add(name, game, made)
-                heard[name].append(hear(made, excerpt, patches=name == THROUGH_VAE))
+                features[name].append(extract(made, excerpt, patches=name == THROUGH_VAE))
             stage.advance()
-    return heard
+    return features

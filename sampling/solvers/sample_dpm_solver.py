@@ -10,22 +10,24 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pydantic import PositiveFloat
+
 from sampling.solvers.maths import (
     Callback,
     Denoise,
-    Positive,
     derivative,
     geometric_mean,
     linear_step,
     phi,
 )
-from sampling.solvers.renoising import Leg, Reinjection, legs, renoising_of
+from sampling.solvers.renoising import Interval, Reinjection, intervals, renoising_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from sampling.solvers.noise import NoiseSource
 
+ONE_ITEM_AT_A_TIME = ("dpm_adaptive",)
 # No step of dpm_adaptive is refused that is shorter than this share of the whole way in ln(sigma).
 SHORTEST = 1 / 1000
 # How far the length of a step may change at once.
@@ -90,13 +92,13 @@ def sample_dpm_fast(
     inner = [geometric_mean(levels[0], levels[-1], k / len(orders)) for k in range(1, len(orders))]
     path = [levels[0], *inner, *levels[1:][-1:], *[0.0] * (len(sigmas) - len(levels))]
     order_from = dict(zip(path, [*orders, 1], strict=False))
-    for leg in legs(path, generator, callback, reinjection):
-        if leg.sigma_next == 0:
-            x_next = denoised = denoise(x, leg.sigma)
+    for interval in intervals(path, generator, callback, reinjection):
+        if interval.sigma_next == 0:
+            x_next = denoised = denoise(x, interval.sigma)
         else:
-            step = dpm_solver_step(denoise, x, leg.sigma, leg.sigma_next, order_from[leg.sigma])
+            step = dpm_solver_step(denoise, x, interval.sigma, interval.sigma_next, order_from[interval.sigma])
             x_next, denoised = step.x, step.denoised
-        x = leg.end(x_next, denoised)
+        x = interval.end(x_next, denoised)
     return x
 
 
@@ -116,9 +118,9 @@ def sample_dpm_adaptive(
     generator: NoiseSource,
     callback: Callback | None = None,
     reinjection: Reinjection = 0.0,
-    rtol: Positive = 0.05,
-    atol: Positive = 0.0078,
-    h_init: Positive = 0.05,
+    rtol: PositiveFloat = 0.05,
+    atol: PositiveFloat = 0.0078,
+    h_init: PositiveFloat = 0.05,
 ) -> Tensor:
     """DPM-Solver-23 (Lu et al. 2022a, appendix C): steps of third order, as long as the error allows.
 
@@ -129,7 +131,7 @@ def sample_dpm_adaptive(
     the callback it is a forecast by the length of the next step.
 
     Args:
-        x: (1, C, ...); one item, since its error decides the steps (see ONE_ITEM_AT_A_TIME in samplers.py).
+        x: (1, C, ...); one item, since its error decides the steps (see ONE_ITEM_AT_A_TIME).
         rtol, atol: tolerated relative and absolute error of a step.
         h_init: length of the first step tried, in ln(sigma).
 
@@ -155,12 +157,14 @@ def sample_dpm_adaptive(
             way = math.log(sigma_end / last) + restarts * math.log(high / low)
             steps = _forecast(index, steps, math.ceil(way / (h * _change(error) * kept)) + to_zero)
             restart = high if restarts and sigma_end <= low else None
-            x = Leg(index, steps, sigma, sigma_next, sigma_end, generator, callback, restart).end(step.x, step.denoised)
+            x = Interval(index, steps, sigma, sigma_next, sigma_end, generator, callback, restart).end(
+                step.x, step.denoised
+            )
             sigma, index, restarts = restart or sigma_end, index + 1, restarts - (restart is not None)
         h *= _change(error)
     if to_zero:
         denoised = denoise(x, last)
-        x = Leg(index, index + 1, last, 0.0, 0.0, generator, callback).end(denoised, denoised)
+        x = Interval(index, index + 1, last, 0.0, 0.0, generator, callback).end(denoised, denoised)
     return x
 
 

@@ -1,4 +1,6 @@
-"""Two operations whose backward pass keeps little and computes the rest again: what they give is plain arithmetic.
+"""Activation recomputation: two operations whose backward pass keeps little and computes the rest again.
+
+What they give is plain arithmetic.
 
 PyTorch keeps the inputs of each elementary operation. Of a convolution of silu(modulation * x) these are x, the
 product, its SiLU and a scaled copy of the weights; here x alone is kept, and the elementwise parts are computed again.
@@ -10,12 +12,12 @@ Shapes: B batch, C channels, F frequency, T time.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
+from torch.autograd.function import FunctionCtx
 
 # Keeps a vector of zeros, such as the features of silence, from being divided by zero.
 EPSILON = 1e-4
@@ -29,19 +31,22 @@ class UnitMagnitude(Function):
 
     @staticmethod
     def forward(x: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """x -> y, and d, which has no gradient."""
         # The norm in one operation needs no copy of x in that precision.
         norm = torch.linalg.vector_norm(x, dim=axes, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
         divisor = norm * math.sqrt(norm.numel() / max(x.numel(), 1)) + EPSILON
         return x / divisor.to(x.dtype), divisor
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, tuple[int, ...]], output: tuple[Tensor, Tensor]) -> None:
+    def setup_context(ctx: FunctionCtx, inputs: tuple[Tensor, tuple[int, ...]], output: tuple[Tensor, Tensor]) -> None:
+        """Keeps y and d; x is y * d."""
         ctx.axes = inputs[1]
         ctx.mark_non_differentiable(output[1])
         ctx.save_for_backward(*output)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor, _: Tensor | None) -> tuple[Tensor, None]:
+    def backward(ctx: FunctionCtx, gradient: Tensor, _: Tensor | None) -> tuple[Tensor, None]:
+        """dL/dy -> dL/dx, as above."""
         y, divisor = ctx.saved_tensors
         count = y.numel() // max(divisor.numel(), 1)
         radial = (gradient * y).sum(ctx.axes, keepdim=True, dtype=divisor.dtype)
@@ -50,7 +55,7 @@ class UnitMagnitude(Function):
         return torch.addcmul(gradient, y, radial.to(y.dtype), value=-1) / divisor.to(y.dtype), None
 
 
-class LeanConv(Function):
+class RecomputedConv(Function):
     """y = edges * conv(a(modulation * [x, skip]), scale * weight), a the SiLU or nothing. Keeps its arguments alone.
 
     Args of apply:
@@ -75,18 +80,21 @@ class LeanConv(Function):
         groups: int,
         silu: bool,
     ) -> Tensor:
+        """See the class."""
         a = modulated(x, skip, modulation)
         a = F.silu(a) if silu else a
         y = F.conv2d(a, scaled(weight, scale, x.dtype), padding=weight.shape[-1] // 2, groups=groups)
         return y if edges is None else y.mul_(edges)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    def setup_context(ctx: FunctionCtx, inputs: tuple[Tensor | float | None, ...], output: Tensor) -> None:
+        """Keeps the arguments alone."""
         *tensors, ctx.scale, ctx.groups, ctx.silu = inputs
         ctx.save_for_backward(*tensors)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Computes the convolution's input again, then goes through it in reverse order."""
         x, skip, modulation, weight, edges = ctx.saved_tensors
         a = modulated(x, skip, modulation)
         d_a, d_weight, _ = torch.ops.aten.convolution_backward(

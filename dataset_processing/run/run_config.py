@@ -1,0 +1,67 @@
+"""The config of a run, and what can be wrong with it before anything is read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from dualdiffusion.component import Component, part_of, type_name
+from dualdiffusion.config import Config, nearest
+from dualdiffusion.errors import UserError
+
+
+def step_name(step: Component) -> str:
+    """The name of a step in `--steps` and in journals: its file."""
+    return type_name(step.cls).partition(".")[0]
+
+
+def _steps_once(steps: tuple[Component, ...]) -> tuple[Component, ...]:
+    names = [step_name(step) for step in steps]
+    if len(set(names)) < len(names):
+        raise ValueError(f"every step may stand there once, not {', '.join(names)}")
+    return steps
+
+
+class RunConfig(Config):
+    """A dataset: where its audio comes from, where it goes, and what happens on the way."""
+
+    description: str = ""
+    """What the dataset is."""
+    source: Path
+    """Folder of audio, `<source>/<game>/**/<track>`."""
+    dataset: Path
+    """Folder that is written."""
+    processes: int | None = Field(None, ge=1)
+    """Worker processes; null uses every core."""
+    steps: Annotated[tuple[part_of("dataset_processing.steps"), ...], AfterValidator(_steps_once)]  # type: ignore[misc]
+    """The steps in their order."""
+
+
+def select_steps(config: RunConfig, names: Sequence[str] | None) -> list[str]:
+    """The names of the steps to run, in the order of the config; None selects all.
+
+    Raises:
+        UserError: a name that the config does not have.
+    """
+    known = [step_name(step) for step in config.steps]
+    for name in names or ():
+        if name not in known:
+            raise UserError(f"--steps {name}: no such step; nearest: {', '.join(nearest(name, known) or known)}")
+    return [name for name in known if names is None or name in names]
+
+
+def check_folders(config: RunConfig) -> None:
+    """Raises UserError for a source that is missing or empty, and for folders that lie in each other."""
+    source, dataset = config.source.resolve(), config.dataset.resolve()
+    if not source.is_dir():
+        raise UserError(f"source {config.source}: no such folder; set it with --set source=FOLDER")
+    if source == dataset or source.is_relative_to(dataset) or dataset.is_relative_to(source):
+        raise UserError(f"source {config.source} and dataset {config.dataset}: one must not lie inside the other")
+    if dataset.exists() and not dataset.is_dir():
+        raise UserError(f"dataset {config.dataset}: is a file, not a folder")
+    if next(os.scandir(source), None) is None:
+        raise UserError(f"source {config.source}: the folder is empty")

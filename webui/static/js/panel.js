@@ -1,0 +1,113 @@
+/** The instrument: mixer and settings as one, remembered between visits, and fitted to whichever model answers. */
+
+import { call } from './api.js';
+import { setText, byId } from './dom.js';
+import { roughly } from './format.js';
+import { Mixer } from './mixer.js';
+import { clearFieldErrors, notice } from './notices.js';
+import { SettingsPanel } from './settings.js';
+import { isRecord, remember, remembered } from './storage.js';
+
+/** No setting is that long; the server refuses a request of such length as a whole. */
+const isHuge = (value) => (JSON.stringify(value) ?? '').length > 20_000;
+
+/**
+ * What of a request the model can do, as the server judges it.
+ * @param {any} request @param {any} health @param {any} options
+ * @returns {Promise<{request: any, dropped: Record<string, string>}>}
+ */
+async function usable(request, health, options) {
+  const known = new Set(health.games.map((game) => game.name));
+  const games = Object.entries(isRecord(request.games) ? request.games : {});
+  const unknown = games.filter(([name]) => !known.has(name)).map(([name]) => [`games.${name}`, 'unknown']);
+  const fields = Object.entries(request).filter(([name, value]) => name in options.fields && name !== 'games' && !isHuge(value));
+  const body = { ...Object.fromEntries(fields), games: Object.fromEntries(games.filter(([name]) => known.has(name))) };
+  try {
+    const answer = await call('POST', '/api/check', { body });
+    return { request: answer.request, dropped: { ...Object.fromEntries(unknown), ...answer.dropped } };
+  } catch (error) {
+    if (error.status < 400 || error.status >= 500 || error.status === 401) throw error;
+    return { request: {}, dropped: { settings: error.message } }; // such as megabytes of nonsense
+  }
+}
+
+/** In words, what had to be left out: "Cave, Sky and the sampler options". */
+function inWords(dropped) {
+  const names = Object.keys(dropped).map((name) => name.replace(/^games(_end)?\./, '').replaceAll('_', ' '));
+  const shown = names.length > 4 ? [...names.slice(0, 3), `${names.length - 3} more`] : names;
+  return shown.length > 1 ? `${shown.slice(0, -1).join(', ')} and ${shown.at(-1)}` : shown.join('');
+}
+
+export class Panel {
+  #mixer = new Mixer();
+  #settings = new SettingsPanel();
+  #isReady = false; // before, nothing is remembered
+  #health;
+  #options;
+
+  /** @param {(request: any) => ?number} predict seconds that a request takes */
+  constructor(predict) {
+    this.predict = predict;
+    this.#mixer.addEventListener('change', () => this.#changed());
+    this.#settings.addEventListener('change', () => this.#changed());
+  }
+
+  get request() {
+    return { games: this.#mixer.weights, ...this.#settings.values };
+  }
+
+  /**
+   * Fits the instrument to a model: the first one, or another that answers at the same address. What it cannot do is
+   * left out; what was never changed becomes what it recommends.
+   */
+  async adopt(health, options) {
+    const saved = this.#isReady ? this.#present() : remembered('changes', {}, isRecord);
+    const { request, dropped } = await usable(saved, health, options);
+    const first = health.games[0] ? { [health.games[0].name]: 1 } : {};
+    const before = this.#isReady ? this.#health.model : null;
+    this.#isReady = false;
+    this.#health = health;
+    this.#options = options;
+    const { games = {}, ...settings } = request;
+    this.#mixer.setGames(health.games, Object.values(games).some(Boolean) ? games : first);
+    this.#settings.setOptions(options, settings, saved['seed-mode']);
+    this.#isReady = true;
+    this.#changed();
+    if (before === null) return;
+    const words = inWords(dropped);
+    notice(`${before === health.model ? 'The model has changed' : 'Another model answers now'}: ${health.model}.${words ? ` It cannot do ${words}: left out.` : ''}`);
+  }
+
+  /** Takes over the settings of a clip, which another model may have made. */
+  async apply(other) {
+    const games = Object.keys(other.games).filter((name) => this.#mixer.has(name));
+    if (games.length) this.#mixer.set(other.games);
+    this.#settings.set(other);
+    this.#settings.seedMode = 'lock';
+    this.#changed();
+    const { dropped } = await usable(other, this.#health, this.#options);
+    this.#settings.reset(Object.keys(dropped));
+    const words = inWords(dropped);
+    if (words) notice(`This model cannot do ${words}: left out.${games.length ? '' : ' The mix stays as it was.'}`);
+  }
+
+  showEstimate() {
+    const seconds = this.predict(this.request);
+    setText(byId('estimate'), seconds ? `${roughly(seconds)} to make` : '');
+  }
+
+  advanceSeed() {
+    this.#settings.advanceSeed();
+  }
+
+  #present() {
+    return { games: this.#mixer.weights, ...this.#settings.changes, 'seed-mode': this.#settings.seedMode };
+  }
+
+  #changed() {
+    if (!this.#isReady) return;
+    remember('changes', this.#present());
+    clearFieldErrors();
+    this.showEstimate();
+  }
+}
