@@ -66,8 +66,8 @@ lint: $(VENV)/.ready-more
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# Each process begins with neighbouring tests, which share what they need, and one that is done takes over from the other.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+# Two at a time on two cores: three, and other ways of sharing them out, took longer.
+PYTEST := $(BIN)/python -m pytest -n 2
 
 # All but kills and benchmarks.
 test: lint

@@ -104,7 +104,7 @@ class Codec:
             return self.vae.encode(x, position=self.position, conditioning=self._games(len(x)))
 
     def mode(self, x: Tensor) -> Tensor:
-        """Spectrogram (C, F, T), T a multiple of the VAE's downsampling -> the posterior's mode (1, Z, f, T / 8)."""
+        """Spectrogram (C, F, T), T a multiple of the VAE's downsampling -> the posterior's mode (1, Z, f, columns)."""
 
         def encode(tile: Tensor) -> Tensor:
             return self.posterior(tile).mode.float()
@@ -112,11 +112,11 @@ class Codec:
         return self._tiled(encode, x[None], self.vae.downsampling, 1, circular=False)
 
     def encode(self, x: Tensor) -> Tensor:
-        """Spectrogram (C, F, T), T a multiple of the VAE's downsampling -> latents (1, Z, f, T / 8)."""
+        """Spectrogram (C, F, T), T a multiple of the VAE's downsampling -> latents (1, Z, f, columns)."""
         return self.vae.normalize_latents(self.mode(x))
 
     def encode_excerpts(self, audio: Tensor, skip: int, frames: int) -> Tensor:
-        """Audio (B, C, N) -> latents (B, Z, f, frames / 8) of `frames` frames after the first `skip`, in one pass.
+        """Audio (B, C, N) -> latents (B, Z, f, columns) of `frames` frames after the first `skip`, in one pass.
 
         For those who cut long tracks into tiles themselves because they cannot hold them in memory: the frames before
         and after only give those in between the audio that these see around them.

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from dualdiffusion.config import from_home
 from dualdiffusion.errors import UserError, one_line
+from dualdiffusion.files import from_home
 from dualdiffusion.machine.memory import allocation_text, is_out_of_memory
 from dualdiffusion.machine.threads import prepare_cpu
 

@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from dualdiffusion.errors import UserError
-from dualdiffusion.files import read_json
+from dualdiffusion.files import from_home, read_json
 
 C = TypeVar("C", bound="Config")
 
@@ -60,18 +60,6 @@ class InvalidPartError(ValueError):
     def __init__(self, config: type[Config], error: ValidationError) -> None:
         super().__init__(str(error))
         self.config, self.error = config, error
-
-
-def from_home(path: Path) -> Path:
-    """The path with a first part of `~` or `~NAME` replaced by that user's home folder.
-
-    Raises:
-        ValueError: there is no such user, or the home folder is not known.
-    """
-    try:
-        return path.expanduser()
-    except RuntimeError:
-        raise ValueError(f"{path}: the home folder of {path.parts[0]} is not known; write the whole path") from None
 
 
 def load_config(config: type[C], path: Path, overrides: Sequence[str] = ()) -> C:

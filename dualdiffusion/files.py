@@ -30,6 +30,18 @@ MAX_NAME_BYTES = 255  # of one name in a folder, on all usual file systems
 NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
+def from_home(path: Path) -> Path:
+    """The path with a first part of `~` or `~NAME` replaced by that user's home folder.
+
+    Raises:
+        ValueError: there is no such user, or the home folder is not known.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError(f"{path}: the home folder of {path.parts[0]} is not known; write the whole path") from None
+
+
 def temporary_path(path: Path) -> Path:
     """A hidden sibling of `path`, told from finished files by `TEMPORARY_MARK`, with the same suffix."""
     # Short, because the finished name may already be as long as the file system allows.

@@ -26,7 +26,7 @@ class Preview:
 
     @torch.inference_mode()
     def picture(self, latents: Tensor) -> Image.Image:
-        """Of latents (1, Z, F / 8, columns)."""
+        """Of latents (1, Z, f, columns)."""
         columns = latents.shape[-1]
         if columns <= PREVIEW_COLUMNS:
             return picture(self._codec.decode(latents)[0])

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from dualdiffusion.config import Config, InvalidPartError, from_home, nearest
+from dualdiffusion.config import Config, InvalidPartError, nearest
+from dualdiffusion.files import from_home
 from dualdiffusion.labels import Labels, normal_form
 from sampling.guidance import Guidance
 from sampling.solvers.options import options_config

@@ -87,15 +87,11 @@ def test_the_libraries_parts_do_not_reach_sideways_or_up() -> None:
     assert wrong == []
 
 
-# Imports for type checking alone do not run, but a reader follows them all the same; one package still needs them.
-TYPES_IN_CIRCLES = {"train"}
-
-
-def modules_imported(path: Path, modules: dict[str, Path], *, types: bool) -> set[str]:
-    """The modules that a file imports, also inside functions; with `types`, also for type checking alone."""
+def modules_imported(path: Path, modules: dict[str, Path]) -> set[str]:
+    """The modules that a file imports, also inside functions, but not for type checking alone."""
     tree = ast.parse(path.read_text())
     for node in ast.walk(tree):
-        if not types and isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             node.body = []
     names = {name for _, name in imports_of(tree)}
     return {name if name in modules else name.rpartition(".")[0] for name in names} & set(modules)
@@ -107,8 +103,9 @@ def test_no_modules_of_a_package_import_one_another_in_a_circle(package: str) ->
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
         for path in sorted((ROOT / package).rglob("*.py"))
     }
-    types = package not in TYPES_IN_CIRCLES
-    left = {name: modules_imported(path, modules, types=types) - {name} for name, path in modules.items()}
+    # The package itself holds its version, which all may read, and offers by name what lies deeper.
+    del modules[package]
+    left = {name: modules_imported(path, modules) - {name} for name, path in modules.items()}
     # Modules that import nothing that is left are taken away, again and again: what stays imports a circle.
     while free := {name for name, targets in left.items() if not targets & set(left)}:
         left = {name: targets for name, targets in left.items() if name not in free}

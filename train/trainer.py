@@ -24,7 +24,7 @@ from train.averages.tracked import SnapshotWriter
 from train.checkpoints import changes
 from train.interruption import Interruption, signals_held
 from train.loader import build_loader
-from train.module_trainer import ModuleTrainer
+from train.module_trainer import DependsOnWeights, ModuleTrainer
 from train.position import Part, Position
 from train.recovery import Recovery
 from train.reports.demos import DemoWriter
@@ -93,7 +93,8 @@ class Trainer:
         if processes > 1:
             self._say(f"{processes} processes share each batch")
         if main:
-            fingerprint = getattr(self.module_trainer, "fingerprint", None)
+            trainer = self.module_trainer
+            fingerprint = trainer.fingerprint if isinstance(trainer, DependsOnWeights) else None
             for difference in changes.store(self.run_path, self.config, fingerprint):
                 self._say(f"changed since the last run: {difference}")
         if not self.module_trainer.holds_out:

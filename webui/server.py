@@ -124,11 +124,11 @@ def _add_job_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/api/options")
     async def options() -> Response:
-        return json_response(request_options(service.recommended))
+        return json_response(request_options(service.requests.recommended))
 
     @app.post("/api/check")
     async def check(body: Body) -> Response:
-        return json_response(service.usable(body))
+        return json_response(service.requests.usable(body))
 
     @app.post("/api/jobs")
     async def submit(request: Request, body: Body) -> Response:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import hashlib
 import json
 import sqlite3
 import sys
@@ -14,21 +13,15 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
-from pydantic_core import from_json
-
-from dualdiffusion.config import explain
 from dualdiffusion.errors import UserError
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.shipped import is_shipped
-from sampling.recommended import Asked
-from sampling.request import Request
 from webui.events import Events
 from webui.jobs import RETRIABLE, Job, JobStore
+from webui.model_requests import ModelRequests
 from webui.outputs import OutputFolder
 from webui.refusal import RefusedError
 from webui.settings import Settings
-from webui.stored import usable, usable_recommendation
 from webui.supervisor import FAILED, READY, Supervisor
 
 CANCEL_GRACE = 30.0  # seconds for the step in progress; then the model's process is ended and started anew
@@ -65,8 +58,6 @@ class Service:
         """
         self.settings = settings
         self.folder = ModelFolder(settings.model)
-        self.labels = self.folder.labels()
-        self.recommended = usable_recommendation(self.folder)
         self.outputs = OutputFolder(settings.outputs)
         self.outputs.create()
         self.store = JobStore(self.outputs.database)
@@ -80,6 +71,7 @@ class Service:
             on_message=self._on_message,
             on_change=self._worker_changed,
         )
+        self.requests = ModelRequests(self.folder, lambda: self.supervisor.info.get("least_seconds", 0.0))
 
     @contextlib.asynccontextmanager
     async def active(self) -> AsyncIterator[None]:
@@ -97,12 +89,12 @@ class Service:
 
     def health(self) -> dict[str, Any]:
         """The model, its games, and whether it can play."""
-        games = [{"id": game.id, "name": game.name, "tracks": game.tracks} for game in self.labels.games]
+        games = [{"id": game.id, "name": game.name, "tracks": game.tracks} for game in self.requests.labels.games]
         return {
             "status": self.supervisor.status,
             "message": self.supervisor.message if self.supervisor.status == FAILED else None,
             "model": self.folder.path.resolve().name,
-            "revision": self.revision,
+            "revision": self.requests.revision,
             "fingerprint": self.supervisor.info.get("fingerprint"),
             "sample_rate": self.supervisor.info.get("sample_rate"),
             "games": games,
@@ -111,27 +103,6 @@ class Service:
             "output_folder": str(self.outputs.path),
             "worker_pid": self.supervisor.pid,
         }
-
-    @property
-    def revision(self) -> str:
-        """Differs where a page must read anew what it may ask for: 16 hex digits of games and recommendation."""
-        world = [str(self.folder.path.resolve()), self.labels.to_json(), self.recommended.fields]
-        return hashlib.sha256(json.dumps(world, sort_keys=True).encode()).hexdigest()[:16]
-
-    def usable(self, body: bytes) -> dict[str, Any]:
-        """What of the fields of a request this model can do: {"request": fields, "dropped": {field: why}}.
-
-        Raises:
-            RefusedError: 422, no JSON object.
-        """
-        try:
-            said = from_json(body)
-        except ValueError as error:
-            raise RefusedError(422, f"the body: not valid JSON: {error}"[:500]) from None
-        if not isinstance(said, dict):
-            raise RefusedError(422, "the body: must be a JSON object with fields of a request")
-        request, dropped = usable(said, self.labels.names, self.parse)
-        return {"request": request, "dropped": dropped}
 
     def describe(self, job: Job) -> dict[str, Any]:
         """A job as the API shows it."""
@@ -173,55 +144,13 @@ class Service:
 
     # -- what can be done ------------------------------------------------------------------------------------------
 
-    def parse(self, body: bytes) -> Request:
-        """Completes a request by what the model recommends, and checks it as far as is possible without the weights.
-
-        Raises:
-            RefusedError: 422 with the field and what is allowed there.
-        """
-        try:
-            request = Request.model_validate_json(self._completed(body), strict=True)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            field = ".".join(str(part) for part in first["loc"]) or None
-            # Only the first line, and not endlessly much of what a hostile request can contain.
-            text = explain(Request, error).removeprefix(": ")[:500]
-            raise RefusedError(422, text if field else f"the body: {text}", field) from None
-        # Who may use the page may not have every file of the machine read.
-        if request.source is not None:
-            raise RefusedError(422, "source: files are read by python -m sampling only, not by the page", "source")
-        if request.guidance.weak_model is not None:
-            raise RefusedError(422, "guidance.weak_model: other models are read by python -m sampling only", "guidance")
-        try:
-            request.label_vector(self.labels)
-        except UserError as error:
-            raise RefusedError(422, f"games: {str(error).removeprefix('games: ')[:500]}", "games") from None
-        for field, ema in (("ema", request.ema), ("guidance.weak_ema", request.guidance.weak_ema)):
-            if ema is not None and ema not in (known := self.folder.emas("unet")):
-                has = f"this model has no {ema[:80]!r}; it has: {', '.join(known)}"
-                raise RefusedError(422, f"{field}: {has}", field)
-        least = self.supervisor.info.get("least_seconds", 0.0)  # until the model was loaded, its process must tell
-        if request.seconds < least:
-            raise RefusedError(
-                422, f"seconds: this model makes {least:.4g} or more, not {request.seconds:g}", "seconds"
-            )
-        return request
-
-    def _completed(self, body: bytes) -> bytes:
-        """The request with what the model recommends; one that is no JSON object is left for the checks to refuse."""
-        with contextlib.suppress(ValueError):
-            said = from_json(body)
-            if isinstance(said, dict):
-                return json.dumps(Asked(said).over(self.recommended)).encode()
-        return body
-
     async def submit(self, body: bytes, key: str | None) -> Job:
         """Queues a request; with a `key` that was used before, returns the job of that time instead.
 
         Raises:
             RefusedError: 422 for a request that cannot be made, 429 when the queue is full.
         """
-        request = self.parse(body)
+        request = self.requests.parse(body)
         job, is_new = await self._thread(lambda: self.store.add(request.to_json(), self.settings.queue_limit, key))
         if is_new:
             self._publish(job)
@@ -256,7 +185,7 @@ class Service:
         """
         job = await self.job(job_id)
         if job.status in RETRIABLE:
-            self.parse(json.dumps(job.request).encode())
+            self.requests.parse(json.dumps(job.request).encode())
         if not await self._thread(lambda: self.store.retry(job_id, self.settings.queue_limit)):
             raise RefusedError(409, f"only a job that came to nothing can be tried again; this one is {job.status}")
         changed = await self._changed(job_id)
@@ -310,7 +239,7 @@ class Service:
     def _refusal(self, job: Job) -> str | None:
         """Why a job cannot be made that was queued for another model, or by other software."""
         try:
-            self.parse(json.dumps(job.request).encode())
+            self.requests.parse(json.dumps(job.request).encode())
         except RefusedError as refusal:
             return refusal.error
         return None
@@ -338,7 +267,7 @@ class Service:
     async def _worker_changed(self, change: dict[str, Any]) -> None:
         if change["death"]:
             with contextlib.suppress(UserError):  # the next process reads the folder anew, so we do
-                self.labels, self.recommended = self.folder.labels(), usable_recommendation(self.folder)
+                self.requests.read()
         self.events.publish({"type": "health", "health": self.health()})
         if change["death"] and self.running:
             if self.running.cancelling:

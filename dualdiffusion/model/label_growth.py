@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from dualdiffusion.randomness import mix_seed
 SHARED = 0.7
 
 
+@runtime_checkable
 class HasLabelColumns(Protocol):
     """A part of a network with tensors (E, games + 1) in which room can be made."""
 
@@ -70,7 +71,8 @@ def label_weights(module: nn.Module) -> list[str]:
     return [
         f"{name}.{tensor}" if name else tensor
         for name, part in module.named_modules()
-        for tensor in getattr(part, "label_columns", ())
+        if isinstance(part, HasLabelColumns)
+        for tensor in part.label_columns
     ]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from dualdiffusion import programs
+from dualdiffusion.contracts import Autoencoder, SpectrogramFormat
 from dualdiffusion.diffusion.preconditioning import Denoiser
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import read_json
@@ -42,8 +43,8 @@ class LoadedModel:
 
     folder: ModelFolder
     ema: str | None
-    format: Any
-    vae: Any
+    format: SpectrogramFormat
+    vae: Autoencoder
     denoiser: Denoiser
     labels: Labels
     fingerprint: str
@@ -113,7 +114,7 @@ def with_fingerprint(folder: ModelFolder, name: str, ema: str | None, load: Call
         before = after
 
 
-def trained_columns(folder: ModelFolder, format: Any, vae: Any, denoiser: Denoiser) -> int | None:
+def trained_columns(folder: ModelFolder, format: SpectrogramFormat, vae: Autoencoder, denoiser: Denoiser) -> int | None:
     """Latent columns of the crops that the UNet was trained on; None where neither the index nor its run tells.
 
     The index moves with the model and comes first; models trained before it told this have it in their run alone.
@@ -126,5 +127,5 @@ def trained_columns(folder: ModelFolder, format: Any, vae: Any, denoiser: Denois
     except (UserError, KeyError, TypeError, ValueError):
         return None
     columns = seconds * format.sample_rate / (format.hop_length * vae.downsampling)
-    multiple = denoiser.backbone.size_multiple
+    multiple = denoiser.size_multiple
     return max(1, round(columns / multiple)) * multiple

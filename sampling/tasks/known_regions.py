@@ -12,8 +12,6 @@ from sampling.solvers.samplers import Denoise
 
 # Of the cross-fade from what is made to what is known, inside the known part.
 FADE_SECONDS = 0.016
-# Frames of a spectrogram, at each end of a known part, whose windows reach out of it.
-REACH_FRAMES = 1
 
 
 def keep_known(denoise: Denoise, latents: Tensor, known: Tensor) -> Denoise:

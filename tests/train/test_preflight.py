@@ -19,8 +19,15 @@ from tests.benchmarks.memory import measure
 from tests.train.test_training import fresh_model, scalars
 from train.checkpoints.checkpoint import damage
 from train.launch import launch
-from train.memory.auto_batch import available_memory, choose_micro_batch, fits, remedies, warn_if_too_large
-from train.memory.preflight import MemoryTracker, predict
+from train.memory.auto_batch import (
+    available_memory,
+    choose_micro_batch,
+    fits,
+    remedies,
+    warn_if_too_large,
+    with_micro_batch,
+)
+from train.memory.preflight import MemoryTracker, predict, validated_bytes
 from train.train_config import TrainConfig
 from train.trainer import Trainer
 
@@ -92,6 +99,23 @@ def test_an_optimizer_that_looks_at_values_is_predicted_too(model: ModelFolder, 
     changes = ["optimizer.type=Adafactor", "optimizer.settings={}"]
     memory = predict(make_config("unet", model, dataset, tmp_path, *changes), device_type="cpu")
     assert 0 < memory.optimizer < memory.weights  # rows and columns alone
+
+
+def test_a_search_tries_the_validation_once_as_no_micro_batch_changes_it(
+    model: ModelFolder, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_config("unet", model, dataset, tmp_path, "batch_size=2", "micro_batch_size=null")
+    alone = [predict(with_micro_batch(config, size), device_type="cpu").need for size in (2, 1)]
+    calls: list[str] = []
+
+    def counted(config: TrainConfig, device_type: str) -> int:
+        calls.append(device_type)
+        return validated_bytes(config, device_type)
+
+    monkeypatch.setattr("train.memory.auto_batch.validated_bytes", counted)
+    monkeypatch.setattr("train.memory.preflight.validated_bytes", counted)
+    assert [fit.bytes for fit in fits(config, 0, device_type="cpu")] == alone
+    assert calls == ["cpu"]
 
 
 def test_the_search_finds_the_largest_micro_batch_of_the_table(

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+import torch
 
+from dualdiffusion import audio
 from dualdiffusion.model.module import save_weights
 from sampling.fingerprints import model_fingerprint
 from sampling.generator import Generator
-from sampling.output.clips import read_settings, same_audio
+from sampling.output.clips import read_settings
 from sampling.request import Request
 from tests import tiny
 from tests.webui.conftest import REPOSITORY, Server, free_port, until
@@ -60,7 +62,9 @@ def test_a_posted_job_becomes_the_clip_that_the_command_line_makes(real: RealSer
     request, settings = read_settings(path)
     assert request == Request.from_json(SHORT)
     assert settings["fingerprint"] == job["fingerprint"] == model_fingerprint(real.folder)
-    assert same_audio(Generator.load(real.folder, "cpu").generate(request), path)
+    made_here = Generator.load(real.folder, "cpu").generate(request).audio
+    # The last bits of a convolution depend on the number of threads, which the model's process has for itself.
+    torch.testing.assert_close(audio.read(path)[0], made_here, rtol=0, atol=2e-3)
     assert real.client.get(job["peaks"]).json()["seconds"] == 1
     assert real.client.get(job["spectrogram"]).content.startswith(b"\x89PNG")
 

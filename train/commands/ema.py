@@ -14,6 +14,7 @@ from dualdiffusion.model.folder import RAW, ModelFolder
 from dualdiffusion.model.module import Module, load_module, load_state, save_weights
 from train.averages.ema import ema_name, normalize
 from train.averages.post_hoc import Snapshots, reconstruct
+from train.module_trainer import FinishMeasures
 from train.train_config import TrainConfig
 
 
@@ -49,7 +50,7 @@ def write_ema(model: ModelFolder, module: str, std: float, name: str | None = No
 def _trained(model: ModelFolder, name: str, config: TrainConfig) -> tuple[Module, Callable[[], None]]:
     """The module, and what its trainer does before weights are published."""
     part = config.module_trainer
-    if not getattr(part.cls, "finish_measures", True):
+    if isinstance(part.cls, FinishMeasures) and not part.cls.finish_measures:
         return load_module(model, name, ema=RAW), lambda: None
     # Statistics of the data belong to each set of weights: without the dataset they cannot be measured.
     trainer = part.cls(part.config, model=model, dataset=DatasetFolder(config.dataset), seed=config.seed)

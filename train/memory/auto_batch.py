@@ -13,7 +13,7 @@ from dualdiffusion.config import apply_overrides
 from dualdiffusion.errors import UserError
 from dualdiffusion.machine.memory import allocation_text
 from dualdiffusion.machine.threads import control_groups
-from train.memory.preflight import predict
+from train.memory.preflight import predict, validated_bytes
 from train.train_config import TrainConfig
 
 # The rest is for what prediction does not see: scratch memory inside kernels, and gaps between blocks.
@@ -31,7 +31,8 @@ class Fit:
 
 def fits(config: TrainConfig, room: int, *, device_type: str, processes: int = 1) -> list[Fit]:
     """Every micro batch that divides a process's share of the batch, largest first."""
-    return [_fit(config, size, room, device_type, processes) for size in _divisors(config, processes)]
+    validated = validated_bytes(config, device_type)
+    return [_fit(config, size, room, device_type, processes, validated) for size in _divisors(config, processes)]
 
 
 def choose_micro_batch(config: TrainConfig, room: int, *, device_type: str, processes: int = 1) -> Fit:
@@ -41,10 +42,10 @@ def choose_micro_batch(config: TrainConfig, room: int, *, device_type: str, proc
         UserError: not even one sample at a time fits.
     """
     sizes, found = _divisors(config, processes)[::-1], None
-    low, high = 0, len(sizes)
+    low, high, validated = 0, len(sizes), validated_bytes(config, device_type)
     while low < high:
         middle = (low + high) // 2
-        fit = _fit(config, sizes[middle], room, device_type, processes)
+        fit = _fit(config, sizes[middle], room, device_type, processes, validated)
         if fit.fits:
             found, low = fit, middle + 1
         else:
@@ -65,8 +66,9 @@ def _divisors(config: TrainConfig, processes: int) -> list[int]:
     return [size for size in range(share, 0, -1) if share % size == 0]
 
 
-def _fit(config: TrainConfig, size: int, room: int, device_type: str, processes: int) -> Fit:
-    need = predict(with_micro_batch(config, size), device_type=device_type, processes=processes).need
+def _fit(config: TrainConfig, size: int, room: int, device_type: str, processes: int, validated: int) -> Fit:
+    config = with_micro_batch(config, size)
+    need = predict(config, device_type=device_type, processes=processes, validated=validated).need
     return Fit(size, need, need <= room * USABLE_SHARE)
 
 

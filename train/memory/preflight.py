@@ -177,12 +177,13 @@ def _labels(model: ModelFolder, dataset: DatasetFolder) -> Labels:
     return Labels((Game(0, UNKNOWN_GAME, 0),))
 
 
-def predict(config: TrainConfig, *, device_type: str, processes: int = 1) -> Memory:
+def predict(config: TrainConfig, *, device_type: str, processes: int = 1, validated: int | None = None) -> Memory:
     """What a run with this config needs at the peaks of a training step and of a validation, on each device.
 
     Args:
         device_type: "cuda" or "cpu".
         processes: over which the batch is spread.
+        validated: what `validated_bytes` gives, where that is known: it is the same for every micro batch.
 
     Raises:
         UserError: as for the run itself.
@@ -191,9 +192,9 @@ def predict(config: TrainConfig, *, device_type: str, processes: int = 1) -> Mem
     micro_batch = config.micro_batch_size or share
     plan, _ = make_plan(config, micro_batch)
     memory = _simulate(plan, config, device_type, accumulates=share > micro_batch, several=processes > 1)
-    validated, _ = make_plan(config, min(config.validation.batch_size, config.validation.samples))
+    validated = validated_bytes(config, device_type) if validated is None else validated
     held = 2 * memory.weights + memory.gradients + memory.optimizer + memory.averages + memory.beside
-    return replace(memory, validation=held + _validation(validated, in_half(config, device_type), device_type))
+    return replace(memory, validation=held + validated)
 
 
 def _simulate(plan: Plan, config: TrainConfig, device_type: str, *, accumulates: bool, several: bool) -> Memory:
@@ -228,8 +229,10 @@ def _simulate(plan: Plan, config: TrainConfig, device_type: str, *, accumulates:
     return Memory(peak, weights, gradients + buckets, state, averages, beside, activations)
 
 
-def _validation(plan: Plan, half: bool, device_type: str) -> int:
+def validated_bytes(config: TrainConfig, device_type: str) -> int:
     """The most bytes that a batch takes in validation, beside the module: in the precision of training."""
+    plan, _ = make_plan(config, min(config.validation.batch_size, config.validation.samples))
+    half = in_half(config, device_type)
     module, tracker = plan.module.to(memory_format=torch.channels_last).eval(), MemoryTracker()
     tracker.count(list(module.state_dict(keep_vars=True).values()))
     weights = tracker.live

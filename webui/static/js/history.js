@@ -18,7 +18,7 @@ export class HistoryView {
    * @param {import('./card.js').Actions} actions
    */
   constructor(library, player, actions) {
-    Object.assign(this, { library, player, actions });
+    Object.assign(this, { clips: library, player, actions });
     library.addEventListener('change', () => this.render());
     for (const event of ['state', 'time']) player.addEventListener(event, () => this.#showPlaying());
     byId('show-more').onclick = () => library.more().catch((error) => notice(error.message));
@@ -31,7 +31,7 @@ export class HistoryView {
     for (const button of document.querySelectorAll('[data-view]')) {
       button.setAttribute('aria-pressed', String(/** @type {HTMLElement} */ (button).dataset.view === view));
     }
-    return this.library.show(view).catch((error) => notice(error.message));
+    return this.clips.show(view).catch((error) => notice(error.message));
   }
 
   /** Makes all cards anew, such as in other colours. */
@@ -41,24 +41,24 @@ export class HistoryView {
   }
 
   render() {
-    const jobs = this.library.history();
+    const jobs = this.clips.history();
     reconcile(byId('history'), jobs, {
       // A card is made anew where its buttons change.
       key: (job) => `${job.id} ${job.status} ${job.binned} ${job.missing}`,
       create: (job) => createCard(job, this.actions),
       update: updateCard,
     });
-    const [headline, text] = EMPTY[this.library.view];
+    const [headline, text] = EMPTY[this.clips.view];
     const empty = byId('history-empty');
-    empty.hidden = jobs.length > 0 || !this.library.loaded || (this.library.view === 'all' && this.library.active().length > 0);
+    empty.hidden = jobs.length > 0 || !this.clips.loaded || (this.clips.view === 'all' && this.clips.active().length > 0);
     empty.replaceChildren(el('strong', {}, headline), el('span', {}, text));
-    byId('show-more').hidden = !this.library.hasMore;
+    byId('show-more').hidden = !this.clips.hasMore;
     this.#showPlaying();
   }
 
   #showPlaying() {
     for (const card of byId('history').children) {
-      const job = this.library.get(card.dataset.key.split(' ')[0]);
+      const job = this.clips.get(card.dataset.key.split(' ')[0]);
       if (!job) continue;
       const { isPlaying, progress } = this.player;
       showPlaying(card, { isCurrent: this.player.job?.id === job.id, isPlaying, progress, title: titleOf(job) });
