@@ -13,5 +13,6 @@ speakers.py    Which channel is which
 """
 
 from dataset_processing.decode.audio_file import AudioError, AudioFile, open_audio, rechunk
+from dataset_processing.decode.game_music.song import Song, Take
 
-__all__ = ["AudioError", "AudioFile", "open_audio", "rechunk"]
+__all__ = ["AudioError", "AudioFile", "Song", "Take", "open_audio", "rechunk"]

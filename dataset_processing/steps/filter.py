@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 import dualdiffusion.config
-from dataset_processing.decode import open_audio
+from dataset_processing.decode import Take, open_audio
 from dataset_processing.duplicates.acoustic_fingerprint import VERSION as FINGERPRINT_VERSION
 from dataset_processing.duplicates.acoustic_fingerprint import fingerprint_of, fingerprint_path, read_fingerprint
 from dataset_processing.duplicates.near import Pair, find_pairs
@@ -82,7 +82,7 @@ class Filter(CollectiveStep):
         words = read_fingerprint(fingerprint_path(self.paths.state, record.measured["audio_hash"]))
         if words is not None:
             return words
-        with open_audio(self.paths.source / record.file) as audio:
+        with open_audio(self.paths.source / record.source_file, Take.from_json(record.song)) as audio:
             return fingerprint_of(audio.blocks, audio.sample_rate)
 
     def _limits(self, record: Record) -> Record:

@@ -1,23 +1,20 @@
-"""Sound chips (SPC, NSF, VGM, GBS, HES, KSS, AY, SAP) by libgme (its public header gme.h)."""
+"""Sound chips (SPC, NSF, VGM, GBS, HES, KSS, AY, SAP, GYM) by libgme (its public header gme.h, version 0.6)."""
 
 from __future__ import annotations
 
 import ctypes as c
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
 from dataset_processing.decode.claim import AudioError
-from dataset_processing.decode.game_music.library import BLOCK_FRAMES, RATE, load
+from dataset_processing.decode.game_music.fades import fades
+from dataset_processing.decode.game_music.library import BLOCK_FRAMES, RATE, load, text_of
+from dataset_processing.decode.game_music.song import Song, Take, number_of, tags_of
 
-PACKAGES = "libgme0 (Debian, Ubuntu) or game-music-emu (brew)"
-CHIP_SECONDS = 150.0
-"""Length (s) of a song whose file states none: the chip would play for ever."""
-LOOPS = 2
-"""How often the loop of a song is played whose file states one."""
-FADE_SECONDS = 8.0
-"""Length (s) of the fade at the end of a song that would go on."""
+PACKAGES = "libgme0 (Debian, Ubuntu), game-music-emu (brew, Fedora, Arch)"
 _MAX_BYTES = 64 << 20
 
 
@@ -32,81 +29,98 @@ class _Info(c.Structure):
     )
 
 
-def _library() -> c.CDLL:
-    library = load("gme", "libgme.so.0", PACKAGES)
-    library.gme_open_data.restype = c.c_char_p
-    library.gme_open_data.argtypes = [c.c_char_p, c.c_long, c.POINTER(c.c_void_p), c.c_int]
-    library.gme_delete.argtypes = library.gme_track_count.argtypes = library.gme_track_ended.argtypes = [c.c_void_p]
-    library.gme_delete.restype = library.gme_free_info.restype = library.gme_ignore_silence.restype = None
-    library.gme_start_track.restype = library.gme_play.restype = library.gme_track_info.restype = c.c_char_p
-    library.gme_start_track.argtypes = library.gme_ignore_silence.argtypes = [c.c_void_p, c.c_int]
-    library.gme_play.argtypes = [c.c_void_p, c.c_int, c.c_void_p]
-    library.gme_track_info.argtypes = [c.c_void_p, c.POINTER(c.POINTER(_Info)), c.c_int]
-    library.gme_free_info.argtypes = [c.POINTER(_Info)]
-    return library
-
-
-def songs(data: bytes) -> int:
-    """How many songs a file holds.
+def library() -> c.CDLL:
+    """libgme.
 
     Raises:
-        AudioError: the library is missing, or cannot read the file.
+        MissingLibraryError: it is not installed.
     """
-    library = _library()
-    emulator = _open(library, data)
-    try:
-        return library.gme_track_count(emulator)
-    finally:
-        library.gme_delete(emulator)
+    gme = load("gme", "libgme.so.0", PACKAGES)
+    gme.gme_open_data.restype = c.c_char_p
+    gme.gme_open_data.argtypes = [c.c_char_p, c.c_long, c.POINTER(c.c_void_p), c.c_int]
+    gme.gme_delete.argtypes = gme.gme_track_count.argtypes = gme.gme_track_ended.argtypes = [c.c_void_p]
+    gme.gme_delete.restype = gme.gme_free_info.restype = gme.gme_ignore_silence.restype = None
+    gme.gme_start_track.restype = gme.gme_play.restype = gme.gme_track_info.restype = c.c_char_p
+    gme.gme_start_track.argtypes = gme.gme_ignore_silence.argtypes = [c.c_void_p, c.c_int]
+    if hasattr(gme, "gme_set_autoload_playback_limit"):
+        gme.gme_set_autoload_playback_limit.argtypes = [c.c_void_p, c.c_int]
+        gme.gme_set_autoload_playback_limit.restype = None
+    gme.gme_play.argtypes = [c.c_void_p, c.c_int, c.c_void_p]
+    gme.gme_track_info.argtypes = [c.c_void_p, c.POINTER(c.POINTER(_Info)), c.c_int]
+    gme.gme_free_info.argtypes = [c.POINTER(_Info)]
+    return gme
 
 
-def render(data: bytes, song: int = 0) -> Iterator[np.ndarray]:
-    """Float32 blocks (frames, 2) at `RATE` of one song (from 0), to the length that it states, else `CHIP_SECONDS`.
+def songs(data: bytes) -> list[Song]:
+    """The songs of a file.
 
     Raises:
-        AudioError: as `songs`; or there is no such song.
+        MissingLibraryError: the library is not installed.
+        AudioError: it cannot read the file.
     """
-    library = _library()
-    emulator = _open(library, data)
-    try:
-        seconds, fade = _span(library, emulator, song)
-        library.gme_ignore_silence(emulator, 1)
-        _check(library.gme_start_track(emulator, song))
-        total, faded = round((seconds + fade) * RATE), max(round(fade * RATE), 1)
-        for start in range(0, total, BLOCK_FRAMES):
-            if library.gme_track_ended(emulator):
-                return
-            block = np.zeros((min(BLOCK_FRAMES, total - start), 2), np.int16)
-            _check(library.gme_play(emulator, block.size, block.ctypes.data))
-            gain = (
-                np.clip((total - np.arange(start, start + len(block))) / faded, 0, 1) if fade else np.ones(len(block))
-            )
-            yield (block * (gain[:, None] / 32768)).astype(np.float32)
-    finally:
-        library.gme_delete(emulator)
+    with _opened(data) as (gme, emulator):
+        count = gme.gme_track_count(emulator)
+        return [_song(gme, emulator, place, fade, data) for place, fade in enumerate(fades(data, count))]
 
 
-def _span(library: c.CDLL, emulator: c.c_void_p, song: int) -> tuple[float, float]:
-    """Seconds of a song and of the fade that follows it."""
+def render(data: bytes, take: Take) -> Iterator[np.ndarray]:
+    """Float32 blocks (frames, 2) of a song at `RATE`, to the end of the take.
+
+    Raises:
+        MissingLibraryError, AudioError: as `songs`; AudioError also if there is no such song.
+    """
+    with _opened(data) as (gme, emulator):
+        place = number_of(take, gme.gme_track_count(emulator), "game music")
+        gme.gme_ignore_silence(emulator, 1)
+        if hasattr(gme, "gme_set_autoload_playback_limit"):  # since 0.6.3: else it fades by itself
+            gme.gme_set_autoload_playback_limit(emulator, 0)
+        _check(gme.gme_start_track(emulator, place))
+        yield from take.finish(_blocks(gme, emulator), RATE)
+
+
+def _blocks(gme: c.CDLL, emulator: c.c_void_p) -> Iterator[np.ndarray]:
+    while not gme.gme_track_ended(emulator):
+        block = np.zeros((BLOCK_FRAMES, 2), np.int16)
+        _check(gme.gme_play(emulator, block.size, block.ctypes.data))
+        yield block * np.float32(1 / 32768)
+
+
+def _song(gme: c.CDLL, emulator: c.c_void_p, place: int, fade: float | None, data: bytes) -> Song:
     held = c.POINTER(_Info)()
-    _check(library.gme_track_info(emulator, c.byref(held), song))
-    length, intro, loop = held.contents.length, held.contents.intro, held.contents.loop
-    library.gme_free_info(held)
-    if loop > 0:
-        return min((max(intro, 0) + LOOPS * loop) / 1000, 3600.0), FADE_SECONDS
-    return (min(length / 1000, 3600.0), 0.0) if length > 0 else (CHIP_SECONDS, FADE_SECONDS)
+    _check(gme.gme_track_info(emulator, c.byref(held), place))
+    info = held.contents
+    texts = {name: text_of(getattr(info, name)) for name in ("song", "game", "author", "copyright", "comment")}
+    length, intro, loop = info.length, max(info.intro, 0), max(info.loop, 0)
+    gme.gme_free_info(held)
+    is_log = data.startswith((b"Vgm ", b"GYMX"))  # of what a game wrote to its chips: without a loop, it really ends
+    tags = tags_of(
+        title=texts["song"],
+        artist=texts["author"],
+        album=texts["game"],
+        date=texts["copyright"] if is_log else "",  # libgme puts the date of a VGM file there
+        comment=texts["comment"],
+        copyright="" if is_log else texts["copyright"],
+    )
+    if loop:
+        return Song(None, fade, intro / 1000, loop / 1000, tags)
+    if length <= 0:
+        return Song(tags=tags)
+    return Song(length / 1000, 0.0 if is_log else fade, tags=tags)
 
 
-def _open(library: c.CDLL, data: bytes) -> c.c_void_p:
-    data = unpacked(data)
-    emulator = c.c_void_p()
-    _check(library.gme_open_data(data, len(data), c.byref(emulator), RATE))
-    return emulator
+@contextmanager
+def _opened(data: bytes) -> Iterator[tuple[c.CDLL, c.c_void_p]]:
+    gme, emulator = library(), c.c_void_p()
+    _check(gme.gme_open_data(data, len(data), c.byref(emulator), RATE))
+    try:
+        yield gme, emulator
+    finally:
+        gme.gme_delete(emulator)
 
 
 def _check(error: bytes | None) -> None:
     if error:
-        raise AudioError(f"libgme cannot play it: {error.decode(errors='replace')}")
+        raise AudioError(f"damaged or truncated: libgme cannot play it ({text_of(error)})")
 
 
 def unpacked(data: bytes) -> bytes:

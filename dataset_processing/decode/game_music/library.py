@@ -1,4 +1,4 @@
-"""A C library where the system has it, else a refusal that names the package."""
+"""A C library where the system has it, else a refusal that names the package, and holds until it is installed."""
 
 from __future__ import annotations
 
@@ -6,23 +6,36 @@ import ctypes
 import ctypes.util
 from contextlib import suppress
 
-from dataset_processing.decode.claim import AudioError
-
 RATE = 48_000
-"""Sample rate (Hz) at which game music is rendered."""
+"""Sample rate (Hz) at which game music is rendered, whatever a chip's own: libgme crashes at 32000, that of an SPC."""
 BLOCK_FRAMES = 1 << 14
-MAX_SECONDS = 3600.0
-"""No song is rendered beyond this (s): a module can be made to play for days."""
+
+
+class MissingLibraryError(OSError):
+    """The library that reads a format is not installed.
+
+    An OSError and no AudioError: nothing is wrong with the file, so that the next run tries it again.
+    """
 
 
 def load(name: str, file: str, packages: str) -> ctypes.CDLL:
     """The library `name` ("gme"), or the shared object `file` where the system's search does not list it.
 
     Raises:
-        AudioError: it is not installed; `packages` says what to install.
+        MissingLibraryError: it is not installed; `packages` says what to install.
     """
     for candidate in (file, ctypes.util.find_library(name)):
         with suppress(OSError):
             if candidate:
                 return ctypes.CDLL(candidate)
-    raise AudioError(f"needs lib{name} to be read; install {packages}")
+    raise MissingLibraryError(f"needs the library lib{name}; install {packages} and run again")
+
+
+def text_of(data: bytes | None) -> str:
+    """A string of a C library as one line of text; bytes that are not UTF-8 are read as Latin-1."""
+    data = data or b""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
