@@ -1,4 +1,4 @@
-"""Game music that is not a recording: every song at its pitch, of its length, under its name; or refused in one line."""
+"""Game music that is not a recording: every song at its pitch, of its length, with its tags; or refused in one line."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ REFUSED = [
     ("cut.nsf", lambda: modules.nsf()[:100], "truncated"),
     ("spoilt.vgz", lambda: spoilt(gzip.compress(modules.vgm(tags=GD3)), 30, 40), "damaged"),
     ("spoilt.xm", lambda: b"Extended Module: " + np.random.default_rng(0).bytes(3000), "damaged"),
-    ("spoilt.it", lambda: b"IMPM" + bytes(500), "damaged"),
+    ("spoilt.it", lambda: b"IMPM" + np.random.default_rng(0).bytes(3000), "truncated"),
 ]
 
 

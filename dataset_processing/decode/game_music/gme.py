@@ -11,6 +11,7 @@ import numpy as np
 
 from dataset_processing.decode.claim import AudioError
 from dataset_processing.decode.game_music.fades import fades
+from dataset_processing.decode.game_music.gd3 import vgm_tags
 from dataset_processing.decode.game_music.library import BLOCK_FRAMES, RATE, load, text_of
 from dataset_processing.decode.game_music.song import Song, Take, number_of, tags_of
 
@@ -93,13 +94,12 @@ def _song(gme: c.CDLL, emulator: c.c_void_p, place: int, fade: float | None, dat
     length, intro, loop = info.length, max(info.intro, 0), max(info.loop, 0)
     gme.gme_free_info(held)
     is_log = data.startswith((b"Vgm ", b"GYMX"))  # of what a game wrote to its chips: without a loop, it really ends
-    tags = tags_of(
+    tags = (vgm_tags(data) if data.startswith(b"Vgm ") else {}) or tags_of(
         title=texts["song"],
         artist=texts["author"],
         album=texts["game"],
-        date=texts["copyright"] if is_log else "",  # libgme puts the date of a VGM file there
         comment=texts["comment"],
-        copyright="" if is_log else texts["copyright"],
+        copyright=texts["copyright"],
     )
     if loop:
         return Song(None, fade, intro / 1000, loop / 1000, tags)

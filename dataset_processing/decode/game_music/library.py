@@ -38,4 +38,9 @@ def text_of(data: bytes | None) -> str:
         text = data.decode()
     except UnicodeDecodeError:
         text = data.decode("latin-1")
+    return one_line(text)
+
+
+def one_line(text: str) -> str:
+    """A text as one line: what cannot be printed becomes a space, and several spaces one."""
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())
