@@ -19,10 +19,9 @@ import soundfile
 
 from dataset_processing.decode import boxes, mpeg, ogg, pcm, raw_frames, speakers
 from dataset_processing.decode.claim import AudioError, Claim
-from dataset_processing.decode.game_music import gme, openmpt
-from dataset_processing.decode.game_music.library import RATE
+from dataset_processing.decode.game_music import playing
 from dataset_processing.decode.game_music.song import Song, Take
-from dataset_processing.decode.game_music.stated import check_whole
+from dataset_processing.decode.game_music.stated import check_whole, unpacked
 from dataset_processing.decode.sniff import (
     AAC,
     AC3,
@@ -55,7 +54,7 @@ class AudioFile:
     Reading to the end also checks that everything the file says it holds has been delivered; `blocks` raises AudioError
     otherwise. Channels stand in WAV order (front left, front right, centre, LFE, back left, ...).
 
-    songs: of game music that is no recording, what the file says of each of its songs; one of them is what is heard.
+    songs: of game music that is no recording, what the file says of each of its songs, where none was chosen.
     """
 
     kind: str
@@ -133,17 +132,21 @@ def open_audio(path: Path, take: Take | None = None) -> Iterator[AudioFile]:
 @contextlib.contextmanager
 def _open_chip(path: Path, kind: Kind, start: int, take: Take | None) -> Iterator[_Opened]:
     """Game music, rendered by a library; `start` is where it begins, behind an ID3 tag."""
-    library = {"gme": gme, "openmpt": openmpt}[kind.chip]
+    library = playing.LIBRARIES[kind.chip]
     if path.stat().st_size > _MAX_CHIP_BYTES:
         raise AudioError(f"a {kind.name} file of more than {_MAX_CHIP_BYTES >> 20} MiB: damaged, or not one")
-    data = gme.unpacked(path.read_bytes()[start:])
+    data = unpacked(path.read_bytes()[start:])
     check_whole(data, kind.name)
-    songs = library.songs(data)
-    if not songs:
-        raise AudioError(f"a {kind.name} file that holds no song")
-    notes = (f"holds {len(songs)} songs; the first is used",) if len(songs) > 1 and take is None else ()
-    take = take or songs[0].take()
-    yield _Opened(RATE, 2, library.render(data, take), (*notes, *take.notes()), songs=tuple(songs))
+    songs, notes = (), ()
+    if take is None:
+        songs = playing.songs(library, data)
+        if not songs:
+            raise AudioError(f"a {kind.name} file that holds no song")
+        notes = (f"holds {len(songs)} songs; the first is used",) if len(songs) > 1 else ()
+        take = songs[0].take()
+    blocks = playing.render(library, data, take)
+    with contextlib.closing(blocks):  # ends the player where not all is read
+        yield _Opened(playing.RATE, 2, blocks, (*notes, *take.notes()), songs=songs)
 
 
 def _claim(path: Path, kind: Kind) -> Claim:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import gzip
 import struct
-from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
 from dataset_processing.decode import AudioError, Song, Take, open_audio
-from dataset_processing.decode.game_music import gme, library, openmpt
+from dataset_processing.decode.game_music import playing
+from dataset_processing.decode.game_music.fades import fades
+from dataset_processing.decode.game_music.playing import LIBRARIES, RATE, Library, MissingLibraryError
 from dataset_processing.run.names import stem_of
 from dataset_processing.run.pool import run_one, time_limit
 from dataset_processing.run.result import Ranks
@@ -22,24 +23,36 @@ from dataset_processing.step import Paths, Record
 from dataset_processing.steps.scan import Scan
 from tests.dataset_processing import modules
 
-
-def needs(*libraries: ModuleType) -> None:
-    """Skips a test, and says what to install for it."""
-    for module in libraries:
-        try:
-            module.library()
-        except library.MissingLibraryError as error:
-            pytest.skip(str(error))
+GME, OPENMPT = LIBRARIES["gme"], LIBRARIES["openmpt"]
 
 
-def reader_of(name: str) -> ModuleType:
-    return openmpt if name.endswith((".mod", ".s3m")) else gme
+@cache
+def lacks(library: Library) -> str:
+    """What to install for a library; empty where it is there."""
+    try:
+        playing.songs(library, b"")
+    except MissingLibraryError as error:
+        return str(error)
+    except AudioError:
+        return ""
+    raise AssertionError("nothing was played")
+
+
+def needs(*libraries: Library) -> None:
+    """Skips a test where a library is missing, and says what to install."""
+    for library in libraries:
+        if lacks(library):
+            pytest.skip(lacks(library))
+
+
+def library_of(name: str) -> Library:
+    return OPENMPT if name.endswith((".mod", ".s3m")) else GME
 
 
 def rendered(path: Path, take: Take | None = None) -> np.ndarray:
     """All of a song, (frames, 2), at 48 kHz."""
     with open_audio(path, take) as audio:
-        assert (audio.sample_rate, audio.channels) == (library.RATE, 2)
+        assert (audio.sample_rate, audio.channels) == (RATE, 2)
         return np.concatenate(list(audio.blocks))
 
 
@@ -50,14 +63,14 @@ def songs_of(path: Path) -> tuple[Song, ...]:
 
 def pitch(samples: np.ndarray) -> float:
     """The strongest frequency (Hz) of the first second."""
-    mono = samples.mean(1)[: library.RATE]
+    mono = samples.mean(1)[:RATE]
     spectrum = np.abs(np.fft.rfft(mono * np.hanning(len(mono))))
-    return float(np.argmax(spectrum[20:]) + 20) * library.RATE / len(mono)
+    return float(np.argmax(spectrum[20:]) + 20) * RATE / len(mono)
 
 
 def level(samples: np.ndarray, second: float) -> float:
     """The RMS of the tenth of a second around a place."""
-    middle = round(second * library.RATE)
+    middle = round(second * RATE)
     return float(np.sqrt(np.mean(samples[middle - 2400 : middle + 2400] ** 2)))
 
 
@@ -91,17 +104,17 @@ VOICES = [
 
 @pytest.mark.parametrize(("name", "make", "hertz", "sides"), VOICES, ids=[row[0] for row in VOICES])
 def test_a_song_is_heard_at_its_pitch_on_its_side_and_the_same_twice(tmp_path, name, make, hertz, sides):
-    needs(reader_of(name))
+    needs(library_of(name))
     samples = rendered(written(tmp_path, name, make()))
     assert pitch(samples) == pytest.approx(hertz, abs=2)
-    assert len(samples) > 0.9 * library.RATE
+    assert len(samples) > 0.9 * RATE
     if sides:
         assert tuple(np.abs(samples).max(0) > 0.1) == tuple(map(bool, sides))
     assert np.array_equal(samples, rendered(tmp_path / name))
 
 
 def test_a_tracker_module_is_panned_as_amigas_do_the_first_voice_to_the_left(tmp_path):
-    needs(openmpt)
+    needs(OPENMPT)
     left, right = np.abs(rendered(written(tmp_path, "a.mod", modules.mod()))).max(0)
     assert left > 2 * right
 
@@ -120,34 +133,34 @@ LENGTHS = [
 
 @pytest.mark.parametrize(("name", "make", "seconds", "fade"), LENGTHS, ids=[row[0] for row in LENGTHS])
 def test_a_song_is_as_long_as_its_file_says_else_as_the_config_says(tmp_path, name, make, seconds, fade):
-    needs(gme)
+    needs(GME)
     path = written(tmp_path, name, make())
     take = songs_of(path)[0].take(chip_seconds=3, loops=2, fade_seconds=1)
     assert (take.seconds, take.fade) == (pytest.approx(seconds, abs=0.01), pytest.approx(fade))
     samples = rendered(path, take)
-    assert len(samples) / library.RATE == pytest.approx(seconds + fade, abs=0.01)
+    assert len(samples) / RATE == pytest.approx(seconds + fade, abs=0.01)
     full = level(samples, seconds - 0.2)
     if fade:
         assert level(samples, seconds + fade / 2) == pytest.approx(full / 2, rel=0.1)
         assert level(samples, seconds + fade - 0.05) < full / 5
     else:
-        assert level(samples, len(samples) / library.RATE - 0.05) == pytest.approx(full, rel=0.1)
+        assert level(samples, len(samples) / RATE - 0.05) == pytest.approx(full, rel=0.1)
 
 
 def test_a_song_without_a_stated_length_ends_where_it_falls_silent(tmp_path):
-    needs(gme)
+    needs(GME)
     jingle, empty = modules.nsf((440, 440), frames=(120, 0)), modules.nsf((modules.PAUSE,))
     take = songs_of(written(tmp_path, "jingle.nsf", jingle))[0].take(1, 2, chip_seconds=60)
-    assert len(rendered(tmp_path / "jingle.nsf", take)) / library.RATE == pytest.approx(2, abs=0.4)
+    assert len(rendered(tmp_path / "jingle.nsf", take)) / RATE == pytest.approx(2, abs=0.4)
     samples = rendered(written(tmp_path, "empty.nsf", empty))
     assert not samples.any()
-    assert 9 < len(samples) / library.RATE < 12  # and not the 158 s of a song that sounds
+    assert 9 < len(samples) / RATE < 12  # and not the 158 s of a song that sounds
 
 
 def test_a_module_is_played_once_to_its_end(tmp_path):
-    needs(openmpt)
+    needs(OPENMPT)
     samples = rendered(written(tmp_path, "short.mod", modules.mod(rows=8)))
-    assert len(samples) / library.RATE == pytest.approx(8 * 0.12, abs=0.15)
+    assert len(samples) / RATE == pytest.approx(8 * 0.12, abs=0.15)
 
 
 def test_what_would_play_for_days_ends_after_an_hour():
@@ -172,7 +185,7 @@ TAGGED = [
 
 @pytest.mark.parametrize(("name", "make", "tags"), TAGGED, ids=[row[0] for row in TAGGED])
 def test_what_a_file_says_of_its_song_becomes_tags(tmp_path, name, make, tags):
-    needs(reader_of(name))
+    needs(library_of(name))
     (record,) = scan(written(tmp_path, f"Castle/{name}", make()))
     assert record.fields["tags"].items() >= tags.items()
     assert record.fields["artist"] == tags.get("artist", record.fields["artist"])
@@ -192,7 +205,7 @@ RECOGNISED = [
 
 @pytest.mark.parametrize(("name", "make"), RECOGNISED, ids=[row[0] for row in RECOGNISED])
 def test_a_file_is_known_by_its_content_and_its_name_is_no_surprise(tmp_path, name, make):
-    needs(gme, openmpt)
+    needs(GME, OPENMPT)
     (record,) = scan(written(tmp_path, f"Castle/{name}", make()))
     assert record.kept, record.reason
     assert not any("although its name says" in note for note in record.notes)
@@ -227,7 +240,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("name", "make", "reason"), REFUSED, ids=[row[0] for row in REFUSED])
 def test_what_is_damaged_or_holds_nothing_is_refused_in_one_line(tmp_path, name, make, reason):
-    needs(gme, openmpt)
+    needs(GME, OPENMPT)
     (record,) = scan(written(tmp_path, f"Castle/{name}", make()))
     assert not record.kept
     assert reason in record.reason
@@ -236,38 +249,59 @@ def test_what_is_damaged_or_holds_nothing_is_refused_in_one_line(tmp_path, name,
 
 
 def test_a_module_that_lacks_the_last_bytes_of_its_last_sample_is_kept_as_players_do(tmp_path):
-    needs(openmpt)
+    needs(OPENMPT)
     (record,) = scan(written(tmp_path, "Castle/a.mod", modules.mod()[:-4]))
     assert record.kept
 
 
-WITHOUT = [("a.mod", modules.mod, "libopenmpt0"), ("a.nsf", modules.nsf, "libgme0")]
+WITHOUT = [("a.mod", modules.mod, OPENMPT, "libopenmpt0"), ("a.nsf", modules.nsf, GME, "libgme0")]
 
 
-@pytest.mark.parametrize(("name", "make", "package"), WITHOUT)
+@pytest.mark.parametrize(("name", "make", "library", "package"), WITHOUT, ids=[row[0] for row in WITHOUT])
 def test_without_its_library_a_file_is_refused_until_the_package_that_is_named_is_installed(
-    tmp_path, monkeypatch, name, make: Callable[[], bytes], package
+    tmp_path, monkeypatch, name, make, library, package
 ):
-    def absent(*_: object) -> None:
-        raise OSError("no such library")
-
     path = written(tmp_path, f"Castle/{name}", make())
     step = Scan(Scan.Config(), paths=Paths(tmp_path, tmp_path / "dataset"))
     with monkeypatch.context() as without:
-        without.setattr(library.ctypes, "CDLL", absent)
+        without.setitem(LIBRARIES, library.reader, replace(library, name="none", file="libnone.so.0"))
         with pytest.raises(OSError, match=f"install {package}"):
             rendered(path)
         finished = run_one(step.run, Record(f"Castle/{name}", "Castle"))
     assert not finished.after.kept
     assert finished.after.audio
     assert f"install {package}" in finished.after.reason
+    assert "\n" not in finished.after.reason
     assert not finished.final  # it is not remembered: the next run looks again
-    needs(reader_of(name))
+    needs(library)
     assert run_one(step.run, Record(f"Castle/{name}", "Castle")).after.songs
 
 
+CRASHES = [("os.kill(os.getpid(), 11)", "crashes on it"), ("time.sleep(60)", "does not come back")]
+
+
+@pytest.mark.parametrize(("what", "reason"), CRASHES, ids=["crash", "hang"])
+def test_a_library_that_crashes_or_hangs_is_a_reason_and_ends_no_process_of_ours(tmp_path, monkeypatch, what, reason):
+    program = written(tmp_path, "player/__main__.py", HOSTILE.format(what=what).encode())
+    monkeypatch.setattr(playing, "_PLAYER", program.parent)
+    blocks = []
+    with open_audio(written(tmp_path, "a.nsf", modules.nsf())) as audio, pytest.raises(AudioError, match=reason):
+        blocks += audio.blocks
+    assert sum(map(len, blocks)) == 1000  # what came before it is heard
+
+
+HOSTILE = """
+import faulthandler, os, sys, time
+print('{{"songs": [{{"length": 9, "intro": null, "loop": null}}]}}', flush=True)
+os.write(1, bytes(4000))
+faulthandler.dump_traceback_later(0.5, exit=True, file=open(os.devnull, "w"))
+if len(sys.argv) > 5:
+    {what}
+"""
+
+
 def test_opened_without_a_word_on_which_song_the_first_is_played_and_the_others_are_told(tmp_path):
-    needs(gme)
+    needs(GME)
     path = written(tmp_path, "a.nsf", modules.nsf((440, 330)))
     with open_audio(path) as audio:
         assert "holds 2 songs; the first is used" in audio.notes
@@ -283,11 +317,11 @@ def test_songs_that_a_file_states_in_another_order_keep_their_own_fades():
     fade = data.index(b"fade") + 4
     data = data[:fade] + struct.pack("<ii", 500, 1500) + data[fade + 8 :]
     end = data.index(b"NEND") - 4
-    assert gme.fades(data, 2) == [0.5, 1.5]
-    assert gme.fades(data[:end] + order + data[end:], 2) == [1.5, 0.5]
+    assert fades(data, 2) == [0.5, 1.5]
+    assert fades(data[:end] + order + data[end:], 2) == [1.5, 0.5]
     numbers = bytearray(modules.spc())  # ID666 with numbers in the place of text
     numbers[0xA9:0xB1] = struct.pack("<HBI", 130, 0, 2500) + b"C"
-    assert gme.fades(bytes(numbers), 1) == [2.5]
+    assert fades(bytes(numbers), 1) == [2.5]
 
 
 def test_refusals_of_older_software_are_tried_again_and_what_it_kept_stays(tmp_path):

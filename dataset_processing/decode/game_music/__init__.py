@@ -1,10 +1,9 @@
-"""Game music that is not a recording, rendered by what a machine has; one file for each library.
+"""Game music that is not a recording, played by the libraries that a machine has, in a process of their own.
 
+player/     The program that calls the libraries: libgme for sound chips, libopenmpt for tracker modules
 fades.py    The fades that files of sound chips state, which libgme 0.6 does not tell
 gd3.py      The tags of VGM files, which libgme tells in part
-gme.py      Sound chips (SPC, NSF, VGM, GBS, HES, KSS, AY, SAP, GYM) by libgme
-library.py  A C library where the system has it, else a refusal that names the package
-openmpt.py  Tracker modules (MOD, XM, IT, S3M, ...) by libopenmpt
-song.py     A song of a file: what the file says of it, and how it is played to an end
-stated.py   How many bytes a file says it has
+playing.py  Game music played by another process: its songs
+song.py     A song of a file: what the file says of it
+stated.py   How many bytes a file of game music says it has, by its own tables
 """

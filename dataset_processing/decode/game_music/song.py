@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from dataset_processing.decode.claim import AudioError
-
 CHIP_SECONDS = 150.0
 LOOPS = 2
 FADE_SECONDS = 8.0
@@ -154,14 +152,3 @@ def tags_of(**texts: str) -> dict[str, str]:
     if year and "date" not in tags:
         tags["date"] = year[0]
     return tags
-
-
-def number_of(take: Take, songs: int, kind: str) -> int:
-    """The place of a take's song among `songs`, from 0.
-
-    Raises:
-        AudioError: there is no such song any more.
-    """
-    if not 0 < take.number <= songs:
-        raise AudioError(f"a {kind} file of {songs} songs, which holds no song {take.number}")
-    return take.number - 1

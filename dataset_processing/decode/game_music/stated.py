@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 import struct
+import zlib
 from collections.abc import Callable
 
 from dataset_processing.decode.claim import AudioError
 
+_MAX_BYTES = 64 << 20
 _TOLERATED = 0.01  # many old modules lack the last bytes of their last sample
 
 
@@ -34,6 +36,24 @@ def check_whole(data: bytes, kind: str) -> None:
         raise AudioError(f"truncated: the {kind} file ends within its own tables") from None
     if len(data) < stated * (1 - _TOLERATED):
         raise AudioError(f"truncated: {len(data)} of the {stated} bytes that its {kind} header states are there")
+
+
+def unpacked(data: bytes) -> bytes:
+    """The same bytes, without the gzip that .vgz files are packed in.
+
+    Raises:
+        AudioError: it is damaged, or unpacks to more than 64 MiB.
+    """
+    if not data.startswith(b"\x1f\x8b"):
+        return data
+    unpacker = zlib.decompressobj(31)
+    try:
+        plain = unpacker.decompress(data, _MAX_BYTES)
+    except zlib.error:
+        raise AudioError("a damaged gzip file: it cannot be unpacked") from None
+    if not unpacker.eof:
+        raise AudioError("a gzip file that is truncated, or unpacks to more than 64 MiB")
+    return plain
 
 
 def _mod(data: bytes) -> int:
