@@ -53,10 +53,8 @@ class Library:
 
 
 LIBRARIES = {
-    "gme": Library("gme", "gme", "libgme.so.0", "libgme0 (Debian) or game-music-emu (brew, Fedora)", "<i2"),
-    "openmpt": Library(
-        "openmpt", "openmpt", "libopenmpt.so.0", "libopenmpt0 (Debian) or libopenmpt (brew, Fedora)", "<f4"
-    ),
+    "gme": Library("gme", "gme", "libgme.so.0", "libgme0 (Debian) or game-music-emu (brew)", "<i2"),
+    "openmpt": Library("openmpt", "openmpt", "libopenmpt.so.0", "libopenmpt0 (Debian) or libopenmpt (brew)", "<f4"),
 }
 
 
