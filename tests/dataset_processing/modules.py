@@ -156,3 +156,36 @@ def kss(hertz: float = 440) -> bytes:
         b"".join(bytes((0x3E, register, 0xD3, 0xA0, 0x3E, value, 0xD3, 0xA1)) for register, value in writes) + b"\xc9"
     )
     return b"KSCC" + struct.pack("<HHHH", 0x4000, len(code), 0x4000, 0x4000 + len(code) - 1) + bytes(4) + code
+
+
+def sap(hertz: float = 440) -> bytes:
+    """An Atari program: the first voice of its POKEY."""
+    divider = round(1773447 / 28 / 2 / hertz) - 1
+    writes = ((0xD208, 0), (0xD201, 0xAF), (0xD200, divider))
+    code = b"".join(b"\xa9" + bytes((value,)) + b"\x8d" + struct.pack("<H", at) for at, value in writes) + b"\x60"
+    head = f'SAP\r\nAUTHOR "Composer"\r\nNAME "Hall"\r\nTYPE B\r\nINIT 2000\r\nPLAYER {0x2000 + len(code) - 1:X}\r\n'
+    return head.encode() + b"\xff\xff" + struct.pack("<HH", 0x2000, 0x2000 + len(code) - 1) + code
+
+
+def hes(hertz: float = 440) -> bytes:
+    """A PC Engine program: the first voice of its HuC6280, with a square for a waveform, on the left."""
+    period = round(3579545 / 32 / hertz)
+    writes = [(0, 0), (1, 0xFF), (2, period & 255), (3, period >> 8), (4, 0x40), (4, 0)]
+    writes += [(6, 31 if place < 16 else 0) for place in range(32)] + [(5, 0xF0), (4, 0x9F)]
+    code = b"".join(bytes((0xA9, value, 0x8D, register, 0x08)) for register, value in writes) + b"\x80\xfe"
+    head = b"HESM\0\0" + struct.pack("<H", 0x8000) + bytes((0xFF, 0xF8, 0, 0, 0, 0, 0, 0))
+    return head + b"DATA" + struct.pack("<III", len(code), 0, 0) + code
+
+
+def xm(title: str = "extended") -> bytes:
+    """A FastTracker II module of one pattern: the loop of 32 samples at 8363 Hz."""
+    orders = bytes(256)
+    head = b"Extended Module: " + title.encode().ljust(20) + b"\x1a" + b"tests".ljust(20) + b"\x04\x01"
+    head += struct.pack("<IHHHHHHHH", 276, 1, 0, 2, 1, 1, 1, 6, 125) + orders
+    rows = bytes((0x83, 49, 1)) + b"\x80" * (2 * 64 - 1)  # note C-4 of instrument 1 in channel 1, then nothing
+    pattern = struct.pack("<IBHH", 9, 0, 64, len(rows)) + rows
+    instrument = struct.pack("<I22sBHI", 263, b"square", 0, 1, 40) + bytes(263 - 33)
+    sample = struct.pack("<IIIBbBBbB22s", 32, 0, 32, 64, 0, 1, 128, 0, 0, b"square")
+    data = [0x40] * 16 + [0xC0] * 16
+    changes = bytes(value - before & 255 for before, value in zip([0, *data], data, strict=False))
+    return head + pattern + instrument + sample + changes

@@ -46,7 +46,7 @@ def needs(*libraries: Library) -> None:
 
 
 def library_of(name: str) -> Library:
-    return OPENMPT if name.endswith((".mod", ".s3m")) else GME
+    return OPENMPT if name.endswith((".mod", ".s3m", ".xm")) else GME
 
 
 def rendered(path: Path, take: Take | None = None) -> np.ndarray:
@@ -92,6 +92,7 @@ LEFT, RIGHT, BOTH = (1, 0), (0, 1), (1, 1)
 VOICES = [
     ("a.mod", lambda: modules.mod(), 8287 / 32, None),
     ("a.s3m", lambda: modules.s3m(orders=(0, 255)), 8363 / 32, None),
+    ("a.xm", lambda: modules.xm(), 8363 / 32, None),
     ("a.vgm", lambda: modules.vgm(), 440.4, BOTH),
     ("a.vgz", lambda: gzip.compress(modules.vgm()), 440.4, BOTH),
     ("a.nsf", lambda: modules.nsf((330,)), 330, BOTH),
@@ -99,6 +100,8 @@ VOICES = [
     ("a.spc", lambda: modules.spc(), 500, LEFT),
     ("a.gbs", lambda: modules.gbs(523), 523, RIGHT),
     ("a.kss", lambda: modules.kss(262), 262, BOTH),
+    ("a.sap", lambda: modules.sap(), 440, BOTH),
+    ("a.hes", lambda: modules.hes(), 440.4, LEFT),
 ]
 
 
@@ -225,6 +228,7 @@ REFUSED = [
     ("no notes.mod", lambda: modules.mod()[:1084] + bytes(1024 + 32), "silent"),
     ("header only.mod", lambda: modules.mod()[:1084], "truncated"),
     ("cut.mod", lambda: cut(modules.mod(), 0.6), "truncated: 1284 of the 2140 bytes"),
+    ("cut.xm", lambda: cut(modules.xm(), 0.97), "truncated: 786 of the 810 bytes"),
     ("cut.s3m", lambda: cut(modules.s3m(), 0.9), "truncated"),
     ("cut tables.s3m", lambda: cut(modules.s3m(), 0.2), "truncated"),
     ("cut.vgm", lambda: cut(modules.vgm(tags=GD3), 0.7), "truncated"),
