@@ -124,9 +124,12 @@ def test_songs_keep_their_names_when_their_file_and_what_lies_beside_it_change(f
     write(source / "castle.flac")
     (source / "castle.nsf").write_bytes(modules.nsf((*SONGS, 262)))
     assert done(run(settings(folder)))["scan"] == 5 + 2
-    after = audio(folder)
-    assert {name: after[name] for name in before} | {"castle #02.flac": b""} == before | {"castle #02.flac": b""}
-    assert "castle #05.flac" in after
+    report = read_json(folder / "dataset" / "report.json")
+    outputs = {file["file"]: file["output"] for file in report["files"]}
+    assert outputs["Castle/castle.nsf/#01"] == "audio/Castle/castle #01.flac"
+    assert outputs["Castle/castle.nsf/#05"] == "audio/Castle/castle #05.flac"
+    assert outputs["Castle/castle #01.flac"].startswith("audio/Castle/castle #01~")
+    assert audio(folder)["hall.flac"] == before["hall.flac"]
     os.utime(source / "castle.nsf")
     assert done(run(settings(folder))) == {"scan": 5}
 

@@ -25,7 +25,7 @@ def load(name: str, file: str) -> ctypes.CDLL:
     """
     with suppress(OSError):
         return ctypes.CDLL(file)
-    found = ctypes.util.find_library(name)
+    found = ctypes.util.find_library(name) or ctypes.util.find_library(f"lib{name}")  # the latter on Windows
     with suppress(OSError):
         if found:
             return ctypes.CDLL(found)
