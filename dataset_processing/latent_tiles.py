@@ -36,7 +36,7 @@ class Variation:
     mirrored: bool = False
 
 
-class Track:
+class TrackAudio:
     """A FLAC file of the dataset, read once from its start to its end, `pitch` semitones higher and as much faster.
 
     Seeking would be exact in FLAC, but not in a resampler; reading forwards also decodes nothing twice.
@@ -60,7 +60,7 @@ class Track:
             self._stream = soxr.ResampleStream(self.sample_rate, rate, self.channels, dtype="float32", quality="VHQ")
         self._held, self._start, self._ended = np.zeros((0, self.channels), np.float32), 0, False
 
-    def __enter__(self) -> Track:
+    def __enter__(self) -> TrackAudio:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -120,7 +120,7 @@ class Encoder:
         """(Z, F, 0)."""
         return self.vae.latent_shape(self.format.sample_shape(0))
 
-    def misfit(self, track: Track) -> str | None:
+    def misfit(self, track: TrackAudio) -> str | None:
         """Why the format cannot take a track, and what helps; None where it can."""
         rate, channels = self.format.sample_rate, self.format.num_channels
         if track.sample_rate != rate:
@@ -161,7 +161,7 @@ class Encoder:
 
 
 def encode_tiles(
-    encoder: Encoder, tracks: dict[float, Track], variations: Sequence[Variation], conditioning: Conditioning
+    encoder: Encoder, tracks: dict[float, TrackAudio], variations: Sequence[Variation], conditioning: Conditioning
 ) -> Iterator[tuple[int, int, Tensor]]:
     """Tiles of all variations, as (number of the variation, first column, latents (Z, F, columns) float32).
 
@@ -191,7 +191,9 @@ def encode_tiles(
                 yield number, first // hops, latents[..., kept]
 
 
-def _clip(format: SpectrogramFormat, tracks: dict[float, Track], variation: Variation, first: int, end: int) -> Tensor:
+def _clip(
+    format: SpectrogramFormat, tracks: dict[float, TrackAudio], variation: Variation, first: int, end: int
+) -> Tensor:
     """Frames `first` to `end` of a variation as audio (C, N), silent beyond its last whole frame."""
     track, offset = tracks[variation.pitch], variation.offset
     frames = format.num_frames(track.samples - offset)

@@ -3,6 +3,7 @@
 `dualdiffusion.load("chiptune")` gives a model in memory, and its `generate(games={"Castle": 1})` a clip.
 
 audio/           Audio files, tags, channels and levels
+conditioners/    Conditioners: what a network is told beside games
 data/            Reading a finished dataset
 diffusion/       Diffusion itself
 dsp/             Signal processing that formats are made of
@@ -17,7 +18,8 @@ codec.py         Between audio and latents
 command_line.py  What every command shares: an argument parser with one-line errors, and exit codes
 component.py     Parts chosen by name in a config: `{"type": "unet_edm2.UNet", ...}`
 conditioning.py  What a network may be told besides its input
-contracts.py     What the parts of a model promise one another: format, autoencoder, backbone and denoiser
+contracts.py     What the parts of a model promise one another: format, autoencoder, backbone, conditioner and denoiser
+controls.py      What a person may ask of a model beside games: controls, which a model folder lists. Imports no torch
 config.py        Strict configuration
 errors.py        Errors that a user can mend: one line with what, where and the remedy; commands exit with 2
 files.py         Writing that survives being killed: everything is written aside, synced, and renamed into place

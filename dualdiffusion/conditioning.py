@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -10,26 +11,75 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Conditioning:
-    """Conditions of a batch. A route that is None is not used; later routes are further fields with the default None.
+class Span:
+    """Where latent columns lie in a track or clip.
 
-    labels: (B, label_dim) mixes of games; a single game is a one-hot row, a mix is a row of unit length.
-    labels_kept: (B,) 1 where the labels hold, 0 where the network shall be unconditional; None is all 1.
+    Attributes:
+        start: seconds from the beginning of what is played to the first column's beginning; negative is before it.
+        columns: how many there are.
+        column_seconds: length of each.
+        speed: seconds of the track in a second of what is played: 2^(pitch / 12) where it is played `pitch` semitones
+            higher and as much faster.
+        circular: the last column is followed by the first.
+    """
+
+    start: float
+    columns: int
+    column_seconds: float
+    speed: float = 1.0
+    circular: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """Length of all columns."""
+        return self.columns * self.column_seconds
+
+    def times(self) -> Tensor:
+        """The middle of each column, in seconds of the track: (columns,) float64."""
+        return (self.start + (torch.arange(self.columns, dtype=torch.float64) + 0.5) * self.column_seconds) * self.speed
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """Conditions of a batch. A route that is None is not used.
+
+    Attributes:
+        labels: (B, label_dim) mixes of games; a single game is a one-hot row, a mix is a row of unit length.
+        labels_kept: (B,) 1 where the labels hold, 0 where the network shall be unconditional; None is all 1.
+        values: what conditioners are told, by their id: (B, n, t), one column for each of the latents. An id that is
+            missing is untold.
+        kept: by id, (B,) 1 where it is told, 0 where it is not; an id of `values` that is missing here is told.
+        concat: (B, n, t), set by `conditioned.Conditioned`: what a backbone takes in beside its input.
     """
 
     labels: Tensor | None = None
     labels_kept: Tensor | None = None
+    values: Mapping[str, Tensor] = field(default_factory=dict)
+    kept: Mapping[str, Tensor] = field(default_factory=dict)
+    concat: Tensor | None = None
+
+    @property
+    def tells(self) -> bool:
+        """Whether there is anything that could be untold."""
+        return self.labels is not None or bool(self.values)
 
     def to(self, device: torch.device) -> Conditioning:
         """The same conditions on another device."""
-        moved = {name: value if value is None else value.to(device) for name, value in vars(self).items()}
-        return Conditioning(**moved)
+
+        def moved(value: Tensor | Mapping[str, Tensor] | None) -> Tensor | dict[str, Tensor] | None:
+            if isinstance(value, Mapping):
+                return {name: tensor.to(device) for name, tensor in value.items()}
+            return value if value is None else value.to(device)
+
+        return Conditioning(**{name: moved(value) for name, value in vars(self).items()})
 
     def unconditional(self) -> Conditioning:
-        """The same shapes with every label dropped."""
+        """The same shapes with everything untold."""
+        untold = {name: value.new_zeros(len(value)) for name, value in self.values.items()}
         if self.labels is None:
-            return self
-        return Conditioning(self.labels, torch.zeros(len(self.labels), device=self.labels.device))
+            return replace(self, kept=untold)
+        dropped = torch.zeros(len(self.labels), device=self.labels.device)
+        return replace(self, labels_kept=dropped, kept=untold)
 
 
 class ToldGames(Protocol):
@@ -71,13 +121,21 @@ def game_conditioning(game_id: int | None, module: ToldGames) -> Conditioning:
 
 
 def concatenate(a: Conditioning, b: Conditioning) -> Conditioning:
-    """The conditions of two batches as one, a first."""
+    """The conditions of two batches as one, a first; what only one of them is told is told to neither."""
 
     def kept(c: Conditioning) -> Tensor | None:
         if c.labels is None or c.labels_kept is not None:
             return c.labels_kept
         return torch.ones(len(c.labels), device=c.labels.device)
 
+    values = {name: torch.cat([a.values[name], b.values[name]]) for name in a.values if name in b.values}
+    told = {name: torch.cat([_told(a, name), _told(b, name)]) for name in values}
     if a.labels is None or b.labels is None:
-        return Conditioning()
-    return Conditioning(torch.cat([a.labels, b.labels]), torch.cat([kept(a), kept(b)]))
+        return Conditioning(values=values, kept=told)
+    return Conditioning(torch.cat([a.labels, b.labels]), torch.cat([kept(a), kept(b)]), values, told)
+
+
+def _told(conditioning: Conditioning, name: str) -> Tensor:
+    """Where an id's values hold: (B,)."""
+    values = conditioning.values[name]
+    return conditioning.kept.get(name, values.new_ones(len(values)))

@@ -1,4 +1,4 @@
-"""What the parts of a model promise one another: format, autoencoder, backbone and denoiser.
+"""What the parts of a model promise one another: format, autoencoder, backbone, conditioner and denoiser.
 
 A class fits a contract by having these members; it inherits nothing. Code that works with a part uses no more than
 this, and never looks into its config. Every class of the kind folders is run through its contract by a test.
@@ -9,14 +9,15 @@ latent rows and columns (f = F / downsampling, t = T / downsampling). All number
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from dualdiffusion.conditioning import Conditioning
-from dualdiffusion.dsp.tiles import Held
+from dualdiffusion.conditioning import Conditioning, Span
+from dualdiffusion.controls import Control
+from dualdiffusion.dsp.tiles import HeldAudio
 from dualdiffusion.randomness import SeededNoise
 
 
@@ -75,7 +76,7 @@ class Format(Protocol):
         iterations: int | None = None,
         seeds: list[int] | None = None,
         callback: Callable[[int, int], None] | None = None,
-        held: Held | None = None,
+        held: HeldAudio | None = None,
         circular: bool = False,
     ) -> Tensor:
         """(B, *sample_shape(T)) -> (B, C, num_samples(T)). The same arguments give the same audio.
@@ -246,6 +247,51 @@ class Backbone(Protocol):
 
 
 @runtime_checkable
+class ConditionerConfig(Protocol):
+    """What a conditioner is told: of a part of a track in training, of what is asked in sampling. Picklable."""
+
+    dropout: float
+    """Share of training samples that are not told it although it is known."""
+
+    @property
+    def columns_told(self) -> int:
+        """n, numbers told of each column."""
+        ...
+
+    def fact(self, facts: Mapping[str, Any], span: Span) -> Tensor | None:
+        """What is true of a part of a track, (n, span.columns); None where it is not known.
+
+        Args:
+            facts: see `dualdiffusion.data.facts`.
+        """
+        ...
+
+    def asked(self, value: float, span: Span) -> Tensor:
+        """What a value that was asked for means for a clip, (n, span.columns)."""
+        ...
+
+    def control(self, facts: Mapping[str, Sequence[Mapping[str, Any]]]) -> Control:
+        """What one may ask for; `facts` are those of the training tracks of each game."""
+        ...
+
+
+@runtime_checkable
+class Conditioner(Protocol):
+    """Turns what is told into input channels of a backbone."""
+
+    config: ConditionerConfig
+
+    @property
+    def channels(self) -> int:
+        """Of what it gives."""
+        ...
+
+    def __call__(self, values: Tensor, kept: Tensor) -> Tensor:
+        """Values (B, n, t) and whether they are told, (B,) -> (B, channels, t). Untold, it does not depend on them."""
+        ...
+
+
+@runtime_checkable
 class Denoiser(Protocol):
     """D(x; sigma): an estimate of clean latents from noisy ones. Karras et al. 2022, equation 7."""
 
@@ -257,6 +303,11 @@ class Denoiser(Protocol):
     @property
     def label_dim(self) -> int:
         """Games that it is told; 0: unconditional."""
+        ...
+
+    @property
+    def told(self) -> Mapping[str, ConditionerConfig]:
+        """What else it may be told, by id; empty: nothing."""
         ...
 
     @property

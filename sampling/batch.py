@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dualdiffusion.codec import Codec
 from dualdiffusion.dsp.circular import resample_circular
-from dualdiffusion.dsp.tiles import Held
+from dualdiffusion.dsp.tiles import HeldAudio
 from dualdiffusion.errors import UserError
 from dualdiffusion.randomness import SeededNoise
 from sampling.guidance import PassCounter, guided
@@ -24,6 +24,7 @@ from sampling.solvers.samplers import SAMPLERS, Denoise
 from sampling.tasks.canvas import plan_canvas
 from sampling.tasks.known_regions import keep_known
 from sampling.tasks.source import PreparedSource, load_source, prepare_source, with_file
+from sampling.tasks.told import tell
 from sampling.tasks.variations import VariedNoise, between, mix_weights
 from sampling.tasks.windows import windowed
 
@@ -75,6 +76,7 @@ class Batch:
             channels = generator.format.num_channels
             samples, digest = load_source(request.source, sample_rate=grid.sample_rate, channels=channels)
         self.canvas = plan_canvas(request, grid, None if samples is None else samples.shape[-1])
+        self.told = tell(self.denoiser.told, self.requests, generator.controls, self.canvas, grid, samples)
         self.sources: list[PreparedSource] = []
         if samples is not None:
             self.requests = [with_file(r, digest, self.canvas.samples / grid.sample_rate) for r in requests]
@@ -117,18 +119,19 @@ class Batch:
 
     def _denoise(self, windows: Sequence[int]) -> Denoise:
         """The estimate for some windows of all clips, (windows * B, Z, F, W)."""
-        start = self._guided([r.games for r in self.requests] * len(windows))
+        start = self._guided([r.games for r in self.requests] * len(windows), windows)
         if self.request.games_end is None:
             return start
         layout, device = self.canvas.windows, self.generator.vae.device
         weights = mix_weights(self.canvas.columns, circular=self.request.loop)[layout.indices[list(windows)]]
         weights = weights.repeat_interleave(len(self.requests), dim=0)[:, None, None].to(device)
-        return between(start, self._guided([self.request.games_end] * len(weights)), weights)
+        return between(start, self._guided([self.request.games_end] * len(weights), windows), weights)
 
-    def _guided(self, mixes: Sequence[dict[str, float]]) -> Denoise:
+    def _guided(self, mixes: Sequence[dict[str, float]], windows: Sequence[int]) -> Denoise:
+        games = self.generator.conditioning(mixes, self.denoiser.label_dim)
         denoise = guided(
             self.denoiser,
-            self.generator.conditioning(mixes, self.denoiser.label_dim),
+            self.told.beside(games, [self.canvas.windows.indices[k] for k in windows]),
             cfg_scale=self.request.cfg_scale,
             position=self.generator.position,
             guidance=self.request.guidance,
@@ -212,7 +215,7 @@ def noise_of(requests: Sequence[Request]) -> SeededNoise | VariedNoise:
     return VariedNoise(noise, of([first.variation_seed] * len(requests)), first.variation_strength)
 
 
-def limited(audio: Tensor, held: Held | None) -> Tensor:
+def limited(audio: Tensor, held: HeldAudio | None) -> Tensor:
     """Audio (C, N) with what was made scaled down to the peak limit; what is held stays as it is.
 
     Raises:

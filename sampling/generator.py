@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -12,6 +12,7 @@ import torch
 
 from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.contracts import Autoencoder, Denoiser, SpectrogramFormat
+from dualdiffusion.controls import Control, check_controls
 from dualdiffusion.errors import UserError, one_line
 from dualdiffusion.labels import Labels
 from dualdiffusion.machine.memory import allocation_text, is_out_of_memory
@@ -42,6 +43,7 @@ class Generator:
         load_weak: loads the weaker network that a request's guidance names, or gives None.
         window_columns: latent columns of the UNet's training crops; None, where that is not known, takes clips of any
             length whole.
+        controls: what one may ask for beside games, by id.
     """
 
     def __init__(
@@ -57,10 +59,12 @@ class Generator:
         load_weak: Callable[[Guidance], Weights | None] | None = None,
         window_columns: int | None = None,
         ema: str | None = None,
+        controls: Mapping[str, Control] | None = None,
     ) -> None:
         self.format, self.vae, self.labels = format, vae, labels
         self.fingerprint, self.model, self.window_columns = fingerprint, model, window_columns
         self._load_unet, self._load_weak, self._ema = load_unet, load_weak, ema
+        self.controls = dict(controls or {})
         self._vae_fingerprint, _, of_unet = fingerprint.partition("-")
         self._unets = {name: Weights(denoiser, of_unet) for name, denoiser in unets.items()}
         self._weak: dict[tuple[Path | None, str | None], Weights | None] = {}
@@ -100,6 +104,7 @@ class Generator:
             load_weak=lambda guidance: load_weak_weights(guidance, folder, device),
             window_columns=model.window_columns,
             ema=model.ema,
+            controls=model.controls,
         )
 
     @property
@@ -197,6 +202,7 @@ class Generator:
     def _generate_batches(self, requests: Sequence[Request], on_step: OnStep | None) -> Iterator[Result]:
         for request in requests:  # before hours are spent on those before it
             check_length(request, self.grid(self.unet(self._ema)))
+            check_controls(request.controls, self.controls)
         done, waiting = 0, deque(self._batches(requests))
         while waiting:
             batch, begun = waiting.popleft(), done

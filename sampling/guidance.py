@@ -135,7 +135,7 @@ def guided(
     D and D_uncond are one batch of twice the clips. Another network cannot share it, so D_weak is a call of its own.
 
     Args:
-        conditioning: may differ from clip to clip; without labels there is no classifier-free guidance.
+        conditioning: may differ from clip to clip; where it tells nothing there is no classifier-free guidance.
         cfg_scale: of classifier-free guidance (Ho and Salimans 2022); 1 is off, 0 is unconditional.
         guidance: None is `Guidance()`.
         weak: the network that `guidance` names as the weaker one (see `load_weak`); the denoiser itself is off.
@@ -149,7 +149,7 @@ def guided(
         raise ValueError("guidance: weak_ema or weak_model is given, but not the network; see load_weak")
     alone = conditional(denoiser, conditioning, position=position)
     strong, references, scales = alone, [], []
-    if cfg_scale != 1 and conditioning.labels is not None:
+    if cfg_scale != 1 and conditioning.tells:
         strong = _with_unconditional(denoiser, conditioning, position)
         scales.append(cfg_scale)
     if guidance.weak_scale != 1 and weak is not denoiser:

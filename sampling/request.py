@@ -64,6 +64,9 @@ class Request(Config):
 
     games: Annotated[dict[str, Weight], AfterValidator(_some_weight)]
     """Weight of each game in the mix; only ratios matter, negative pushes away."""
+    controls: dict[str, Annotated[float, Field(allow_inf_nan=False)] | None] = Field(default_factory=dict)
+    """What else the model is told, by the names that it lists, such as {"tempo": 120}; null: nothing of it. What is not
+    named here is as usual for the games, another value for each seed, or as in the source."""
     seed: Seed = 0
     """Of the initial noise. Below 2^53, which a browser's numbers hold exactly."""
     seconds: Annotated[float, Field(gt=0, le=MAX_SECONDS)] = 8.0

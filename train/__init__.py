@@ -11,6 +11,7 @@ interruption.py    Requests to stop: signals, a dead parent, and the file `save_
 launch.py          Starts a training run in the process, or one of the processes, that `accelerate launch` made
 loader.py          Reads the samples of each process, in order, from any point of the training on
 module_trainer.py  The contract between the training loop and the module trainers
+muon.py            Muon: steps of equal size along all directions of a weight matrix
 optimizer.py       The optimizer and its learning rate over the course of training, both chosen by name
 position.py        How far a run has come, and the contract of what it does now and then beside updating
 precision.py       What `mixed_precision: "auto"` means for a run: decided once, where it begins

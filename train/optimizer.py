@@ -13,9 +13,12 @@ from torch import nn
 from dualdiffusion.config import Config, nearest
 from dualdiffusion.errors import UserError
 from dualdiffusion.randomness import mix_seed
+from train.muon import Muon
 
 # The base class; one that wants the loss as a function; one for sparse gradients alone.
 UNUSABLE = {"Optimizer", "LBFGS", "SparseAdam"}
+# Our own, which come before those of torch.optim: its Muon takes matrices alone.
+OWN = {"Muon": Muon}
 # Parts of a parameter's name that mark a learned log-variance.
 LOG_VARIANCE = ("uncertainty", "logvar")
 
@@ -36,7 +39,7 @@ class OptimizerConfig(Config):
     """An optimizer of torch.optim, by name, and what all of them share."""
 
     type: str = "AdamW"
-    """Class name in torch.optim."""
+    """Class name in torch.optim, or Muon, which learns more from each sample: see train/muon.py."""
     learning_rate: PositiveFloat = 0.01
     """Reference rate. Magnitude-preserving layers want it about ten times larger than others do."""
     settings: dict[str, Any] = Field({"betas": [0.9, 0.99], "eps": 1e-8, "weight_decay": 0.0})
@@ -49,7 +52,8 @@ class OptimizerConfig(Config):
     @field_validator("type")
     @classmethod
     def _known(cls, name: str) -> str:
-        known = [key for key, value in vars(torch.optim).items() if isinstance(value, type) and key not in UNUSABLE]
+        usable = {key for key, value in vars(torch.optim).items() if isinstance(value, type)} - UNUSABLE
+        known = sorted(usable | OWN.keys())
         if name not in known:
             raise ValueError(f"no such class in torch.optim; nearest: {', '.join(nearest(name, known, 3)) or 'AdamW'}")
         return name
@@ -61,7 +65,8 @@ class OptimizerConfig(Config):
             UserError: settings that this optimizer does not take.
         """
         try:
-            return getattr(torch.optim, self.type)(parameters, lr=self.learning_rate, **self.settings)
+            cls = OWN.get(self.type) or getattr(torch.optim, self.type)
+            return cls(parameters, lr=self.learning_rate, **self.settings)
         except (TypeError, ValueError) as error:
             raise UserError(f"optimizer.settings: {self.type}: {error}") from None
 

@@ -86,6 +86,9 @@ def with_label_dim(part: Component, labels: Labels) -> Component:
     Raises:
         UserError: a number that is neither 0 nor enough for the games with tracks.
     """
+    inner = getattr(part.config, "backbone", None)
+    if isinstance(inner, Component):  # an adapter around a network
+        return Component(part.cls, part.config.model_copy(update={"backbone": with_label_dim(inner, labels)}))
     given = getattr(part.config, "label_dim", 0)
     if given is None:
         return Component(part.cls, part.config.model_copy(update={"label_dim": labels.dim}))

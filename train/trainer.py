@@ -28,7 +28,7 @@ from train.module_trainer import DependsOnWeights, ModuleTrainer
 from train.position import Part, Position
 from train.recovery import Recovery
 from train.reports.demos import DemoWriter
-from train.reports.progress import TrainingProgress
+from train.reports.progress_line import TrainingProgress
 from train.reports.run_log import RunLog
 from train.reports.update_log import PeakMemory, UpdateLog
 from train.reports.validation import Validation

@@ -12,12 +12,13 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from dualdiffusion.config import explain
+from dualdiffusion.controls import check_controls
 from dualdiffusion.errors import UserError
 from dualdiffusion.model.folder import ModelFolder
 from sampling.recommended import Asked
 from sampling.request import Request
 from webui.refusal import RefusedError
-from webui.stored import usable, usable_recommendation
+from webui.stored import usable, usable_controls, usable_recommendation
 
 
 class ModelRequests:
@@ -35,17 +36,19 @@ class ModelRequests:
         self.read()
 
     def read(self) -> None:
-        """Takes games and recommendation from the folder as it is now.
+        """Takes games, controls and recommendation from the folder as it is now.
 
         Raises:
             UserError: the model has no labels.
         """
         self.labels, self.recommended = self.folder.labels(), usable_recommendation(self.folder)
+        self.controls = usable_controls(self.folder)
 
     @property
     def revision(self) -> str:
-        """Differs where a page must read anew what it may ask for: 16 hex digits of games and recommendation."""
-        world = [str(self.folder.path.resolve()), self.labels.to_json(), self.recommended.fields]
+        """Differs where a page must read anew what it may ask for: 16 hex digits of games, controls, recommendation."""
+        controls = {name: control.to_json() for name, control in self.controls.items()}
+        world = [str(self.folder.path.resolve()), self.labels.to_json(), self.recommended.fields, controls]
         return hashlib.sha256(json.dumps(world, sort_keys=True).encode()).hexdigest()[:16]
 
     def usable(self, body: bytes) -> dict[str, Any]:
@@ -86,6 +89,10 @@ class ModelRequests:
             request.label_vector(self.labels)
         except UserError as error:
             raise RefusedError(422, f"games: {str(error).removeprefix('games: ')[:500]}", "games") from None
+        try:
+            check_controls(request.controls, self.controls)
+        except UserError as error:
+            raise RefusedError(422, str(error)[:500], "controls") from None
         for field, ema in (("ema", request.ema), ("guidance.weak_ema", request.guidance.weak_ema)):
             if ema is not None and ema not in (known := self.folder.emas("unet")):
                 has = f"this model has no {ema[:80]!r}; it has: {', '.join(known)}"

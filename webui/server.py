@@ -1,6 +1,6 @@
 """The page and its JSON API. Imports no torch: the model lives in a process of its own (webui/worker.py).
 
-    GET    /api/health                     {"status": "loading" or "ready" or "failed", "model", "games": [...], ...}
+    GET    /api/health                     {"status": "loading|ready|failed", "model", "games", "controls", ...}
     GET    /api/options                    what a request may contain: the model's defaults, ranges, samplers, schedules
     POST   /api/check                      fields of a request -> {"request": those that the model can do, "dropped"}
     POST   /api/jobs                       a request -> {"id"}; the header Idempotency-Key makes repeating it harmless

@@ -98,6 +98,10 @@ class Service:
             "fingerprint": self.supervisor.info.get("fingerprint"),
             "sample_rate": self.supervisor.info.get("sample_rate"),
             "games": games,
+            "controls": [
+                {"id": name, "label": control.label, "unit": control.unit, "low": control.low, "high": control.high}
+                for name, control in self.requests.controls.items()
+            ],
             "model_folder": str(self.folder.path),
             "shipped": is_shipped(self.folder.path),
             "output_folder": str(self.outputs.path),

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from dualdiffusion.controls import Control, read_controls
 from dualdiffusion.errors import UserError, one_line
 from dualdiffusion.files import read_json
 from dualdiffusion.model.folder import ModelFolder
@@ -161,3 +162,16 @@ def usable_recommendation(folder: ModelFolder) -> Recommended:
         if isinstance(fields, dict):
             return Recommended(_without_refused(fields, check)[0])
     return Recommended()
+
+
+def usable_controls(folder: ModelFolder) -> dict[str, Control]:
+    """What one may ask of a model beside games, by id; damaged ones are left out and told in the terminal.
+
+    A model without a denoiser, which a page may be shown before there is one, has none.
+    """
+    try:
+        entry = folder.read_index()["modules"].get("unet", {})
+        return read_controls(entry, str(folder.index_path))
+    except (UserError, KeyError, AttributeError) as error:
+        print(f"{one_line(error)}; left out", file=sys.stderr, flush=True)
+        return {}

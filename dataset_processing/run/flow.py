@@ -110,7 +110,9 @@ class Flow:
             before = self._as_first_process(self.stages[:split_at])
         self.before = {record.file: record for record in before if record.kept}
         try:
-            after, waiting_for = self._pass(before, self.stages[split_at:])
+            # What processes do not share is the first one's to do.
+            following = [s for s in self.stages[split_at:] if s.step.distributed or self.ranks.rank == 0]
+            after, waiting_for = self._pass(before, following)
         except UserError:
             # A model that is missing must not cost what has been converted: the dataset is complete without latents.
             if self.ranks.rank == 0:

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 import dualdiffusion.config
-from dataset_processing.latent_tiles import Encoder, Track, Variation, encode_tiles
+from dataset_processing.latent_tiles import Encoder, TrackAudio, Variation, encode_tiles
 from dataset_processing.step import CollectiveStep, Record, Work
 from dualdiffusion.conditioning import game_conditioning
 from dualdiffusion.data.dataset_folder import latents_file_name
@@ -105,7 +105,7 @@ class Encode(CollectiveStep):
     def _encode(self, record: Record) -> Record:
         encoder, path = self._encoder, self.paths.dataset / record.fields["file_name"]
         with contextlib.ExitStack() as stack:
-            tracks = {pitch: stack.enter_context(Track(path, pitch)) for pitch in (0.0, *self.config.pitch_shifts)}
+            tracks = {pitch: stack.enter_context(TrackAudio(path, pitch)) for pitch in (0.0, *self.config.pitch_shifts)}
             if reason := encoder.misfit(tracks[0.0]):
                 return record.refused(reason)
             variations = self._variations(encoder)

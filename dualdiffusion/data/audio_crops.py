@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -16,32 +17,52 @@ from dualdiffusion.errors import UserError
 
 @dataclass(frozen=True)
 class Crop:
-    """One training sample. `data` is audio (C, N) or latents (C, F, T)."""
+    """One training sample. `data` is audio (C, N) or latents (C, F, T).
+
+    `values` is what conditioners are told of it, by their id: (n, T), or None where that is not known.
+    """
 
     data: Tensor
     game_id: int
     index: int
+    values: Mapping[str, Tensor | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Several crops: data (B, ...), game_ids (B,), and the number of each sample (B,)."""
+    """Several crops: data (B, ...), game_ids (B,), and the number of each sample (B,).
+
+    `values` holds what conditioners are told, by id, each (B, n, T), and `known` of which samples that is known, each
+    (B,) of 1 and 0.
+    """
 
     data: Tensor
     game_ids: Tensor
     indices: Tensor
+    values: Mapping[str, Tensor] = field(default_factory=dict)
+    known: Mapping[str, Tensor] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device; the sample numbers stay on the CPU."""
-        return Batch(self.data.to(device), self.game_ids.to(device), self.indices)
+        values, known = ({name: x.to(device) for name, x in told.items()} for told in (self.values, self.known))
+        return Batch(self.data.to(device), self.game_ids.to(device), self.indices, values, known)
 
 
 def collate(crops: list[Crop]) -> Batch:
     """Joins crops of one shape to a batch."""
+    values, known = {}, {}
+    for name in crops[0].values:
+        told = [crop.values[name] for crop in crops]
+        shape = next((value.shape for value in told if value is not None), None)
+        if shape is not None:  # else nothing is known of any of them
+            values[name] = torch.stack([torch.zeros(shape) if value is None else value for value in told])
+            known[name] = torch.tensor([float(value is not None) for value in told])
     return Batch(
         torch.stack([crop.data for crop in crops]),
         torch.tensor([crop.game_id for crop in crops]),
         torch.tensor([crop.index for crop in crops]),
+        values,
+        known,
     )
 
 

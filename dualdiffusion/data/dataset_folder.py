@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ class Track:
     seconds: float
     sample_rate: int
     channels: int
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What training may tell a network of it; see `dualdiffusion.data.facts`."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class DatasetFolder:
                 seconds=float(record["seconds"]),
                 sample_rate=int(record["sample_rate"]),
                 channels=int(record["channels"]),
+                facts=dict(record.get("facts", {})),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{source}: a record lacks or misstates {error}; run dataset_processing again") from None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from dualdiffusion.conditioning import Span
+from dualdiffusion.contracts import ConditionerConfig
 from dualdiffusion.data.audio_crops import Crop
 from dualdiffusion.data.dataset_folder import DatasetFolder, Track
 from dualdiffusion.data.order import EpochOrder
@@ -160,6 +162,8 @@ class LatentCrops(Dataset[Crop]):
 
     Args:
         seed: of the order, crops and variations; None gives the validation crops: track i, from its middle.
+        told: configs of the conditioners that are told of the crops, by id.
+        column_seconds: length of a latent column; only with `told`.
 
     Raises:
         UserError: missing latents, or latents of another VAE; the message holds the command that encodes.
@@ -173,8 +177,12 @@ class LatentCrops(Dataset[Crop]):
         *,
         vae_fingerprint: str,
         seed: int | None,
+        told: Mapping[str, ConditionerConfig] | None = None,
+        column_seconds: float = 0.0,
     ) -> None:
         self.columns, self.tracks, self.paths = columns, [], []
+        self.told, self.column_seconds = dict(told or {}), column_seconds
+        self.variations: list[tuple[dict[str, Any], ...]] = []
         self._reader = CropReader()
         # For each track the variations that are long enough, with the number of places where a crop can start.
         self.choices: list[list[tuple[int, int]]] = []
@@ -191,6 +199,7 @@ class LatentCrops(Dataset[Crop]):
                 self.tracks.append(track)
                 self.paths.append(path)
                 self.choices.append(choices)
+                self.variations.append(header.variations)
         if not self.tracks:
             raise UserError(
                 f"{dataset.path}: no track has {columns} latent columns or more, the length of a crop; make the crop "
@@ -215,7 +224,22 @@ class LatentCrops(Dataset[Crop]):
     def __getitem__(self, index: int) -> Crop:
         item, variation, start = self.place(index)
         data = self._reader.read(self.paths[item], variation, start, self.columns)
-        return Crop(data, self.tracks[item].game_id, index)
+        return Crop(data, self.tracks[item].game_id, index, self._values(item, variation, start))
+
+    def _values(self, item: int, variation: int, start: int) -> dict[str, Tensor | None]:
+        """What the conditioners are told of a crop, by id."""
+        if not self.told:
+            return {}
+        track, played = self.tracks[item], self.variations[item][variation]
+        begins = played["offset"] / track.sample_rate + start * self.column_seconds
+        span = Span(begins, self.columns, self.column_seconds, speed=2 ** (played["pitch"] / 12))
+        try:
+            return {name: config.fact(track.facts, span) for name, config in self.told.items()}
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{track.path}: damaged facts ({error}); describe again: python -m dataset_processing run "
+                "<dataset config> --steps describe"
+            ) from None
 
 
 def _missing(dataset: DatasetFolder, path: Path, vae_fingerprint: str) -> str:

@@ -5,6 +5,7 @@ Shared by training and sampling, and the only place where networks are scaled by
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from dualdiffusion.component import part_of
 from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.config import Config
+from dualdiffusion.contracts import ConditionerConfig
 from dualdiffusion.model.module import Module
 from dualdiffusion.nn.magnitude_preserving import MPConv, MPFourier
 
@@ -43,6 +45,11 @@ class Denoiser(Module):
     def label_dim(self) -> int:
         """Games that the backbone is told; 0: unconditional."""
         return self.backbone.label_dim
+
+    @property
+    def told(self) -> Mapping[str, ConditionerConfig]:
+        """What may be told beside games, by id: the configs of the backbone's conditioners."""
+        return getattr(self.backbone, "told", {})
 
     @property
     def in_channels(self) -> int:

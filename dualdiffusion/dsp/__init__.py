@@ -1,8 +1,11 @@
 """Signal processing that formats are made of.
 
+beat.py             The beat of a track: evenly spaced moments at which notes begin, found in its onset curve
 circular.py         Sound without beginning and end: what lies before the first sample is the last one
 frequency_scale.py  Frequency scales
+onsets.py           Where notes begin
 phase_recovery.py   Phase recovery: audio from the magnitudes of frequency bands, without any phase
+relative_spectrum.py  Spectra in which rhythm, notes and sections are looked for
 stft.py             Short-time Fourier transform with a window far shorter than its nominal length
 tiles.py            Long clips in tiles
 """

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dualdiffusion.dsp.circular import fold, wrap
 from dualdiffusion.dsp.stft import istft, overlap_add, overlap_normalisation, stft
-from dualdiffusion.dsp.tiles import Held
+from dualdiffusion.dsp.tiles import HeldAudio
 
 # A band that is nearly empty in one estimate may grow by this factor in the next.
 MAX_GAIN = 30.0
@@ -119,7 +119,7 @@ def alternate_projections(
     *,
     iterations: int,
     momentum: float,
-    held: Held | None = None,
+    held: HeldAudio | None = None,
     callback: Callable[[], None] | None = None,
 ) -> Tensor:
     """Brings audio (C, L) nearer to the bands (C, T, M).
@@ -154,7 +154,7 @@ def recover_audio(
     iterations: int,
     momentum: float,
     merged_share: float,
-    held: Held | None = None,
+    held: HeldAudio | None = None,
     callback: Callable[[], None] | None = None,
 ) -> Tensor:
     """Audio (C, L) whose band magnitudes are close to the given ones.
@@ -198,7 +198,7 @@ def recover_audio(
     )
 
 
-def hold(audio: Tensor, held: Held | None) -> Tensor:
+def hold(audio: Tensor, held: HeldAudio | None) -> Tensor:
     """Puts what is held into the beginning of audio (C, L), in place."""
     if held is not None:
         known, weight = held

@@ -15,7 +15,7 @@ CONTEXT = 16
 # Frames over which one turns into the other.
 FADE = 4
 
-Held = tuple[Tensor, Tensor]
+HeldAudio = tuple[Tensor, Tensor]
 """Audio (C, n) known already, and how far it is kept, (n,) in [0, 1]."""
 
 
@@ -29,7 +29,7 @@ def tile_starts(frames: int, tile_frames: int) -> list[int]:
     return [index * (frames - tile_frames) // (count - 1) for index in range(count)]
 
 
-def both_held(first: Held | None, second: Held | None) -> Held | None:
+def both_held(first: HeldAudio | None, second: HeldAudio | None) -> HeldAudio | None:
     """What is held for two reasons, from one beginning; where the second holds wholly, the first has no say."""
     if first is None or second is None:
         return first or second
@@ -42,7 +42,7 @@ def both_held(first: Held | None, second: Held | None) -> Held | None:
 
 
 def decode_tiles(
-    starts: list[int], frames: int, hop_length: int, decode: Callable[[int, int, Held | None], Tensor]
+    starts: list[int], frames: int, hop_length: int, decode: Callable[[int, int, HeldAudio | None], Tensor]
 ) -> Tensor:
     """Joins tiles to one clip.
 
@@ -64,7 +64,7 @@ def loop_context() -> int:
 
 
 def decode_loop_tiles(
-    starts: list[int], frames: int, hop_length: int, decode: Callable[[int, int, Held | None], Tensor]
+    starts: list[int], frames: int, hop_length: int, decode: Callable[[int, int, HeldAudio | None], Tensor]
 ) -> Tensor:
     """As `decode_tiles`, for a loop that is continued over both of its ends by `loop_context` frames.
 
@@ -79,7 +79,7 @@ def decode_loop_tiles(
     fade, known = FADE * hop_length, context * hop_length
     first: Tensor | None = None
 
-    def decode_held(start: int, end: int, held: Held | None) -> Tensor:
+    def decode_held(start: int, end: int, held: HeldAudio | None) -> Tensor:
         nonlocal first
         if first is None:
             first = decode(start, end, held)
@@ -101,11 +101,11 @@ def decode_loop_tiles(
 
 
 def _pieces(
-    starts: list[int], frames: int, hop_length: int, decode: Callable[[int, int, Held | None], Tensor]
+    starts: list[int], frames: int, hop_length: int, decode: Callable[[int, int, HeldAudio | None], Tensor]
 ) -> Iterator[Tensor]:
     length = frames - starts[-1]
     kept, faded = CONTEXT * hop_length, FADE * hop_length
-    held: Held | None = None
+    held: HeldAudio | None = None
     for index, start in enumerate(starts):
         audio = decode(start, start + length, held)
         first = 0 if held is None else kept

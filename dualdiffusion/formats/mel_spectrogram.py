@@ -18,7 +18,7 @@ from dualdiffusion.dsp.circular import wrap
 from dualdiffusion.dsp.frequency_scale import log_centers, log_filters, mel_centers, mel_filters, regrid_filters
 from dualdiffusion.dsp.phase_recovery import BandTransform, CircularTransform, bin_shares, recover_audio
 from dualdiffusion.dsp.stft import hann_power_window, stft
-from dualdiffusion.dsp.tiles import Held, both_held, decode_loop_tiles, decode_tiles, loop_context, tile_starts
+from dualdiffusion.dsp.tiles import HeldAudio, both_held, decode_loop_tiles, decode_tiles, loop_context, tile_starts
 from dualdiffusion.model.module import Module
 from dualdiffusion.randomness import SeededNoise
 
@@ -182,7 +182,7 @@ class MelSpectrogram(Module):
         iterations: int | None = None,
         seeds: list[int] | None = None,
         callback: Callable[[int, int], None] | None = None,
-        held: Held | None = None,
+        held: HeldAudio | None = None,
         circular: bool = False,
     ) -> Tensor:
         """(B, C, F, T) -> audio (B, C, T * hop_length); deterministic for the same seeds.
@@ -231,7 +231,7 @@ class MelSpectrogram(Module):
         random: SeededNoise,
         iterations: int,
         callback: Callable[[], None],
-        held: Held | None,
+        held: HeldAudio | None,
         circular: bool,
     ) -> Tensor:
         """(C, F, T) -> audio (C, T * hop_length)."""
@@ -245,7 +245,7 @@ class MelSpectrogram(Module):
         transform = transform_class(window, hop, self.recovery_filters, self.recovery_spread, length)
         wanted = present = x.new_zeros(())
 
-        def decode(start: int, end: int, beginning: Held | None) -> Tensor:
+        def decode(start: int, end: int, beginning: HeldAudio | None) -> Tensor:
             nonlocal wanted, present
             known = _held_in_tile(held, start * hop - before, transform.samples)
             if known is not None and bool((held[1][start * hop : end * hop] == 1).all()):
@@ -296,7 +296,7 @@ class MelSpectrogram(Module):
         self.std.copy_(values.std())
 
 
-def _held_in_tile(held: Held | None, start: int, length: int) -> Held | None:
+def _held_in_tile(held: HeldAudio | None, start: int, length: int) -> HeldAudio | None:
     """Samples `start` to start + length of what is held, and nothing held outside of the clip."""
     if held is None:
         return None

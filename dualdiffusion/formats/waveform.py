@@ -12,7 +12,7 @@ from pydantic import PositiveInt
 from torch import Tensor
 
 from dualdiffusion.config import Config
-from dualdiffusion.dsp.tiles import Held
+from dualdiffusion.dsp.tiles import HeldAudio
 from dualdiffusion.model.module import Module
 
 
@@ -84,7 +84,7 @@ class Waveform(Module):
         iterations: int | None = None,
         seeds: list[int] | None = None,
         callback: Callable[[int, int], None] | None = None,
-        held: Held | None = None,
+        held: HeldAudio | None = None,
         circular: bool = False,
     ) -> Tensor:
         """(B, C, N) -> audio (B, C, N). There is nothing to recover: all but `held` change nothing.

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from dualdiffusion import __version__
+from dualdiffusion.controls import controls_to_json
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import folder_lock, read_json, sync_folder, write_json, write_text
 from dualdiffusion.model.card import CardNotes, model_card
@@ -137,7 +138,7 @@ def _write(model: LoadedModel, target: ModelFolder, name: str, request: dict[str
     weights = {"vae": source.chosen_ema("vae"), "unet": source.chosen_ema("unet", model.ema)}
     for module, part in zip(MODULES, (model.format, model.vae, model.denoiser), strict=True):
         if module == "unet":
-            part.index_notes = {WINDOW_COLUMNS: model.window_columns}
+            part.index_notes = {WINDOW_COLUMNS: model.window_columns, **controls_to_json(model.controls)}
         save_module(target, module, halved(part))
     model.labels.save(target.labels_path)
     if request:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
 from dualdiffusion import programs
 from dualdiffusion.contracts import Autoencoder, SpectrogramFormat
+from dualdiffusion.controls import Control, read_controls
 from dualdiffusion.diffusion.preconditioning import Denoiser
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import read_json
@@ -18,8 +19,6 @@ from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.module import load_module
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from dualdiffusion.programs import Clip
 
 T = TypeVar("T")
@@ -39,6 +38,7 @@ class LoadedModel:
         labels: the games.
         fingerprint: identifies VAE, format and the denoiser's weights, as they were when they were read.
         window_columns: latent columns of the crops that the denoiser was trained on; None where that is not known.
+        controls: what one may ask for beside games, by id.
     """
 
     folder: ModelFolder
@@ -49,6 +49,7 @@ class LoadedModel:
     labels: Labels
     fingerprint: str
     window_columns: int | None
+    controls: Mapping[str, Control] = field(default_factory=dict)
 
     @property
     def device(self) -> torch.device:
@@ -96,6 +97,7 @@ def load_model(folder: ModelFolder, *, ema: str | None = None, device: torch.dev
         labels=labels,
         fingerprint=f"{of_vae}-{of_denoiser}",
         window_columns=trained_columns(folder, format, vae, denoiser),
+        controls=read_controls(folder.module_entry("unet"), str(folder.index_path)),
     )
 
 

@@ -47,6 +47,8 @@ class UNet(Module):
         """Latent channels."""
         label_dim: Annotated[int, Field(ge=0)] | None = None
         """Games; null: as many as the model's labels when it is created. 0: unconditional."""
+        concat_channels: Annotated[int, Field(ge=0)] = 0
+        """Channels along time that are told beside the input; `conditioned.Conditioned` sets it."""
         model_channels: PositiveInt = 256
         """Channels of the first level."""
         channel_mult: tuple[PositiveInt, ...] = (1, 2, 3, 4, 5)
@@ -109,7 +111,8 @@ class UNet(Module):
 
         # Two more inputs: a constant, which stands for the biases that magnitude-preserving layers lack, and the row's
         # log-frequency, as a convolution cannot tell the rows apart.
-        self.input = MPConv(config.in_channels + 2, widths[0], (3, 3), even_edges=True)
+        inputs = config.in_channels + 2 + config.concat_channels
+        self.input = MPConv(inputs, widths[0], (3, 3), even_edges=True)
         self.encoder, skip_widths = self._build_encoder(widths, settings)
         self.middle = nn.ModuleList(
             [DecoderBlock(widths[-1], widths[-1], settings, attention) for attention in (True, False)]
@@ -179,7 +182,7 @@ class UNet(Module):
         emb = self.embed(c_noise.to(x.dtype), conditioning)
         ones = torch.ones_like(x[:, :1])
         rows = torch.zeros_like(ones) if position is None else ones * position.to(x.dtype)[:, None]
-        x = torch.cat([x, ones, rows], dim=1)
+        x = torch.cat([x, ones, rows, *self._told(x, conditioning)], dim=1)
 
         x = self.input(x)
         skips = [x]
@@ -192,6 +195,14 @@ class UNet(Module):
             inputs = (double(x), emb) if name.endswith("doubled") else (x, emb, skips.pop())
             x = self._run(block, *inputs)
         return self.output(x, gain=self.output_gain)
+
+    def _told(self, x: Tensor, conditioning: Conditioning) -> list[Tensor]:
+        """What is told along time, the same in all rows: nothing, or one tensor (B, concat_channels, F, T)."""
+        if not self.config.concat_channels:
+            return []
+        if conditioning.concat is None:  # untold
+            return [x.new_zeros(len(x), self.config.concat_channels, *x.shape[2:])]
+        return [conditioning.concat.to(x.dtype)[:, :, None].expand(-1, -1, x.shape[2], -1)]
 
     def _run(self, block: nn.Module, *inputs: Tensor) -> Tensor:
         if self.config.activation_checkpointing and self.training:

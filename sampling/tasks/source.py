@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dualdiffusion import audio
 from dualdiffusion.codec import CONTEXT_COLUMNS, Codec
-from dualdiffusion.dsp.tiles import Held
+from dualdiffusion.dsp.tiles import HeldAudio
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import sha256_of
 from sampling.request import MAX_SECONDS, Request, Source
@@ -104,7 +104,7 @@ class PreparedSource:
     audio: Tensor
     latents: Tensor
     known: Tensor
-    held: Held | None
+    held: HeldAudio | None
 
     def put_back(self, x: Tensor, codec: Codec) -> Tensor:
         """A decoded spectrogram (C, F, frames) with the source's own frames where it is kept."""

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from dataset_processing import latent_tiles
-from dataset_processing.latent_tiles import Encoder, Track, Variation
+from dataset_processing.latent_tiles import Encoder, TrackAudio, Variation
 from dataset_processing.step import Paths, Record
 from dataset_processing.steps.encode import Encode
 from dualdiffusion import audio
@@ -95,7 +95,7 @@ def test_tiles_of_every_variation_equal_the_track_encoded_in_one_piece(
     variations = [Variation(offset=HOP * k, mirrored=m) for m in (False, True) for k in range(8)]
     variations += [Variation(pitch=pitch) for pitch in (1.0, -1.0)]
     encoder = Encoder(format, vae, torch.float32, batch_size=3, workers=2)
-    tracks = {pitch: Track(path, pitch) for pitch in (0.0, 1.0, -1.0)}
+    tracks = {pitch: TrackAudio(path, pitch) for pitch in (0.0, 1.0, -1.0)}
     tiles: list[list[torch.Tensor]] = [[] for _ in variations]
     for number, first, latents in latent_tiles.encode_tiles(encoder, tracks, variations, Conditioning()):
         assert first == sum(part.shape[-1] for part in tiles[number])

@@ -22,6 +22,12 @@ GAMES = 3
 # Taken where a config has such fields, so that networks are small; a part without them is tested as it is by default.
 SMALL = {"model_channels": 16, "label_dim": GAMES, "phase_iterations": 2, "noise_channels": 16, "channels_per_head": 16}
 
+ADAPTED = {
+    "backbone": {"type": "unet_edm2.UNet", **{key: SMALL[key] for key in ("model_channels", "label_dim")}},
+    "conditioners": {"tempo": {"type": "beats.Beats"}},
+    "input_concat_ids": ["tempo"],
+}
+
 
 def parts(kind: str) -> list[Component]:
     """Every class of a kind folder, with the smallest config that can be said without knowing it."""
@@ -32,6 +38,7 @@ def parts(kind: str) -> list[Component]:
             own = isinstance(cls, type) and cls.__module__ == module.__name__ and hasattr(cls, "Config")
             if own and issubclass(cls.Config, Config):
                 settings = {key: value for key, value in SMALL.items() if key in cls.Config.model_fields}
+                settings |= ADAPTED if "backbone" in cls.Config.model_fields else {}
                 found.append(Component(cls, cls.Config.from_json(settings)))
     return found
 

@@ -24,7 +24,7 @@ def clicks(tempo: float, seconds: float = 8.0) -> Tensor:
 
 
 def chord(frequencies: tuple[float, ...] = C_MAJOR, seconds: float = 8.0, partials: int = 8) -> Tensor:
-    """Held notes with overtones, at an equal level from beginning to end."""
+    """HeldAudio notes with overtones, at an equal level from beginning to end."""
     time = torch.arange(round(seconds * RATE), dtype=torch.float64) / RATE
     tones = [torch.sin(2 * torch.pi * f * k * time) / k for f in frequencies for k in range(1, partials + 1)]
     return (0.1 * torch.stack(tones).sum(dim=0)).float().expand(2, -1)

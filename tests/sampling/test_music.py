@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from dualdiffusion.dsp.onsets import onset_curve
 from sampling.evaluation.music.pitch import agreement, focus, intervals, pitch_classes, running_median, sharpness
 from sampling.evaluation.music.record import MEASURES, listen
-from sampling.evaluation.music.rhythm import autocorrelation, onset_curve, rhythm
+from sampling.evaluation.music.rhythm import autocorrelation, rhythm
 from sampling.evaluation.music.sections import section_contrast
 from tests.sampling.sounds import C_MAJOR, RATE, chord, clicks, noise, seeded, tune
 

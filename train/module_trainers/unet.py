@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from dualdiffusion.component import Component
 from dualdiffusion.conditioning import Conditioning, one_hot
 from dualdiffusion.config import Config, validate
+from dualdiffusion.controls import controls_to_json, read_controls
 from dualdiffusion.data.audio_crops import Batch
 from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.data.latent_crops import LatentCrops, latents_image
@@ -118,7 +120,8 @@ class UNetTrainer:
                 f"but the VAE gives {rows}; use fewer levels"
             )
         self.columns = max(1, round(columns / multiple)) * multiple
-        self.module.index_notes = {WINDOW_COLUMNS: self.columns}
+        self.column_seconds = self.vae.downsampling / self.format.frames_per_second
+        self.module.index_notes = {WINDOW_COLUMNS: self.columns, **_controls(self.module, self.dataset)}
         recommended = config.recommended or recommended_by(init)
         if recommended and not model.request_path.exists():
             write_json(model.request_path, recommended)
@@ -149,7 +152,15 @@ class UNetTrainer:
 
     def _crops(self, split: str, seed: int | None) -> LatentCrops:
         tracks = self.dataset.tracks(split)
-        return LatentCrops(self.dataset, tracks, self.columns, vae_fingerprint=self.fingerprint, seed=seed)
+        return LatentCrops(
+            self.dataset,
+            tracks,
+            self.columns,
+            vae_fingerprint=self.fingerprint,
+            seed=seed,
+            told=self.module.told,
+            column_seconds=self.column_seconds,
+        )
 
     def step(self, batch: Batch, *, generator: StepRandom) -> StepOutput:
         """The denoising loss of one batch of latents (B, Z, f, t)."""
@@ -170,10 +181,16 @@ class UNetTrainer:
         return StepOutput(minimised, loss.weighted, {name: value.detach() for name, value in metrics.items()})
 
     def _conditioning(self, batch: Batch, generator: StepRandom) -> Conditioning:
-        if not self.module.label_dim:
+        """What the batch's samples are told: where labels are dropped, everything is, as guidance needs it."""
+        if not self.module.label_dim and not batch.values:
             return Conditioning()
-        labels = one_hot(batch.game_ids, self.module.label_dim).to(batch.data.device)
-        return Conditioning(labels, (generator.rand() >= self.config.label_dropout).to(batch.data))
+        told = (generator.rand() >= self.config.label_dropout).to(batch.data)
+        labels = one_hot(batch.game_ids, self.module.label_dim).to(batch.data.device) if self.module.label_dim else None
+        kept = {
+            name: told * batch.known[name] * (generator.rand() >= self.module.told[name].dropout).to(told)
+            for name in batch.values
+        }
+        return Conditioning(labels, told if labels is not None else None, batch.values, kept)
 
     def _quantiles(self, generator: StepRandom) -> Tensor:
         if self.config.sigma.stratified or not self.module.training:
@@ -232,6 +249,7 @@ class UNetTrainer:
             labels=self.labels,
             fingerprint="in training",
             window_columns=self.columns,
+            controls=read_controls(self.module.index_notes, "in training"),
         )
         scales = (None,) if self.config.demo_cfg_scales is None else self.config.demo_cfg_scales
         names = self.labels.names[: self.config.demo_games]
@@ -282,6 +300,26 @@ class UNetTrainer:
             return denoising_loss(denoiser, latents, noise, sigma, conditioning, position=position).learned.sum()
 
         return Plan(denoiser, {"latents": shape}, forward, (*vae, *format))
+
+
+def _controls(module: Denoiser, dataset: DatasetFolder) -> dict[str, Any]:
+    """What a model's index is to say of what one may ask for beside games; nothing where that is nothing.
+
+    Raises:
+        UserError: no track of the dataset has been described.
+    """
+    if not module.told:
+        return {}
+    tracks = dataset.tracks("train")
+    if not any(track.facts for track in tracks):
+        raise UserError(
+            f"{dataset.path}: the network is told {', '.join(module.told)}, but no track has facts; add "
+            '{"type": "describe.Describe"} to the steps of the dataset\'s config and run it again'
+        )
+    facts: dict[str, list[Mapping[str, Any]]] = {}
+    for track in tracks:
+        facts.setdefault(track.game, []).append(track.facts)
+    return controls_to_json({name: config.control(facts) for name, config in module.told.items()})
 
 
 def recommended_by(init: ModelFolder | None) -> dict[str, Any]:

@@ -4,7 +4,7 @@ demos.py                 Demos
 events.py                TensorBoard's event files, written at once and whole
 gradient_noise_scale.py  The gradient noise scale
 metrics.py               Metrics
-progress.py              The progress bar of a training run
+progress_line.py         The progress bar of a training run
 run_log.py               The log of a run over several processes
 transfer.py              Reading values off a device
 update_log.py            What updates came to

@@ -5,5 +5,4 @@ pitch.py     Notes: how sharply they stand out of the spectrum, and which pitch 
 record.py    What makes a clip music
 rhythm.py    Rhythm
 sections.py  Form
-spectrum.py  The spectra in which rhythm
 """

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sampling.evaluation.music.spectrum import bin_frequencies, relative_spectrum
+from dualdiffusion.dsp.relative_spectrum import bin_frequencies, relative_spectrum
 
 FRAME_SECONDS = 0.064
 FLOOR = 5e-4

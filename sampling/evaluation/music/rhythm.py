@@ -12,11 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sampling.evaluation.music.spectrum import relative_spectrum
+from dualdiffusion.dsp.onsets import HOP_SECONDS, onset_curve
 
-FRAME_SECONDS, HOP_SECONDS = 0.032, 0.008
-FLOOR = 0.005
-"""Added to magnitudes, in units of their root mean square: what is softer than -46 dB hardly counts as an onset."""
 SLOWEST, FASTEST = 60.0, 200.0
 """Beats per minute."""
 STILL = 0.01
@@ -55,13 +52,6 @@ class Rhythm:
 def rhythm(clip: Tensor, sample_rate: int) -> Rhythm:
     """The rhythm of a clip (C, N), of any length."""
     return rhythm_of_curve(onset_curve(clip, sample_rate))
-
-
-def onset_curve(clip: Tensor, sample_rate: int) -> Tensor:
-    """How much louder, in nepers, the bins of each frame are than 8 ms before, falls not counted: (T - 1,) float64."""
-    spectrum = relative_spectrum(clip, sample_rate, frame_seconds=FRAME_SECONDS, hop_seconds=HOP_SECONDS)
-    log = (spectrum + FLOOR).log()
-    return (log[1:] - log[:-1]).clamp(min=0).mean(dim=1).double()
 
 
 def rhythm_of_curve(curve: Tensor) -> Rhythm:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from dualdiffusion.dsp.frequency_scale import mel_filters
+from dualdiffusion.dsp.onsets import onset_curve
+from dualdiffusion.dsp.relative_spectrum import relative_spectrum
 from sampling.evaluation.music.pitch import pitch_classes
-from sampling.evaluation.music.rhythm import onset_curve
-from sampling.evaluation.music.spectrum import relative_spectrum
 
 SECTION_SECONDS = 8.0
 BANDS = 24

@@ -8,12 +8,13 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from dualdiffusion.dsp.onsets import HOP_SECONDS, onset_curve
 from dualdiffusion.files import atomic_path
 from dualdiffusion.formats.mel_spectrogram import MelSpectrogram
 from dualdiffusion.pictures.spectrogram import spectrogram_pixels
 from sampling.evaluation.measures import GENERATED, THROUGH_FORMAT, THROUGH_VAE, TRAINING
 from sampling.evaluation.music.pitch import sharpness
-from sampling.evaluation.music.rhythm import HOP_SECONDS, onset_curve, rhythm_of_curve
+from sampling.evaluation.music.rhythm import rhythm_of_curve
 
 COLUMNS = {
     TRAINING: "a training clip",

@@ -70,7 +70,7 @@ export class Panel {
     this.#options = options;
     const { games = {}, ...settings } = request;
     this.#mixer.setGames(health.games, Object.values(games).some(Boolean) ? games : first);
-    this.#settings.setOptions(options, settings, saved['seed-mode']);
+    this.#settings.setOptions(options, health.controls ?? [], settings, saved['seed-mode']);
     this.#isReady = true;
     this.#changed();
     if (before === null) return;

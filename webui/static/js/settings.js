@@ -1,6 +1,6 @@
 /**
- * Everything of a request but its games: seed, length, steps, guidance, and the choices under "More". What else says how
- * clips are made has no controls: it is what the model recommends, or what a clip has whose settings are used again.
+ * Everything of a request but its games: seed, length, steps, guidance, what the model is told beside games, such as the
+ * tempo, and the choices under "More". What else says how clips are made has no controls: it is what the model recommends, or what a clip has whose settings are used again.
  */
 
 import { byId, el, setText } from './dom.js';
@@ -41,9 +41,13 @@ export class SettingsPanel extends EventTarget {
     byId('recommended').onclick = () => this.#setRecommended();
   }
 
-  /** @param {any} options what /api/options says @param {Record<string, any>} values that differ from it @param {any} seedMode */
-  setOptions(options, values, seedMode) {
+  /**
+   * @param {any} options what /api/options says @param {any[]} controls what /api/health lists
+   * @param {Record<string, any>} values that differ from the options @param {any} seedMode
+   */
+  setOptions(options, controls, values, seedMode) {
     byId('parameters').replaceChildren(...PARAMETERS.map((parameter) => this.#makeParameter(parameter, options.fields[parameter.name])));
+    this.#makeControls(controls);
     byId('selects').replaceChildren(...CHOICES.map((choice) => this.#makeChoice(choice, options[choice.options])));
     this.#defaults = Object.fromEntries(Object.entries(options.fields).map(([name, field]) => [name, field.default]));
     this.#plain = options.plain;
@@ -151,6 +155,47 @@ export class SettingsPanel extends EventTarget {
       el('label', { for: `slider-${name}`, title: hint }, label), slider,
       el('span', { class: 'with-unit' }, number, el('span', { class: 'unit', 'aria-hidden': 'true' }, unit)),
       el('p', { class: 'field-error', id: describedBy }));
+  }
+
+  /** A row for each control of the model; the request's field `controls` holds those that are not "as usual". */
+  #makeControls(controls) {
+    const rows = controls.map((control) => this.#makeControl(control));
+    byId('controls').replaceChildren(...rows.map((row) => row.element), ...(rows.length ? [el('p', { class: 'field-error', id: 'error-controls' })] : []));
+    this.#getters.set('controls', () => Object.fromEntries(rows.filter((row) => row.value() !== undefined).map((row) => [row.id, row.value()])));
+    this.#setters.set('controls', (values) => {
+      const said = values !== null && typeof values === 'object' ? values : {};
+      for (const row of rows) row.set(Object.hasOwn(said, row.id) ? said[row.id] : undefined);
+    });
+  }
+
+  /** Its value is a number, null where the model shall be told nothing, or undefined where it is as usual. */
+  #makeControl({ id, label, unit, low, high }) {
+    const modes = { usual: 'usual', set: 'set', free: 'free' };
+    const hints = 'usual: as the games have it, another for each seed; set: the number beside; free: the model chooses';
+    const select = /** @type {HTMLSelectElement} */ (el('select', { id: `control-mode-${id}`, 'aria-label': `${label}: usual, set or free`, title: hints }, ...Object.entries(modes).map(([value, text]) => el('option', { value }, text))));
+    const slider = el('input', { type: 'range', min: Math.ceil(low), max: Math.floor(high), step: 1, id: `control-${id}`, 'aria-label': label, class: 'plain-range' });
+    const number = el('input', { type: 'number', id: `control-number-${id}`, class: 'number', min: low, max: high, step: 1, 'aria-label': `${label}, as a number`, 'aria-describedby': 'error-controls' });
+    const fill = () => slider.style.setProperty('--fill', String((slider.valueAsNumber - slider.min) / (slider.max - slider.min)));
+    const element = el('div', { class: 'parameter control' },
+      el('label', { for: `control-${id}`, title: hints }, label, ' ', el('span', { class: 'unit' }, unit)), select, slider, number);
+    const show = (mode) => { select.value = mode; element.dataset.mode = mode; };
+    const changed = () => { show('set'); fill(); this.#changed(); };
+    slider.oninput = () => { number.value = slider.value; changed(); };
+    number.oninput = () => { slider.value = number.value; changed(); };
+    select.onchange = () => { show(select.value); this.#changed(); };
+    const set = (value) => {
+      show(value === undefined ? 'usual' : value === null ? 'free' : 'set');
+      if (!Number.isFinite(value)) return;
+      number.value = short(value);
+      slider.value = String(value);
+      fill();
+    };
+    slider.value = String(Math.round((low + high) / 2));
+    number.value = slider.value;
+    fill();
+    show('usual');
+    const values = { usual: () => undefined, free: () => null, set: () => (Number.isFinite(number.valueAsNumber) ? number.valueAsNumber : '') };
+    return { id, element, set, value: () => values[select.value]() };
   }
 
   #makeChoice({ name, label }, options) {
