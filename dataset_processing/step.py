@@ -37,7 +37,8 @@ class Record:
     """One source file on its way into the dataset. Everything in it is JSON data.
 
     Attributes:
-        file: path relative to the source folder; bytes that are not UTF-8 stand as lone surrogates (os.fsdecode).
+        file: path relative to the source folder; bytes that are not UTF-8 stand as lone surrogates (os.fsdecode). One
+            of several songs of a file has a number behind it, as if the file were a folder: `game/file.nsf/#02`.
         game: the class.
         folder, track: the output is `audio/<folder>/<track>.flac`; both are safe file names, unique in the dataset.
         audio: whether it looked like audio; what did not is listed, but is no failure.
@@ -47,6 +48,8 @@ class Record:
         fields: values for train.jsonl and validation.jsonl; `split` and `tags` are used on the way and left out there.
         outputs: files written for this record, relative to the dataset folder -> their size in bytes.
         identity: size and modification time of the source, until the first step has read it.
+        song: which song of a file of game music it is, and how it is played (`decode.Take`); empty for a recording.
+        songs: what a file of game music says of its songs (`decode.Song`), until they have become records.
     """
 
     file: str
@@ -61,6 +64,13 @@ class Record:
     fields: dict[str, JsonData] = field(default_factory=dict)
     outputs: dict[str, int] = field(default_factory=dict)
     identity: tuple[int, ...] = ()
+    song: dict[str, JsonData] = field(default_factory=dict)
+    songs: list[JsonData] = field(default_factory=list)
+
+    @property
+    def source_file(self) -> str:
+        """The file to read, relative to the source folder; several songs share one."""
+        return self.file.rpartition("/")[0] if self.song.get("of", 1) > 1 else self.file
 
     @property
     def kept(self) -> bool:
@@ -92,7 +102,11 @@ class Record:
 
     def to_json(self) -> dict[str, JsonData]:
         """The record as JSON data; `from_json` makes it again. Not a copy: it must not be changed."""
-        return dict(vars(self))  # asdict would copy deeply, which costs more than all else in a run without work
+        data = dict(vars(self))  # asdict would copy deeply, which costs more than all else in a run without work
+        for name in ("song", "songs"):  # what older software wrote without them must stay equal to what is made now
+            if not data[name]:
+                del data[name]
+        return data
 
     @staticmethod
     def from_json(data: dict[str, JsonData]) -> Record:
@@ -110,6 +124,9 @@ class _AnyStep:
 
     version: ClassVar[int] = 1
     """To be raised when the code gives another result for the same settings: everything is then done again."""
+
+    refusals: ClassVar[int] = 0
+    """To be raised when the code takes files that it refused before: those are tried again, and all else stays."""
 
     collective: ClassVar[bool] = False
     optional: ClassVar[bool] = False
@@ -137,6 +154,18 @@ class Step(_AnyStep):
 
     def run(self, record: Record) -> Record:
         """The record with what this step adds, or refused. Kept records come in; the source file may have vanished."""
+        raise NotImplementedError
+
+    def parts(self, record: Record, result: Record) -> list[Record]:
+        """The records that take the place of one whose result holds `songs`; this step then runs on each of them.
+
+        Args:
+            record: as it came to the step.
+            result: what `run` has made of it, now or in an earlier run.
+
+        Returns:
+            Records with a `song`. One with a `file` of its own has as its `track` what stands behind the file's name.
+        """
         raise NotImplementedError
 
 

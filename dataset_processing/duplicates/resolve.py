@@ -17,7 +17,7 @@ _LOSSLESS = ("FLAC", "WAV", "AIFF", "AU", "CAF", "Wave64", "WavPack", "Monkey's 
 def without_exact(records: Sequence[Record]) -> list[Record]:
     """Refuses all but one of the tracks with equal samples: the first by path that is not called a copy stays."""
     first: dict[str, str] = {}
-    for record in sorted(records, key=lambda record: (_is_called_copy(record.file), record.file)):
+    for record in sorted(records, key=lambda record: (_is_called_copy(record.source_file), record.file)):
         if record.kept:
             first.setdefault(record.measured["audio_hash"], record.file)
     result = []

@@ -16,7 +16,7 @@ import soxr
 
 from dataset_processing.report.report import is_fault_of_ours, reason_class
 from dataset_processing.step import Paths, Record
-from dualdiffusion.audio.decode import open_audio
+from dualdiffusion.audio.decode import Take, open_audio
 from dualdiffusion.files import atomic_path, sweep
 
 SECONDS = 8
@@ -42,12 +42,12 @@ def previews(records: Iterable[Record], paths: Paths) -> dict[str, bytes]:
     for record in _in_turn(records)[:_MOST_TRIES]:
         if len(chosen) == PLAYERS:
             break
-        source = paths.source / record.file
+        source = paths.source / record.source_file
         key = _key(source, record.file)
         if key is None:
             continue
         held.add(key)
-        data = _cached(folder / key, source)
+        data = _cached(folder / key, source, Take.from_json(record.song))
         if data:
             chosen[record.file] = data
     _keep_only(folder, held)
@@ -80,11 +80,11 @@ def _key(source: Path, file: str) -> str | None:
     return hashlib.sha256(repr(identity).encode()).hexdigest()[:32] + ".mp3"
 
 
-def _cached(path: Path, source: Path) -> bytes:
+def _cached(path: Path, source: Path, take: Take | None) -> bytes:
     """The preview at `path`, made first if it is not there; empty where the source cannot be decoded."""
     if path.is_file():
         return path.read_bytes()
-    excerpt = read_excerpt(source)
+    excerpt = read_excerpt(source, take)
     data = b"" if excerpt is None else encode_mp3(excerpt)
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
@@ -102,14 +102,16 @@ def _keep_only(folder: Path, names: set[str]) -> None:
         folder.rmdir()
 
 
-def read_excerpt(path: Path) -> np.ndarray | None:
+def read_excerpt(path: Path, take: Take | None = None) -> np.ndarray | None:
     """The first `SECONDS` of a file at `SAMPLE_RATE`: float32 (frames,), mono; None where nothing can be decoded.
+
+    `take` is the song of a file of game music.
 
     The excerpt is brought to a comfortable level, but what is as good as silent stays so: that is why it was refused.
     """
     blocks: list[np.ndarray] = []
     try:
-        with open_audio(path) as audio:
+        with open_audio(path, take) as audio:
             rate = audio.sample_rate
             missing = SECONDS * rate
             for block in audio.blocks:

@@ -77,7 +77,7 @@ def reason_class(reason: str) -> str:
 
 def is_fault_of_ours(reason: str) -> bool:
     """Whether a file was refused because a program failed on it, which is worth a look and a bug report."""
-    return reason.startswith("internal error") or "crashed" in reason
+    return reason.startswith("internal error") or "crashed" in reason or reason.endswith("given up")
 
 
 def shown(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -15,6 +16,7 @@ from dataset_processing.step import JsonData
 MOST_ROWS = 500
 _ROWS_AT_ONCE = 25
 _LONGEST_LINK = 2000
+_SONG = re.compile(r"/#\d\d+$")  # behind the name of a file of several songs: see Record.file
 _EXACT, _NEAR = "a duplicate", "nearly a duplicate"
 
 File = dict[str, JsonData]
@@ -34,7 +36,7 @@ class FileTables:
 
     def link(self, file: str) -> str:
         """The name of a source file as HTML, with a link to it where its address is short enough."""
-        address = self.address(file)
+        address = self.address(_SONG.sub("", file))
         return f'<a href="{address}">{escaped(file)}</a>' if address else escaped(file)
 
     def table(self, title: str, files: Sequence[File], text: Callable[[File], str], heading: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -55,17 +56,28 @@ class Flow:
         for stage in self.stages:
             if stage.step.collective and not stage.step.optional:
                 records = records if pending else stage.step.run_all(records, SharedWork(stage, dry=True))
-            elif stage.name in self.selected:
-                records, todo = self._plan_selected(stage, records, pending)
-                pending |= todo
-            elif stage.step.optional:
+            elif stage.step.optional and stage.name not in self.selected:
                 records = _reuse(stage, records)
             else:
-                known, todo = stage.up_to_date(records)
-                records = [known.get(record.file, record) for record in records]
-                pending |= {record.file for record in todo}
+                records, todo = self._plan_stage(stage, records, pending)
+                pending |= todo
         self.losses = find_losses(self._present(), records, self.unread)
         return Result(records, self._shown_counts(), not pending, losses=self.losses)
+
+    def _plan_stage(self, stage: Stage, records: list[Record], pending: set[str]) -> tuple[list[Record], set[str]]:
+        """(The records with what is known of them; the files that the step has yet to do)."""
+        if stage.name in self.selected:
+            known, todo = self._plan_selected(stage, records, pending)
+        else:
+            results, lacking = stage.up_to_date(records)
+            known = [results.get(record.file, record) for record in records]
+            todo = {record.file for record in lacking}
+        parts = self._parts(stage, records, known)
+        if parts:
+            stage.count.up_to_date -= len(parts)
+            songs, of_songs = self._plan_stage(stage, [part for group in parts.values() for part in group], pending)
+            known, todo = _replaced(known, parts, songs), todo | of_songs
+        return known, todo
 
     def _plan_selected(self, stage: Stage, records: list[Record], pending: set[str]) -> tuple[list[Record], set[str]]:
         """(The records with what is known of them; the files that the step would do), and counts both."""
@@ -78,7 +90,9 @@ class Flow:
         todo = {record.file for record in todo} | {record.file for record in kept if record.file in pending}
         todo |= {file for file, record in known.items() if outputs_missing(record, self.paths.dataset)}
         changed = len(todo & stage.journal.files())
-        stage.count = StepCount(stage.name, len(todo) - changed, changed, len(kept) - len(todo))
+        count = stage.count
+        count.done, count.changed = count.done + len(todo) - changed, count.changed + changed
+        count.up_to_date += len(kept) - len(todo)
         return [known.get(record.file, record) for record in records], todo
 
     def run(self) -> Result:
@@ -170,16 +184,46 @@ class Flow:
                 else:
                     records = _reuse(stage, records)
                 continue
-            reused, todo = stage.up_to_date(records)
-            if todo and not chosen and not stage.step.optional and not replay:
-                self._check_none_follows(stage, stages[position + 1 :], len(todo))
-                return records, stage.name
-            done = self._run_in_pool(stage, todo) if chosen and todo else {}
-            stage.count.up_to_date = len(reused)
+            stage.count.up_to_date = 0
             ready = {record.file for record in records if record.kept}
-            records = [done.get(record.file) or reused.get(record.file) or record for record in records]
+            records, lacking = self._through(stage, records, chosen, replay)
+            if lacking:
+                self._check_none_follows(stage, stages[position + 1 :], lacking)
+                return records, stage.name
             self.unread |= {r.file: r.reason for r in records if not r.kept and r.file in ready}
         return records, ""
+
+    def _through(self, stage: Stage, records: list[Record], chosen: bool, replay: bool) -> tuple[list[Record], int]:
+        """(The records after one step; how many are not up to date though the step was not chosen)."""
+        reused, todo = stage.up_to_date(records)
+        if todo and not chosen and not stage.step.optional and not replay:
+            return records, len(todo)
+        done = self._run_in_pool(stage, todo) if chosen and todo else {}
+        stage.count.up_to_date += len(reused)
+        after = [done.get(record.file) or reused.get(record.file) or record for record in records]
+        parts = self._parts(stage, records, after)
+        if not parts:
+            return after, 0
+        if not replay:
+            self.names.save(self.names_path)
+        stage.count.up_to_date -= len(parts.keys() & reused.keys())
+        stage.count.done -= len(parts.keys() & done.keys())
+        songs, lacking = self._through(stage, [part for group in parts.values() for part in group], chosen, replay)
+        return _replaced(after, parts, songs), lacking
+
+    def _parts(self, stage: Stage, before: list[Record], after: list[Record]) -> dict[str, list[Record]]:
+        """For files that a step found to hold songs: their records, named, on which it is yet to run."""
+        parts: dict[str, list[Record]] = {}
+        for record, result in zip(before, after, strict=True):
+            if result.songs:
+                parts[record.file] = [self._named(part, record) for part in stage.step.parts(record, result)]
+        return parts
+
+    def _named(self, part: Record, whole: Record) -> Record:
+        """A song with its output name; the only one of its file has the name of the file."""
+        mark = "" if part.file == whole.file else part.track
+        folder, track = self.names.assign(part.file, part.game, mark)
+        return replace(part, folder=folder, track=track)
 
     def _check_none_follows(self, stage: Stage, following: list[Stage], count: int) -> None:
         """Raises UserError where a step is selected that needs `stage`, which is not up to date for `count` files."""
@@ -213,7 +257,8 @@ class Flow:
         current = {output for record in staying for output in record.outputs}
         kept = {record.file for record in staying}
         stale = {f"audio/{name}.flac" for name in self.names.tracks.values()}
-        stale |= {f"audio/{name}.flac" for name in self.names.forget({record.file for record in records})}
+        present = {record.file for record in records} | {record.source_file for record in records}
+        stale |= {f"audio/{name}.flac" for name in self.names.forget(present)}
         for stage in self.stages:
             stale |= stage.compact(kept)
         for output in sorted(stale - current):
@@ -233,6 +278,13 @@ def _reuse(stage: Stage, records: list[Record]) -> list[Record]:
     return [there.get(record.file, record) for record in records]
 
 
+def _replaced(records: list[Record], parts: dict[str, list[Record]], songs: list[Record]) -> list[Record]:
+    """`records` with the finished `songs` in the place of their files."""
+    finished = {song.file: song for song in songs}
+    groups = ([finished[part.file] for part in parts.get(record.file, [])] or [record] for record in records)
+    return [record for group in groups for record in group]
+
+
 def _remove(path: Path) -> None:
     path.unlink(missing_ok=True)
     if path.parent.is_dir() and not any(path.parent.iterdir()):
@@ -241,7 +293,8 @@ def _remove(path: Path) -> None:
 
 def _cost(record: Record) -> float:
     """Seconds of audio, or bytes until those are known: what takes longer comes out larger."""
-    return record.measured.get("seconds", record.identity[0] if record.identity else 0)
+    known = record.measured.get("seconds") or record.song.get("seconds")
+    return known or (record.identity[0] if record.identity else 0)
 
 
 def _apply(step: Step, record: Record) -> Record:

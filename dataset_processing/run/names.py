@@ -15,6 +15,7 @@ MAX_BYTES = 160
 """Longest name in bytes of UTF-8, without suffix: file systems allow 255, archives and other tools less."""
 
 _FORBIDDEN = re.compile(r'[/\\:*?"<>|]')
+_AMIGA = ("mod", "xm", "it", "s3m", "med", "okt")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 
 
@@ -32,6 +33,12 @@ def safe_name(name: str) -> str:
     if _RESERVED.fullmatch(text):
         text = f"_{text}"
     return _cut(text, MAX_BYTES)
+
+
+def stem_of(name: str) -> str:
+    """A file name without its extension; Amigas put it first (`mod.title`), and there the whole name stays."""
+    stem, dot, extension = name.rpartition(".")
+    return stem if dot and len(extension) <= 5 and stem.lower() not in _AMIGA else name
 
 
 def _cut(text: str, limit: int) -> str:
@@ -69,15 +76,20 @@ class Names:
         if not path.exists() or read_json(path) != data:
             write_json(path, data)
 
-    def assign(self, file: str, game: str) -> tuple[str, str]:
-        """(folder, track) of a source file; to be called in the order of paths."""
+    def assign(self, file: str, game: str, song: str = "") -> tuple[str, str]:
+        """(folder, track) of a source file, or of one of its songs; to be called in the order of paths.
+
+        Args:
+            file: path relative to the source folder; of a song, with the song's number behind it.
+            game: the first level of the path.
+            song: what stands behind the file's name where the file holds several songs.
+        """
         if game not in self.folders:
             self.folders[game] = self._free("", safe_name(game), game)
         folder = self.folders[game]
         if file not in self.tracks:
-            inner = file.split("/")[1:]
-            stem, dot, extension = inner[-1].rpartition(".")
-            wanted = " - ".join([*inner[:-1], stem if dot and len(extension) <= 5 else inner[-1]])
+            inner = file.split("/")[1 : -1 if song else None]
+            wanted = " - ".join([*inner[:-1], stem_of(inner[-1])]) + (f" {song}" if song else "")
             self.tracks[file] = folder + "/" + self._free(folder + "/", safe_name(wanted), file)
         return folder, self.tracks[file].partition("/")[2]
 

@@ -52,12 +52,23 @@ class Stage:
         for record in records:
             if not record.kept:
                 continue
-            result = self.journal.get(key_of(self.name, self.step.version, identity, record))
+            result = self._known(key_of(self.name, self.step.version, identity, record))
             if result is None:
                 todo.append(record)
             else:
                 known[record.file] = result
         return known, todo
+
+    def _known(self, key: str) -> Record | None:
+        """What the journal has for a key; refusals of software that took fewer files do not count."""
+        if not self.step.refusals:
+            return self.journal.get(key)
+        older = self.journal.entries.get(key)
+        return self.journal.get(key) if older is not None and older.kept else self.journal.get(self._refused(key))
+
+    def _refused(self, key: str) -> str:
+        """The key of a refusal."""
+        return f"{key} {self.step.refusals}" if self.step.refusals else key
 
     def start(self, total: int) -> None:
         """Shows that the step begins, with so many records to do."""
@@ -70,7 +81,7 @@ class Stage:
         result = replace(finished.after, identity=())
         key = self._key(finished.before)
         if finished.final:
-            self.journal.put(key, result)
+            self.journal.put(key if result.kept else self._refused(key), result)
         elif self.ranks.count > 1:  # the first process must hear of it; the next run tries again
             self.journal.put(_UNSURE + key, result)
         if self.view:

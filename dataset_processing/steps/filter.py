@@ -14,7 +14,7 @@ from dataset_processing.duplicates.acoustic_fingerprint import fingerprint_of, f
 from dataset_processing.duplicates.near import Pair, find_pairs
 from dataset_processing.duplicates.resolve import noted_relations, without_exact, without_near
 from dataset_processing.step import CollectiveStep, Record, Work
-from dualdiffusion.audio.decode import open_audio
+from dualdiffusion.audio.decode import Take, open_audio
 
 _RELATED_SHARE = 0.3  # of the shorter track: from here on two tracks stand on one side of the split
 
@@ -82,7 +82,7 @@ class Filter(CollectiveStep):
         words = read_fingerprint(fingerprint_path(self.paths.state, record.measured["audio_hash"]))
         if words is not None:
             return words
-        with open_audio(self.paths.source / record.file) as audio:
+        with open_audio(self.paths.source / record.source_file, Take.from_json(record.song)) as audio:
             return fingerprint_of(audio.blocks, audio.sample_rate)
 
     def _limits(self, record: Record) -> Record:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,9 +17,11 @@ from dataset_processing.duplicates.acoustic_fingerprint import (
     write_fingerprint,
 )
 from dataset_processing.meters import AudioMeter
+from dataset_processing.run.names import stem_of
 from dataset_processing.step import JsonData, Record, Step
 from dualdiffusion.audio import read_tags, without_huge
-from dualdiffusion.audio.decode import AudioError, AudioFile, open_audio, rechunk
+from dualdiffusion.audio.decode import AudioError, AudioFile, Song, Take, open_audio, rechunk
+from dualdiffusion.audio.decode.game_music.song import CHIP_SECONDS, FADE_SECONDS, LOOPS, MAX_SECONDS
 from dualdiffusion.audio.decode.sniff import AUDIO_EXTENSIONS, extension_of
 from dualdiffusion.files import sha256_of
 
@@ -26,6 +29,7 @@ _LOSSLESS = ("FLAC", "WAV", "AIFF", "ALAC", "WavPack", "TTA", "Monkey's Audio", 
 _MONO_DB = -60.0  # a difference this far below the sum of both channels is not heard
 _OPPOSITE_DB = 10.0  # a difference this far above the sum: the mix to mono loses most of the sound
 _LOPSIDED_DB = 30.0
+_OF_SONGS = ("chip_seconds", "loops", "fade_seconds")
 _LOW_BIT_RATE_HZ = 17000  # where LAME's MP3s of 128 kbit/s end, at most
 
 
@@ -33,6 +37,7 @@ class Scan(Step):
     """Refuses what cannot be decoded whole, or holds nothing; measures and notes everything else."""
 
     version: ClassVar[int] = 4
+    refusals: ClassVar[int] = 1  # 1: game music that is no recording
 
     class Config(dualdiffusion.config.Config):
         """Settings of Scan."""
@@ -41,12 +46,46 @@ class Scan(Step):
         """A file whose highest peak lies below this is refused as silent (dBFS)."""
         silence_dbfs: float = Field(-60.0, le=0)
         """Windows of 50 ms whose RMS lies below this count as silence (dBFS)."""
+        chip_seconds: float = Field(CHIP_SECONDS, gt=0, le=MAX_SECONDS)
+        """How long a song of game music is played (s) whose file states neither a length nor a loop (NSF, GBS, KSS,
+        ...): at most, as it ends where it falls silent."""
+        loops: int = Field(LOOPS, ge=1, le=100)
+        """How often the loop of a song is played whose file states one (VGM); tracker modules are played once."""
+        fade_seconds: float = Field(FADE_SECONDS, ge=0, le=60)
+        """Fade (s) at the end of a song that would go on, where its file states none (SPC and NSFE files may)."""
+
+    def identity(self) -> JsonData:
+        """The settings, but for those of game music: what they decide is part of the record of each song."""
+        return {name: value for name, value in self.config.to_json().items() if name not in _OF_SONGS}
+
+    def parts(self, record: Record, result: Record) -> list[Record]:
+        """A record for each song of a file of game music, with the length that it is to be played for."""
+        settings = {name: getattr(self.config, name) for name in _OF_SONGS}
+        takes = [
+            Song(**song).take(number, len(result.songs), **settings) for number, song in enumerate(result.songs, 1)
+        ]
+        if len(takes) == 1:
+            return [replace(record, song=takes[0].to_json())]
+        return [
+            replace(
+                record,
+                file=f"{record.file}/#{take.number:02}",
+                track=f"#{take.number:02} {take.tags.get('title', '')}".strip(),
+                song=take.to_json(),
+            )
+            for take in takes
+        ]
 
     def run(self, record: Record) -> Record:
-        """Decodes and measures all of the file and keeps its acoustic fingerprint; refused where damaged or silent."""
-        path = self.paths.source / record.file
+        """Decodes and measures all of the file and keeps its acoustic fingerprint; refused where damaged or silent.
+
+        Of a file of game music the songs are listed only; each then comes as a record of its own (`parts`).
+        """
+        path = self.paths.source / record.source_file
         try:
-            with open_audio(path) as audio:
+            with open_audio(path, Take.from_json(record.song)) as audio:
+                if audio.songs and not record.song:
+                    return replace(record, songs=[asdict(song) for song in audio.songs])
                 meter = AudioMeter(audio.sample_rate, audio.channels, self.config.silence_dbfs)
                 fingerprint = FingerprintMeter(audio.sample_rate)
                 for block in rechunk(audio.blocks, audio.sample_rate * 5):
@@ -82,6 +121,8 @@ class Scan(Step):
             "channels": audio.channels,
             **meter.results(),
         }
+        if record.song:  # samples of a few kHz and old filters: an edge in its spectrum is how it sounds
+            measured["cutoff_hz"] = None
         record = record.adding(measured=measured).noted(*audio.notes)
         if meter.highest == 0:
             return record.refused("silent: every sample is zero")
@@ -90,10 +131,16 @@ class Scan(Step):
         if meter.swing < 10 ** (self.config.near_silent_dbfs / 20):
             return record.refused(f"as good as silent: nothing but a constant value of {measured['dc_offset']:.3f}")
         tags, tag_notes = _tags(path)
-        fields: dict[str, JsonData] = {
-            "source_file": record.file,
+        name = stem_of(path.name) if record.song else os.path.splitext(path.name)[0]
+        fields: dict[str, JsonData] = {"source_file": record.source_file}
+        if record.song.get("of", 1) > 1:
+            number, of = record.song["number"], record.song["of"]
+            fields["source_song"] = number
+            name, tags = f"{name} #{number:02}", {**tags, "tracknumber": f"{number}/{of}"}
+        tags = {**tags, **record.song.get("tags", {})}
+        fields |= {
             "source_sha256": sha256_of(path),
-            "title": tags.get("title", os.path.splitext(path.name)[0].encode("utf-8", "replace").decode()),
+            "title": tags.get("title", name.encode("utf-8", "replace").decode()),
             "artist": tags.get("artist", ""),
             "tags": tags,
         }

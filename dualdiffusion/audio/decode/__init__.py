@@ -1,5 +1,6 @@
 """Decoding that cannot be fooled: by content, whole, and checked against what the file says of its own length.
 
+game_music/    Game music that is not a recording
 audio_file.py  One audio file, opened by its content and delivered whole, in blocks, or refused with a reason
 boxes.py       The outermost parts of MP4
 claim.py       What a file says of its own length, read from its structure without decoding it
@@ -15,5 +16,6 @@ speakers.py    Which channel is which
 """
 
 from dualdiffusion.audio.decode.audio_file import AudioError, AudioFile, open_audio, rechunk
+from dualdiffusion.audio.decode.game_music.song import Song, Take
 
-__all__ = ["AudioError", "AudioFile", "open_audio", "rechunk"]
+__all__ = ["AudioError", "AudioFile", "Song", "Take", "open_audio", "rechunk"]

@@ -17,6 +17,9 @@ import soundfile
 
 from dualdiffusion.audio.decode import boxes, mpeg, ogg, pcm, raw_frames, speakers
 from dualdiffusion.audio.decode.claim import AudioError, Claim
+from dualdiffusion.audio.decode.game_music import playing
+from dualdiffusion.audio.decode.game_music.song import Song, Take
+from dualdiffusion.audio.decode.game_music.stated import check_whole, unpacked
 from dualdiffusion.audio.decode.parts import Part, common, joined
 from dualdiffusion.audio.decode.section import Section
 from dualdiffusion.audio.decode.sniff import (
@@ -33,12 +36,14 @@ from dualdiffusion.audio.decode.sniff import (
     Kind,
     extension_of,
     identify,
+    is_named,
 )
 
 _BLOCK_FRAMES = 1 << 16
 _MAX_CHANNELS = 8
 _MAX_RATE = 768_000
 _LEANING_FRAMES = 3
+_MAX_CHIP_BYTES = 128 << 20
 _CONTAINERS = (MP4, MATROSKA, AVI)
 _WITH_CHECKSUMS = ("flac", "wavpack", "tta", "ac3", "eac3")  # codecs whose frames carry one
 
@@ -49,6 +54,8 @@ class AudioFile:
 
     Reading to the end also checks that everything the file says it holds has been delivered; `blocks` raises AudioError
     otherwise. Channels stand in WAV order (front left, front right, centre, LFE, back left, ...).
+
+    songs: of game music that is no recording, what the file says of each of its songs, where none was chosen.
     """
 
     kind: str
@@ -56,6 +63,7 @@ class AudioFile:
     channels: int
     notes: tuple[str, ...]
     blocks: Iterator[np.ndarray]
+    songs: tuple[Song, ...] = ()
 
 
 class _Opened(NamedTuple):
@@ -67,15 +75,20 @@ class _Opened(NamedTuple):
     notes: tuple[str, ...] = ()
     speakers: tuple[str, ...] = ()
     codec: str = ""
+    songs: tuple[Song, ...] = ()
 
 
 @contextlib.contextmanager
-def open_audio(path: Path) -> Iterator[AudioFile]:
+def open_audio(path: Path, take: Take | None = None) -> Iterator[AudioFile]:
     """Opens a file by its content, whatever it is called.
+
+    Args:
+        path: the file.
+        take: which song of a file of game music is played, and for how long; None: the first, as long as is usual.
 
     Raises:
         AudioError: not audio, not supported, damaged or truncated; the message is a reason for the report.
-        OSError: the file cannot be read.
+        OSError: the file cannot be read, or needs a library that is not installed.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise AudioError("not a regular file (a folder, a pipe or a device)")
@@ -89,6 +102,8 @@ def open_audio(path: Path) -> Iterator[AudioFile]:
     elif kind is MPEG:
         joined = mpeg.inspect(path)
         opened, claim = _open_parts(path, kind, joined.parts), Claim(notes=joined.notes)
+    elif kind.chip:
+        opened, claim = _open_chip(path, kind, start, take), Claim()
     else:
         claim = _claim(path, kind, start)
         by_ffmpeg = claim.needs_ffmpeg or not kind.soundfile
@@ -105,11 +120,31 @@ def open_audio(path: Path) -> Iterator[AudioFile]:
             notes += (f"{channels} channels ({' '.join(audio.speakers)}), read as {matrix.shape[1]}",)
             channels, blocks = matrix.shape[1], (block @ matrix for block in blocks)
         extension = extension_of(path.name)
-        if extension not in kind.extensions:
+        if not is_named(path.name, kind):
             notes += (f"holds {name} although its name says {'.' + extension if extension else 'nothing'}",)
         if kind in _CONTAINERS:
             name = f"{name} ({audio.codec.upper()})"
-        yield AudioFile(name, audio.sample_rate, channels, notes, blocks)
+        yield AudioFile(name, audio.sample_rate, channels, notes, blocks, audio.songs)
+
+
+@contextlib.contextmanager
+def _open_chip(path: Path, kind: Kind, start: int, take: Take | None) -> Iterator[_Opened]:
+    """Game music, rendered by a library; `start` is where it begins, behind an ID3 tag."""
+    library = playing.LIBRARIES[kind.chip]
+    if path.stat().st_size > _MAX_CHIP_BYTES:
+        raise AudioError(f"a {kind.name} file of more than {_MAX_CHIP_BYTES >> 20} MiB: damaged, or not one")
+    data = unpacked(path.read_bytes()[start:])
+    check_whole(data, kind.name)
+    songs, notes = (), ()
+    if take is None:
+        songs = playing.songs(library, data)
+        if not songs:
+            raise AudioError(f"a {kind.name} file that holds no song")
+        notes = (f"holds {len(songs)} songs; the first is used",) if len(songs) > 1 else ()
+        take = songs[0].take()
+    blocks = playing.render(library, data, take)
+    with contextlib.closing(blocks):  # ends the player where not all is read
+        yield _Opened(playing.RATE, 2, blocks, (*notes, *take.notes()), songs=songs)
 
 
 def _claim(path: Path, kind: Kind, start: int) -> Claim:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from dataclasses import dataclass
 from typing import IO
 
@@ -17,7 +18,8 @@ AUDIO_EXTENSIONS = frozenset(
     re.findall(
         r"\S+",
         "wav wave w64 rf64 flac ogg oga opus mp3 mp2 mp1 mpga aiff aif aifc au snd caf m4a m4b mp4 aac alac wv ape tta "
-        "wma asf mka webm weba mkv mov avi mpc spx ac3 eac3 ec3 dsf dff mid midi mod xm it s3m nsf spc vgm psf",
+        "wma asf mka webm weba mkv mov avi mpc spx ac3 eac3 ec3 dsf dff mid midi mod xm it s3m nsf nsfe spc vgm "
+        "vgz gbs hes kss ay sap gym mptm mtm med okt ult ptm dbm psf",
     )
 )
 SCORE_EXTENSIONS = frozenset(("mid", "midi"))
@@ -37,12 +39,14 @@ class Kind:
 
     av_format is the one demuxer that FFmpeg may use for it (it must never guess: some of its demuxers open other files
     and addresses named in the data); empty where libsndfile reads it alone.
+    chip is the library that renders game music ("gme", "openmpt").
     """
 
     name: str
     extensions: tuple[str, ...]
     av_format: str = ""
     soundfile: bool = False
+    chip: str = ""
 
 
 WAV = Kind("WAV", ("wav", "wave", "rf64"), "wav", soundfile=True)
@@ -64,6 +68,8 @@ MUSEPACK8 = Kind("Musepack", ("mpc",), "mpc8")
 MUSEPACK7 = Kind("Musepack", ("mpc",), "mpc")
 AVI = Kind("AVI", ("avi",), "avi")
 AC3 = Kind("AC-3", ("ac3", "eac3", "ec3"), "ac3")
+MOD = Kind("MOD", ("mod", "nst", "wow"), chip="openmpt")
+VGM = Kind("VGM", ("vgm", "vgz"), chip="gme")
 
 _SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
     (8, b"WAVE", WAV),
@@ -85,19 +91,34 @@ _SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"MPCK", MUSEPACK8),
     (0, b"MP+", MUSEPACK7),
     (0, b"\x0b\x77", AC3),
+    (0, b"Extended Module: ", Kind("XM", ("xm",), chip="openmpt")),
+    (0, b"IMPM", Kind("IT", ("it", "mptm"), chip="openmpt")),
+    (0, b"tpm.", Kind("MPTM", ("mptm",), chip="openmpt")),
+    (0, b"MTM\x10", Kind("MTM", ("mtm",), chip="openmpt")),
+    *((0, b"MMD%d" % number, Kind("MED", ("med", f"mmd{number}"), chip="openmpt")) for number in range(4)),
+    (0, b"OKTASONG", Kind("Oktalyzer", ("okt", "okta"), chip="openmpt")),
+    (0, b"MAS_UTrack_V00", Kind("UltraTracker", ("ult",), chip="openmpt")),
+    (44, b"PTMF", Kind("PolyTracker", ("ptm",), chip="openmpt")),
+    (0, b"DBM0", Kind("DigiBooster", ("dbm",), chip="openmpt")),
+    (44, b"SCRM", Kind("S3M", ("s3m",), chip="openmpt")),
+    (0, b"SNES-SPC700", Kind("SPC", ("spc",), chip="gme")),
+    (0, b"NESM\x1a", Kind("NSF", ("nsf",), chip="gme")),
+    (0, b"NSFE", Kind("NSFE", ("nsfe",), chip="gme")),
+    (0, b"Vgm ", VGM),
+    (0, b"GBS\x01", Kind("GBS", ("gbs",), chip="gme")),
+    (0, b"HESM", Kind("HES", ("hes",), chip="gme")),
+    (0, b"KSCC", Kind("KSS", ("kss",), chip="gme")),
+    (0, b"KSSX", Kind("KSS", ("kss",), chip="gme")),
+    (0, b"ZXAYEMUL", Kind("AY", ("ay",), chip="gme")),
+    (0, b"SAP\r\n", Kind("SAP", ("sap",), chip="gme")),
+    (0, b"GYMX", Kind("GYM", ("gym",), chip="gme")),
 )
 _UNSUPPORTED: tuple[tuple[int, bytes, str], ...] = (
     (0, b"version https://git-lfs", "a Git LFS pointer, not the audio itself; `git lfs pull` fetches it"),
-    (0, b"MThd", "a MIDI file: it holds notes, not audio; render it to WAV first"),
-    (8, b"RMID", "a MIDI file: it holds notes, not audio; render it to WAV first"),
+    (0, b"MThd", "a MIDI file: it holds notes, not audio; render it to WAV with a synthesizer first (FluidSynth)"),
+    (8, b"RMID", "a MIDI file: it holds notes, not audio; render it to WAV with a synthesizer first (FluidSynth)"),
     (0, b"DSD ", "DSD audio (DSF) is not supported; convert it to FLAC first"),
     (0, b"FRM8", "DSD audio (DFF) is not supported; convert it to FLAC first"),
-    (0, b"Extended Module: ", "a tracker module (XM) is not supported; render it to WAV first"),
-    (0, b"IMPM", "a tracker module (IT) is not supported; render it to WAV first"),
-    (44, b"SCRM", "a tracker module (S3M) is not supported; render it to WAV first"),
-    (0, b"NESM", "a console sound program (NSF) is not supported; render it to WAV first"),
-    (0, b"SNES-SPC700", "a console sound program (SPC) is not supported; render it to WAV first"),
-    (0, b"Vgm ", "a console sound program (VGM) is not supported; render it to WAV first"),
     (0, b"\xff\xd8\xff", "an image (JPEG), not audio"),
     (0, b"\x89PNG", "an image (PNG), not audio"),
     (0, b"GIF8", "an image (GIF), not audio"),
@@ -107,7 +128,9 @@ _UNSUPPORTED: tuple[tuple[int, bytes, str], ...] = (
     (0, b"Rar!", "an archive (RAR), not audio; unpack it first"),
     (0, b"\x1f\x8b", "a compressed file (gzip), not audio; unpack it first"),
 )
-_TRACKER_MARKS = (b"M.K.", b"M!K!", b"FLT4", b"FLT8", b"4CHN", b"6CHN", b"8CHN")
+_TRACKER_MARK = re.compile(  # at byte 1080 of a MOD file
+    rb"M[.!]K[.!]|M&K!|N\.T\.|FEST|NSMS|LARD|PATT|FLT[48]|EXO[48]|CD[68]1|OKTA|OCTA|TDZ[1-9]|[1-9]CHN|[1-9]\dC[HN]"
+)
 
 
 def extension_of(name: str) -> str:
@@ -160,14 +183,16 @@ def sniff(head: bytes, body: bytes, tag_bytes: int = 0) -> Kind:
     """
     if not head:
         raise AudioError("empty file")
+    if body.startswith(b"\x1f\x8b") and _begins_packed(body, b"Vgm "):
+        return VGM
     for offset, mark, reason in _UNSUPPORTED:
         if head.startswith(mark, offset):
             raise AudioError(reason)
     for offset, mark, kind in _SIGNATURES:
         if body.startswith(mark, offset) and (kind not in (WAV, AIFF, AVI) or body[:4] in _CONTAINERS[kind.name]):
             return kind
-    if head[1080:1084] in _TRACKER_MARKS:
-        raise AudioError("a tracker module (MOD) is not supported; render it to WAV first")
+    if _TRACKER_MARK.fullmatch(body[1080:1084]):
+        return MOD
     if len(body) > 1 and body[0] == 0xFF and body[1] & 0xF6 == 0xF0:
         return AAC
     if tag_bytes or mpeg.find_frames(head, 0) is not None:
@@ -180,6 +205,20 @@ def sniff(head: bytes, body: bytes, tag_bytes: int = 0) -> Kind:
 
 
 _CONTAINERS = {"WAV": (b"RIFF", b"RF64", b"BW64"), "AIFF": (b"FORM",), "AVI": (b"RIFF",)}
+
+
+def _begins_packed(head: bytes, mark: bytes) -> bool:
+    """Whether what is packed in a gzip file begins with `mark`."""
+    try:
+        return zlib.decompressobj(31).decompress(head, len(mark)) == mark
+    except zlib.error:
+        return False
+
+
+def is_named(name: str, kind: Kind) -> bool:
+    """Whether a file's name says that it is of that kind: by its extension, or as Amigas do, `mod.title`."""
+    first = name.lower().partition(".")[0]
+    return extension_of(name) in kind.extensions or (kind.chip == "openmpt" and first in kind.extensions)
 
 
 def _is_text(head: bytes) -> bool:
