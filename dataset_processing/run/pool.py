@@ -7,7 +7,6 @@ import faulthandler
 import os
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -15,9 +14,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
 
 from dataset_processing.step import Record
+from dataset_processing.workers import end_with_parent, worker_context
 from dualdiffusion.errors import UserError, one_line
 from dualdiffusion.machine.memory import is_out_of_memory
 
@@ -80,12 +79,12 @@ def run_pool(
     waiting = list(reversed(records))
     while waiting:
         suspects: list[Record] = []
-        with _executor(min(processes, len(waiting))) as executor:
+        with _executor(min(processes, len(waiting)), function) as executor:
             yield from _drain(executor, function, waiting, 2 * processes, suspects, limit)
         for record in suspects:
             alone: list[Record] = []
             started = time.monotonic()
-            with _executor(1) as executor:
+            with _executor(1, function) as executor:
                 yield from _drain(executor, function, [record], 1, alone, limit)
             for broken in alone:
                 late = time.monotonic() - started >= limit(broken)
@@ -140,10 +139,9 @@ def _drain(
 
 
 @contextmanager
-def _executor(processes: int) -> Iterator[ProcessPoolExecutor]:
-    executor = ProcessPoolExecutor(
-        processes, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(os.getpid(),)
-    )
+def _executor(processes: int, function: Callable[[Record], Record]) -> Iterator[ProcessPoolExecutor]:
+    context = worker_context(run_one, function)
+    executor = ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker)
     try:
         yield executor
         executor.shutdown()
@@ -160,14 +158,8 @@ def _stop(processes: Iterable) -> None:
             process.terminate()
 
 
-def _start_worker(parent: int) -> None:
+def _start_worker() -> None:
     """Ctrl-C is the main process's business; and a worker whose main process was killed must not live on."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.stdin = open(os.devnull)  # noqa: SIM115 - for the life of the process
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.2)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    end_with_parent()

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import multiprocessing
-import os
-import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -27,6 +24,7 @@ from dataset_processing.synth.records import Game
 from dataset_processing.synth.render import render
 from dataset_processing.synth.score_files import MARK, remove_score, write_score, write_text_if_new
 from dataset_processing.synth.titles import track_title
+from dataset_processing.workers import end_with_parent, worker_context
 from dualdiffusion.files import atomic_path, sweep
 from dualdiffusion.machine.threads import usable_cpus
 
@@ -144,21 +142,14 @@ def _settings_of(path: Path) -> str | None:
         return None
 
 
-def _exit_with_parent() -> None:
-    """In a worker: end when the main process is killed, which the pool itself would not notice."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
-
-
 def _run_jobs(jobs: list[_Job], processes: int, done: Callable[[], None]) -> None:
     if processes == 1 or len(jobs) < 2:
         for job in jobs:
             _write_job(job)
             done()
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(processes, len(jobs)), context, initializer=_exit_with_parent) as pool:
+    context = worker_context(_write_job)
+    with ProcessPoolExecutor(min(processes, len(jobs)), context, initializer=end_with_parent) as pool:
         futures = [pool.submit(_write_job, job) for job in jobs]
         try:
             for future in as_completed(futures):
