@@ -6,12 +6,14 @@ import errno
 import json
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from dataset_processing.run.pool import run_one, run_pool, time_limit
 from dataset_processing.step import Record
-from tests import tiny
 
 RECORDS = [Record(f"g/{number}", "g") for number in range(6)]
 
@@ -51,7 +53,9 @@ def test_a_crash_refuses_its_file_and_no_other():
 
 def test_a_record_that_never_ends_is_refused_with_its_limit_and_the_others_finish():
     # In an interpreter of its own: what workers print goes where their server's output went when it began.
-    result = tiny.run("-c", f"from {__name__} import print_what_hangs; print_what_hangs()")
+    command = [sys.executable, "-c", f"from {__name__} import print_what_hangs; print_what_hangs()"]
+    result = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
     finished = json.loads(result.stdout)
     assert [file for file, (kept, _, _) in finished.items() if not kept] == ["g/3"]
     _, reason, final = finished["g/3"]
