@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from multiprocessing import forkserver
 from pathlib import Path
 
 import torch
@@ -22,6 +23,10 @@ import torch
 PRELOADED = [
     "torch._dynamo",
     "dataset_processing.run.runner",
+    "dataset_processing.steps.convert",
+    "dataset_processing.steps.filter",
+    "dataset_processing.steps.scan",
+    "dataset_processing.synth.corpus",
     "dualdiffusion.formats.mel_spectrogram",
     "dualdiffusion.latent_report.report",
     "dualdiffusion.models.unet_edm2",
@@ -52,8 +57,8 @@ def run(
         subprocess.TimeoutExpired: it took longer; it has been killed.
     """
     arguments = [str(word) for word in words]
+    start_server()
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*PRELOADED, __name__])
     with tempfile.TemporaryDirectory() as folder:
         streams = [Path(folder) / name for name in ("stdout", "stdout" if merged else "stderr")]
         process = context.Process(target=_child, args=(arguments, streams, prepare))
@@ -68,6 +73,12 @@ def run(
     if hangs:
         raise subprocess.TimeoutExpired(arguments, timeout, output, errors)
     return subprocess.CompletedProcess(arguments, process.exitcode, output, errors)
+
+
+def start_server() -> None:
+    """Starts what forks commands, where it does not run yet; datasets' workers, which are forks too, then use it."""
+    forkserver.set_forkserver_preload([*PRELOADED, __name__])
+    forkserver.ensure_running()
 
 
 def _child(arguments: list[str], streams: list[Path], prepare: Callable[[], object] | None) -> None:

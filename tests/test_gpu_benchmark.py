@@ -17,7 +17,16 @@ def test_all_parts_together_take_at_most_nine_minutes_and_the_environment_comes_
     assert next(iter(gpu.parts())) == "environment"
 
 
-@pytest.mark.parametrize("name", ["environment", "unet_step", "vae", "sampling", "phase_recovery"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "environment",
+        *(
+            pytest.param(name, marks=pytest.mark.benchmarks)
+            for name in ("unet_step", "vae", "sampling", "phase_recovery")
+        ),
+    ],
+)
 def test_each_part_measures_all_that_it_promises(name: str, tmp_path: Path) -> None:
     result = gpu.run_part(name, 120, tmp_path)
     assert result["ended"] == "whole", result.get("last_words")

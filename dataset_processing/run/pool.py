@@ -12,9 +12,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
 
 from dataset_processing.step import Record
+from dataset_processing.workers import worker_context
 from dualdiffusion.errors import UserError, one_line
 from dualdiffusion.machine.helping import start_helping
 from dualdiffusion.machine.limits import can_share
@@ -86,12 +86,12 @@ def run_pool(
     waiting = list(reversed(records))
     while waiting:
         suspects: list[Record] = []
-        with _executor(min(processes, len(waiting))) as executor:
+        with _executor(min(processes, len(waiting)), function) as executor:
             yield from _drain(executor, function, waiting, 2 * processes, suspects, limit)
         for record in suspects:
             alone: list[Record] = []
             started = time.monotonic()
-            with _executor(1) as executor:
+            with _executor(1, function) as executor:
                 yield from _drain(executor, function, [record], 1, alone, limit)
             for broken in alone:
                 late = time.monotonic() - started >= limit(broken)
@@ -146,8 +146,9 @@ def _drain(
 
 
 @contextmanager
-def _executor(processes: int) -> Iterator[ProcessPoolExecutor]:
-    executor = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=start_helping)
+def _executor(processes: int, function: Callable[[Record], Record]) -> Iterator[ProcessPoolExecutor]:
+    context = worker_context(run_one, function)
+    executor = ProcessPoolExecutor(processes, mp_context=context, initializer=start_helping)
     try:
         yield executor
         executor.shutdown()

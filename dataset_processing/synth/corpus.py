@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from dataset_processing.synth.records import Game
 from dataset_processing.synth.render import render
 from dataset_processing.synth.score_files import MARK, remove_score, write_score, write_text_if_new
 from dataset_processing.synth.titles import track_title
+from dataset_processing.workers import worker_context
 from dualdiffusion.files import atomic_path, sweep
 from dualdiffusion.machine.helping import start_helping
 from dualdiffusion.machine.limits import can_share
@@ -150,7 +150,7 @@ def _run_jobs(jobs: list[_Job], processes: int, done: Callable[[], None]) -> Non
             _write_job(job)
             done()
         return
-    context = multiprocessing.get_context("spawn")
+    context = worker_context(_write_job)
     with ProcessPoolExecutor(min(processes, len(jobs)), context, initializer=start_helping) as pool:
         futures = [pool.submit(_write_job, job) for job in jobs]
         try:

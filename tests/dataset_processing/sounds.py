@@ -20,9 +20,10 @@ def tune(seconds: float = 1.5, *, seed: int = 0, rate: int = RATE, channels: int
     time = np.arange(round(seconds * rate)) / rate
     sound = 0.01 * random.standard_normal((len(time), channels))
     for start in np.arange(0, seconds, 1 / 3):
-        since = np.clip(time - start, 0, None)
-        tone = np.sin(2 * np.pi * random.uniform(200, 2000) * since) * np.exp(-4 * since) * (time >= start)
-        sound += tone[:, None] * random.uniform(0.5, 1, channels)
+        heard = slice(*np.searchsorted(time, (start, start + 9)))  # then it is below the resolution of numbers
+        since = time[heard] - start
+        tone = np.sin(2 * np.pi * random.uniform(200, 2000) * since) * np.exp(-4 * since)
+        sound[heard] += tone[:, None] * random.uniform(0.5, 1, channels)
     return (sound * peak / np.abs(sound).max()).astype(np.float32)
 
 

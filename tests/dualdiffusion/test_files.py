@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import itertools
+import multiprocessing
 import os
-import subprocess
-import sys
+import time
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ from dualdiffusion.files import (
     write_json,
 )
 from dualdiffusion.machine import locks, system
-from tests.tiny import ROOT
+from tests import commands
 
 
 def test_an_error_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
@@ -74,25 +75,30 @@ def test_a_second_process_is_refused_with_the_first_ones_id(
     monkeypatch.setattr(system, "fcntl", system.fcntl)  # put back at the end
     monkeypatch.setattr(system.fcntl, "flock", system.fcntl.flock)
     without_locks(reason)
-    code = (
-        "import sys, time; from pathlib import Path; from dualdiffusion.files import folder_lock\n"
-        f"from tests.dualdiffusion.test_files import without_locks; without_locks({reason!r})\n"
-        f"with folder_lock(Path({str(tmp_path)!r})): print('held', flush=True); sys.stdin.read()"
-    )
-    other = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    commands.start_server()
+    context = multiprocessing.get_context("forkserver")
+    held = context.Event()
+    other = context.Process(target=hold, args=(tmp_path, reason, held), daemon=True)
+    other.start()
     try:
-        assert other.stdout.readline() == "held\n"
+        assert held.wait(240)
         with pytest.raises(UserError, match=f"process {other.pid} "), folder_lock(tmp_path):
             pass
     finally:
         other.kill()
-        other.wait()
+        other.join()
     with folder_lock(tmp_path):  # a killed process's lock counts for nothing
         pass
     with folder_lock(tmp_path):  # and one that was let go of neither
         pass
+
+
+def hold(folder: Path, reason: int | str | None, held: Event) -> None:
+    """What the other process does, until it is killed."""
+    without_locks(reason)
+    with folder_lock(folder):
+        held.set()
+        time.sleep(300)
 
 
 def test_a_lock_of_another_machine_is_never_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

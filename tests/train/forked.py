@@ -20,7 +20,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import train.update
 from tests import commands
@@ -28,6 +28,7 @@ from tests import commands
 # As many bytes as a moment between two calls counts for, when it is to be hit as well.
 MOMENT = 3000
 LIMIT = 280.0  # seconds after which a command hangs, on however busy a machine
+T = TypeVar("T")
 CALLS = ("fsync", "replace", "rename", "unlink", "rmdir", "mkdir")
 
 
@@ -57,13 +58,18 @@ def run(config: Path, log: Path, *overrides: str, fault: Callable[[], object] | 
 
 def run_together(config: Path, log: Path, *overrides: str, processes: int) -> list[Result]:
     """The same command in several processes that train together, as `torchrun` starts them; their results by rank."""
+    logs = [log.with_name(f"{log.name}-{rank}") for rank in range(processes)]
+    return in_ranks(lambda rank, fault: run(config, logs[rank], *overrides, fault=fault), processes)
+
+
+def in_ranks(start: Callable[[int, Callable[[], object]], T], processes: int) -> list[T]:
+    """What `start` gives for each rank, all at a time; it gets a rank, and what makes a fork the process of that."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    faults = [functools.partial(as_rank, rank, processes, port) for rank in range(processes)]
     with ThreadPoolExecutor(processes) as pool:
-        faults = [functools.partial(as_rank, rank, processes, port) for rank in range(processes)]
-        logs = [log.with_name(f"{log.name}-{rank}") for rank in range(processes)]
-        return list(pool.map(lambda log, fault: run(config, log, *overrides, fault=fault), logs, faults))
+        return list(pool.map(start, range(processes), faults))
 
 
 def as_rank(rank: int, processes: int, port: int) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +22,8 @@ from dualdiffusion.errors import UserError
 from dualdiffusion.labels import Game, Labels
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.randomness import StepRandom
-from tests import tiny
+from tests import commands, tiny
+from tests.train import forked
 from tests.train.test_noise_levels import unet_trainer
 from tests.train.test_preflight import make_config
 from train.averages.tracked import TrackedAverages
@@ -173,16 +172,15 @@ def test_a_validation_that_needs_more_than_training_is_told_with_what_helps(
         choose_micro_batch(config, memory.peak, device_type="cuda")
 
 
-def test_processes_wait_for_one_another_as_long_as_demos_may_take() -> None:
+def test_processes_wait_for_one_another_as_long_as_demos_may_take(tmp_path: Path) -> None:
     """The main process validates and makes demos while the others wait; by itself torch gives up after minutes."""
-    script = (
+    script = tmp_path / "join.py"
+    script.write_text(
         "import torch, torch.distributed as dist\n"
         "from train.launch import join_processes\n"
         "assert join_processes(cpu=True).num_processes == 2\n"
         "print(dist.group.WORLD._get_backend(torch.device('cpu')).options._timeout.total_seconds())\n"
     )
-    launch = [Path(sys.executable).with_name("torchrun"), "--standalone", "--nproc-per-node", "2", "--no-python"]
-    command = [*launch, sys.executable, "-c", script]
-    result = subprocess.run(command, cwd=tiny.ROOT, capture_output=True, text=True, timeout=240)
-    assert result.returncode == 0, result.stderr
-    assert [float(line) >= 24 * 3600 for line in result.stdout.split()] == [True, True]
+    results = forked.in_ranks(lambda rank, as_rank: commands.run([script], timeout=240, prepare=as_rank), 2)
+    assert [result.returncode for result in results] == [0, 0], [result.stderr for result in results]
+    assert [float(result.stdout) >= 24 * 3600 for result in results] == [True, True]

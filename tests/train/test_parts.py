@@ -18,7 +18,7 @@ from dualdiffusion.diffusion.loss import denoising_loss
 from dualdiffusion.diffusion.sigma_sampling import SigmaDensity
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.randomness import StepRandom
-from tests import tiny
+from tests import commands, tiny
 from train.averages.ema import PowerEMA, exponent_of
 from train.checkpoints.checkpoint import OLD_MARK, Checkpoints, CheckpointState
 from train.loader import build_loader
@@ -85,9 +85,13 @@ def test_the_data_does_not_depend_on_workers_processes_or_where_one_starts(
     batches = [next(plain) for _ in range(6)]
     expected = {int(i): x for batch in batches for i, x in zip(batch.indices, batch.data, strict=True)}
     for rank in (0, 1):
-        loader = iter(build_loader(data, first=4, rank=rank, processes=2, workers=workers, **settings))
+        loader = build_loader(data, first=4, rank=rank, processes=2, workers=workers, **settings)
+        if workers:  # forks here, as each would import torch for seconds; other tests train with workers as they are
+            commands.start_server()
+            loader.multiprocessing_context = "forkserver"
+        batches = iter(loader)
         for step in range(2):
-            batch = next(loader)
+            batch = next(batches)
             assert batch.indices.tolist() == [4 + 4 * step + 2 * rank + k for k in range(2)]
             for index, crop in zip(batch.indices.tolist(), batch.data, strict=True):
                 assert torch.equal(crop, expected[index])
@@ -121,6 +125,7 @@ def test_the_learned_log_variance_has_its_minimum_at_the_log_of_the_loss() -> No
     sigma = levels.repeat(8)
     # An untrained denoiser errs alike at all noise levels; louder latents make it err more.
     latents *= torch.tensor([0.5, 1.0, 1.5, 2.0]).repeat(8)[:, None, None, None]
+    remember_output(denoiser.backbone)
     for _ in range(300):
         optimizer.zero_grad()
         loss = denoising_loss(denoiser, latents, noise, sigma, Conditioning())
@@ -129,6 +134,17 @@ def test_the_learned_log_variance_has_its_minimum_at_the_log_of_the_loss() -> No
     errors = loss.weighted.detach().reshape(8, 4).mean(dim=0)
     assert float(errors.max() / errors.min()) > 3  # one constant would not do for all levels
     assert denoiser.log_variance(levels).tolist() == pytest.approx(errors.log().tolist(), abs=0.02)
+
+
+def remember_output(module: nn.Module) -> None:
+    """Makes a module that stays as it is, and is given the same each time, compute its output but once."""
+    forward, outputs = module.forward, []
+
+    def remembered(*args: object, **kwargs: object) -> torch.Tensor:
+        outputs.extend([] if outputs else [forward(*args, **kwargs)])
+        return outputs[0]
+
+    module.forward = remembered
 
 
 def test_an_untrained_denoiser_has_a_weighted_loss_of_about_one_at_every_noise_level() -> None:

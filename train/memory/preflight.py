@@ -24,6 +24,7 @@ from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.labels import Game, Labels
 from dualdiffusion.model.folder import ModelFolder
 from train.averages.ema import ema_name
+from train.memory.meta_operations import KnownOperations, operate
 from train.module_trainer import Plan
 from train.optimizer import parameter_groups
 from train.precision import in_half
@@ -81,7 +82,7 @@ class MemoryTracker(TorchDispatchMode):
         args: tuple[object, ...] = (),
         kwargs: dict[str, object] | None = None,
     ) -> object:
-        result = func(*args, **(kwargs or {}))
+        result = operate(func, args, kwargs or {})
         self.count(result)
         return result
 
@@ -166,7 +167,8 @@ def make_plan(config: TrainConfig, micro_batch_size: int) -> tuple[Plan, Labels]
     model, dataset = ModelFolder(config.model), DatasetFolder(config.dataset)
     labels = _labels(model, dataset)
     part = config.module_trainer
-    return part.cls.plan(part.config, model=model, labels=labels, batch_size=micro_batch_size), labels
+    with KnownOperations():
+        return part.cls.plan(part.config, model=model, labels=labels, batch_size=micro_batch_size), labels
 
 
 def _labels(model: ModelFolder, dataset: DatasetFolder) -> Labels:
