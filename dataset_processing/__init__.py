@@ -9,5 +9,5 @@ add.py           Bringing more music into the source folder of a dataset
 latent_tiles.py  Latents of a track tile by tile
 meters.py        Meters that a signal flows through once
 step.py          The protocol of dataset steps: records flow through them in the order of the config
-workers.py       Worker processes that are ready at once, and that end with the process that they work for
+workers.py       Worker processes that are ready at once
 """
