@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
 
 # By operation and what it is given: the layout of the tensor that it makes, or one of the two below.
 _known: dict[Hashable, object] = {}
@@ -46,20 +47,31 @@ def operate(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, A
         return torch.empty_strided(*known[:2], dtype=known[2], device="meta")
     result = func(*args, **kwargs)
     if key not in _known:
-        _known[key] = _kind(func, args, kwargs, result, key)
+        same = _described((func, args, kwargs)) == key
+        in_place = func._schema.is_mutable and same and _is_in_place(func, args, result)
+        _known[key] = _IN_PLACE if in_place else _own_layout(func, args, result)
     return result
 
 
-def _kind(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: object, before: Hashable) -> object:
-    if func._schema.is_mutable:
-        changed = args[0] if isinstance(args[0], Tensor) else args[0][0]
-        plain = torch.Tag.inplace_view not in func.tags and result is (changed if changed is args[0] else None)
-        return _IN_PLACE if plain and changed.is_meta and _described((func, args, kwargs)) == before else _UNKNOWN
-    if not isinstance(result, Tensor) or not result.is_meta or any(one.alias_info for one in func._schema.returns):
+def _is_in_place(func: Any, args: tuple[Any, ...], result: object) -> bool:
+    """Whether it changed the contents of its first argument, a meta tensor or several, and gave nothing else."""
+    first = args[0] if args else None
+    several = isinstance(first, list | tuple)
+    tensors = first if several else [first]
+    plain = torch.Tag.inplace_view not in func.tags and result is (None if several else first)
+    return plain and all(isinstance(tensor, Tensor) and tensor.is_meta for tensor in tensors)
+
+
+def _own_layout(func: Any, args: tuple[Any, ...], result: object) -> object:
+    """The layout of a meta tensor that has a storage of its own, and all of it; _UNKNOWN for anything else."""
+    if func._schema.is_mutable or not isinstance(result, Tensor) or not result.is_meta:
         return _UNKNOWN
+    # Asked of the storages themselves, as not every operation says in its schema that it gives a view.
+    given = {part.untyped_storage()._cdata for part in tree_iter(args) if isinstance(part, Tensor)}
     shape, stride, dtype = layout = _layout(result)
-    own = torch.empty_strided(shape, stride, dtype=dtype, device="meta")
-    return layout if own.untyped_storage().nbytes() == result.untyped_storage().nbytes() else _UNKNOWN
+    size = torch.empty_strided(shape, stride, dtype=dtype, device="meta").untyped_storage().nbytes()
+    storage = result.untyped_storage()
+    return layout if storage._cdata not in given and storage.nbytes() == size else _UNKNOWN
 
 
 def _layout(tensor: Tensor) -> tuple[torch.Size, tuple[int, ...], torch.dtype]:
