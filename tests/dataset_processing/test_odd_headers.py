@@ -130,6 +130,9 @@ def test_every_sample_comes(tmp_path, name):
 CUT = {
     "cut.wav": lambda: wave(FMT, chunk(b"data", PCM[:60000], len(PCM)), riff=len(PCM) + 36),
     "cut within 3 GB.wav": lambda: wave(FMT, chunk(b"data", PCM, 3_000_000_000), riff=3_000_000_036),
+    "cut behind a large header.wav": lambda: wave(
+        *(FMT, chunk(b"PAD ", bytes(200_000)), chunk(b"data", PCM[:60000], len(PCM))), riff=len(PCM) + 200_044
+    ),
     "cut rf64.wav": lambda: wide(2 * len(PCM), b"RF64"),
     "cut.aif": lambda: aiff(2 * len(PCM), form=2 * len(PCM) + 46),
     "cut.au": lambda: au(2 * len(PCM)),

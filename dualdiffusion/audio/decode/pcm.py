@@ -12,6 +12,7 @@ from dualdiffusion.audio.decode.claim import AudioError, Claim, left_out
 from dualdiffusion.audio.decode.section import Section, after_zeros, before_tags
 
 _UNKNOWN = 0xFFFFFFFF
+_HARMLESS = 64  # bytes that are not missed: a thousandth of a second at most
 _FILE_STARTS = (b"RIFF", b"riff", b"FORM", b"caff")
 _TAG_STARTS = (b"TAG", b"ID3")
 # Programs that write to a pipe cannot know the length. They state 0, or the largest number that 31 or 32 bits hold,
@@ -69,14 +70,15 @@ class _Walk:
     """What stands in the chunks of a file: the one with audio, those that describe it, and what is odd.
 
     body, length: where the audio starts, or None, and the bytes that its chunk holds in truth. end: after the last
-    chunk. wide: the length that an RF64 file states. parts: the bodies of chunks that say what the audio is.
+    chunk. to_end: the audio goes on to the end of the file. wide: the length that an RF64 file states. parts: bodies
+    of chunks that say what the audio is.
     """
 
     end: int
     body: int | None = None
     length: int = 0
     wide: int = 0
-    streamed: bool = False
+    to_end: bool = False
     odd: list[str] = field(default_factory=list)
     parts: dict[bytes, bytes] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
@@ -91,7 +93,7 @@ def _chunks(file: Section, size: int, layout: _Layout) -> Claim:
     # libsndfile reads a Wave64 file beyond the end of its audio.
     details = walk.details | {"needs_ffmpeg": layout.name_bytes == 16 or "needs_ffmpeg" in walk.details}
     notes: tuple[str, ...] = tuple(dict.fromkeys(walk.odd))
-    if not walk.streamed:
+    if not walk.to_end:
         end = min(walk.end, size)
         file.seek(end)
         tail = file.read(65536)
@@ -106,7 +108,7 @@ def _chunks(file: Section, size: int, layout: _Layout) -> Claim:
 
 def _walk(file: Section, size: int, layout: _Layout, stated_size: int) -> _Walk:
     at, walk = layout.first, _Walk(layout.first)
-    while at + layout.name_bytes + layout.length_bytes <= size and not walk.streamed:
+    while at + layout.name_bytes + layout.length_bytes <= size and not walk.to_end:
         file.seek(at)
         name = file.read(layout.name_bytes)[:4]
         length = int.from_bytes(file.read(layout.length_bytes), layout.order)
@@ -126,8 +128,8 @@ def _walk(file: Section, size: int, layout: _Layout, stated_size: int) -> _Walk:
                 raise AudioError("holds its audio in several pieces (chunks), which players read in different ways")
             length = _audio_length(walk, length, size - body, layout, stated_size, body)
             walk.body, walk.length = body, length
-            walk.streamed = walk.streamed or body + length >= size
-            if walk.streamed:
+            walk.to_end = walk.to_end or body + length >= size
+            if walk.to_end:
                 walk.end = size
                 walk.length = before_tags(file, size) - body if _NOT_CLOSED in walk.odd else length
         else:
@@ -168,12 +170,13 @@ def _audio_length(walk: _Walk, length: int, available: int, layout: _Layout, sta
     if length == _UNKNOWN and walk.wide:
         length = walk.wide
     if _never_closed(length, available, layout.length_bytes):
-        walk.streamed = True
+        walk.to_end = True
         walk.odd.append(_NOT_CLOSED)
         return available
     # A length that counts the header too, or one too many in a file that knows its own size, is a slip: nothing is
     # missing. A file that was cut off is shorter than both say.
-    slip = length - available <= body or abs(stated_size - body - available) <= 1
+    excess = length - available
+    slip = excess <= _HARMLESS or excess in (body - 8, body) or abs(stated_size - body - available) <= 1
     if available < length and layout.length_bytes == 4 and slip:
         walk.odd.append(_WRONG_LENGTH)
         return available
