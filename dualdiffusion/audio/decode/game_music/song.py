@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -16,6 +15,8 @@ MAX_SECONDS = 3600.0
 """No song is rendered beyond this (s): a module can be made to play for days."""
 _SILENT = 16 / 32768  # a chip at rest still moves by a few steps of 16 bits, peak to peak
 _SILENT_BEFORE, _SILENT_AFTER = 10.0, 6.0  # s
+TakeData = dict[str, int | float | bool | dict[str, str]]
+"""A `Take` as JSON data."""
 _YEAR = re.compile(r"(?<!\d)(19[789]\d|20\d\d)(?!\d)")
 
 
@@ -40,11 +41,11 @@ class Take:
     tags: dict[str, str] = field(default_factory=dict)
 
     @staticmethod
-    def from_json(data: Mapping[str, Any]) -> Take | None:
+    def from_json(data: TakeData) -> Take | None:
         """The take that `to_json` gave; None for {}, which stands for a recording."""
         return Take(**data) if data else None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> TakeData:
         """JSON data."""
         return asdict(self)
 
