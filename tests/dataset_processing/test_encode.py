@@ -426,7 +426,7 @@ def test_a_process_that_has_nothing_to_do_waits_for_the_other(finished: Path, tm
     track = Path(tiny.GAMES[0]) / "0.flac"
     (tmp_path / "source" / track).parent.mkdir(parents=True)
     shutil.copy2(finished / "source" / track, tmp_path / "source" / track)
-    launch(2, [*not_encoded(finished, tmp_path / "dataset"), "--set", f"source={tmp_path / 'source'}"])
+    launch(2, [*not_encoded(finished, tmp_path / "dataset"), "--prune", "--set", f"source={tmp_path / 'source'}"])
     [path] = (tmp_path / "dataset" / "latents").rglob("*.safetensors")
     assert path.read_bytes() == (finished / "dataset" / path.relative_to(tmp_path / "dataset")).read_bytes()
 

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterable
 from html.parser import HTMLParser
 from pathlib import Path
-from types import SimpleNamespace
 from urllib.parse import unquote_to_bytes
 
 import numpy as np
@@ -377,7 +376,7 @@ def test_numbers_are_written_for_people():
 
 def terminal_text(records: list[Record], width: int = 80) -> list[str]:
     output = io.StringIO()
-    result = SimpleNamespace(records=records, steps=[], changed_files=["report.json"], waiting_for="")
+    result = Result(records, [], complete=True, changed_files=["report.json"])
     terminal.print_result(Console(file=output, width=width), result, "a/long/path/" * 8 + "dataset")
     return output.getvalue().splitlines()
 
