@@ -184,14 +184,18 @@ class Flow:
                 else:
                     records = _reuse(stage, records)
                 continue
-            stage.count.up_to_date = 0
-            ready = {record.file for record in records if record.kept}
+            stage.count.up_to_date, before = 0, records
             records, lacking = self._through(stage, records, chosen, replay)
             if lacking:
                 self._check_none_follows(stage, stages[position + 1 :], lacking)
                 return records, stage.name
-            self.unread |= {r.file: r.reason for r in records if not r.kept and r.file in ready}
+            self._note_unread(before, records)
         return records, ""
+
+    def _note_unread(self, before: list[Record], after: list[Record]) -> None:
+        """Keeps why a step that looks at one file at a time has refused files: it could not read them."""
+        ready = {record.file for record in before if record.kept}
+        self.unread |= {r.file: r.reason for r in after if not r.kept and {r.file, r.source_file} & ready}
 
     def _through(self, stage: Stage, records: list[Record], chosen: bool, replay: bool) -> tuple[list[Record], int]:
         """(The records after one step; how many are not up to date though the step was not chosen)."""

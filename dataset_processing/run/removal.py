@@ -62,14 +62,16 @@ def find_losses(
     Returns:
         What would go, by game. What a step refuses that has read it (too short, a duplicate) is not lost but judged.
     """
-    there = {record.file for record in records if record.kept or record.file not in unread}
+    read = [record for record in records if record.kept or record.file not in unread]
+    there = {record.file for record in read} | {record.source_file for record in read}
     there |= {file for file in moved if not _why(file, unread)}
     games: dict[str, list[str]] = {}
     for file in present:
         games.setdefault(readable(file.partition("/")[0]), []).append(file)
     losses = []
     for game, files in sorted(games.items()):
-        gone = sorted(set(files) - there)
+        # A file of game music that holds other songs than before was read: its old songs are judged too.
+        gone = sorted(file for file in set(files) - there if file.rpartition("/")[0] not in there)
         judged = [file for file in gone if _why(file, unread).startswith(LEFT_OUT)]
         gone = [file for file in gone if file not in judged]
         away = sorted(filter(None, (_why(file, unread) for file in gone)))

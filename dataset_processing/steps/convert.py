@@ -153,9 +153,7 @@ class Convert(Step):
 def _has_changed(record: Record, path: Path, digest: str) -> bool:
     """Whether a file holds something else than when it was scanned; `digest` is the hash of its audio now.
 
-    A module may ask for random variations, and another version of its library may round in another way: of game music
-    that is rendered the file itself is compared.
+    A module may ask for random variations, and another version of its library, or of the decoder, may read a file in
+    another way: then the file itself is compared.
     """
-    if record.song:
-        return sha256_of(path) != record.fields["source_sha256"]
-    return digest != record.measured["audio_hash"]
+    return digest != record.measured["audio_hash"] and sha256_of(path) != record.fields["source_sha256"]

@@ -36,8 +36,8 @@ _LOW_BIT_RATE_HZ = 17000  # where LAME's MP3s of 128 kbit/s end, at most
 class Scan(Step):
     """Refuses what cannot be decoded whole, or holds nothing; measures and notes everything else."""
 
-    version: ClassVar[int] = 4
-    refusals: ClassVar[int] = 1  # 1: game music that is no recording
+    version: ClassVar[int] = 3
+    refusals: ClassVar[int] = 2  # 1: game music that is no recording; 2: odd headers, tags in front, parts that differ
 
     class Config(dualdiffusion.config.Config):
         """Settings of Scan."""

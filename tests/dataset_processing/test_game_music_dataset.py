@@ -30,8 +30,8 @@ def settings(folder: Path, **scan: float) -> RunConfig:
     )
 
 
-def run(config: RunConfig) -> Result:
-    return runner.run(config, select_steps(config, None))
+def run(config: RunConfig, *, prune: bool = False) -> Result:
+    return runner.run(config, select_steps(config, None), prune=prune)
 
 
 def done(result: Result) -> dict[str, int]:
@@ -136,6 +136,6 @@ def test_songs_keep_their_names_when_their_file_and_what_lies_beside_it_change(f
 
 def test_the_tracks_of_a_file_that_is_gone_go_with_it(folder):
     (folder / "source" / "Castle" / "castle.nsf").unlink()
-    run(settings(folder))
+    run(settings(folder), prune=True)
     assert sorted(audio(folder)) == ["hall.flac", "recording.flac"]
     assert not any("castle" in name for name in read_json(folder / "dataset" / ".state" / "names.json")["tracks"])

@@ -3,7 +3,7 @@
 It imports nothing of ours and only the standard library, so that it starts in no time; when a library crashes on a
 damaged file, or never comes back, this process ends and no other.
 
-__main__.py  Reads a file from the standard input, and writes what it holds, or how it sounds
+The process itself (`__main__`): Reads a file from the standard input, and writes what it holds, or how it sounds
 gme.py       Sound chips by libgme
 library.py   A C library where the system has it
 openmpt.py   Tracker modules by libopenmpt
