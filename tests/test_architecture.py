@@ -135,6 +135,8 @@ def _is_there(name: str) -> bool:
 ALLOWED_TO_READ = {
     # OpenMP is told how to wait by its own environment variables alone; nothing of ours is set there.
     ("dualdiffusion/machine/threads.py", "os.environ"),
+    # torch asks for the account's name by an environment variable where the system has none; nothing of ours is read.
+    ("dualdiffusion/machine/account.py", "os.environ"),
     # The one parser of all commands puts the values of --set in order before argparse sees them.
     ("dualdiffusion/command_line.py", "sys.argv"),
 }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import getpass
 import os
 
+from dualdiffusion.machine.system import user_id
+
 
 def name_the_account() -> None:
     """Gives this process, and those that it starts, a user name where the system knows none.
@@ -15,4 +17,4 @@ def name_the_account() -> None:
     try:
         getpass.getuser()
     except (KeyError, OSError, ImportError):  # of the list of users; from Python 3.13 on; of a system without one
-        os.environ["LOGNAME"] = f"uid-{os.getuid() if hasattr(os, 'getuid') else 'unknown'}"
+        os.environ["LOGNAME"] = f"uid-{user_id()}"

@@ -189,3 +189,8 @@ def shared_memory_left() -> int | None:
         return shutil.disk_usage(SHARED_MEMORY).free
     except OSError:
         return None
+
+
+def user_id() -> int | str:
+    """The number of the account; "unknown" where accounts have none."""
+    return os.getuid() if hasattr(os, "getuid") else "unknown"

@@ -66,7 +66,8 @@ def test_one_stream_that_nobody_reads_keeps_nothing_of_the_other_back(tmp_path: 
 
 
 def test_a_slow_reader_gets_everything_in_order(tmp_path: Path) -> None:
-    process = start(TALK.replace("range(", "range(2000, "), stdout=subprocess.PIPE)
+    body = "output.GRACE = 20\n" + TALK.replace("range(", "range(2000, ")
+    process = start(body, stdout=subprocess.PIPE)
     time.sleep(1)
     got = process.stdout.read().split()
     assert [int(line) for line in got] == list(range(2000, LINES))
