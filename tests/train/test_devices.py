@@ -180,6 +180,9 @@ def test_processes_wait_for_one_another_as_long_as_demos_may_take(tmp_path: Path
         "from train.launch import join_processes\n"
         "assert join_processes(cpu=True).num_processes == 2\n"
         "print(dist.group.WORLD._get_backend(torch.device('cpu')).options._timeout.total_seconds())\n"
+        # Neither leaves before the other has joined: the first one's end would be an error of the other's.
+        "dist.barrier()\n"
+        "dist.destroy_process_group()\n"
     )
     results = forked.in_ranks(lambda rank, as_rank: commands.run([script], timeout=240, prepare=as_rank), 2)
     assert [result.returncode for result in results] == [0, 0], [result.stderr for result in results]
