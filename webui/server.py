@@ -212,7 +212,7 @@ def _add_file_routes(app: FastAPI, service: Service) -> None:
     async def preview(job_id: JobId) -> Response:
         running = service.running
         if running is None or running.id != job_id or running.preview is None:
-            raise RefusedError(404, "there is no preview of this job now")
+            return Response(status_code=204)  # no error: it was there when the page was told so, a moment ago
         return Response(running.preview, headers={"Cache-Control": "no-store"}, media_type="image/webp")
 
 
