@@ -248,7 +248,7 @@ def _not_text(data: str | bytes) -> str | None:
     """What is wrong with JSON data that only Python's own reader takes: None where that is no text in it."""
     try:
         return _not_unicode(json.loads(data))
-    except ValueError:
+    except (ValueError, RecursionError):  # nested deeper than it reads
         return None
 
 
