@@ -51,6 +51,7 @@ def make_dataset(model: ModelFolder, options: Any) -> Path:
         {"type": "filter.Filter", "min_seconds": options.min_seconds},
         {"type": "split.Split", "validation_tracks": 1},
         {"type": "encode.Encode", "model": str(model.path), "offsets": 2},
+        {"type": "describe.Describe"},  # the shipped model is told the beat
     ]
     base = read_config(ROOT / "config/dataset/encode.json")
     config = {**base, "source": str(options.music), "dataset": str(path), "steps": steps}
