@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import torch
 from pydantic import Field, model_validator
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from dualdiffusion.component import Component, part_of
 from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.config import Config, nearest
+from dualdiffusion.contracts import ConditionerConfig
 from dualdiffusion.model.module import Module
 
 
@@ -57,7 +57,7 @@ class Conditioned(Module):
         return sum(self.conditioners[name].channels for name in self.config.input_concat_ids)
 
     @property
-    def told(self) -> Mapping[str, Any]:
+    def told(self) -> Mapping[str, ConditionerConfig]:
         """The conditioners' configs by id: what may be told beside games."""
         return {name: part.config for name, part in self.config.conditioners.items()}
 
