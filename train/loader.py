@@ -8,13 +8,14 @@ from the numbers of its samples alone.
 from __future__ import annotations
 
 import functools
-import multiprocessing
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.context import SpawnContext, SpawnProcess
 from multiprocessing.process import BaseProcess
 from multiprocessing.util import Finalize
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -107,6 +108,7 @@ class MicroBatches:
         self._read(workers)
 
     def _read(self, workers: int) -> None:
+        context = _Spawning()
         loader = DataLoader(
             _Reported(self._data),
             batch_sampler=self._numbers,
@@ -114,15 +116,14 @@ class MicroBatches:
             num_workers=workers,
             worker_init_fn=_start_worker,
             persistent_workers=workers > 0,
-            multiprocessing_context="spawn" if workers else None,
+            multiprocessing_context=context if workers else None,
         )
-        before = multiprocessing.active_children()
-        with signals_held():
-            self._batches: Iterator[Batch | PackedBatch | UserError] = iter(loader)
-        self._workers = [process for process in multiprocessing.active_children() if process not in before]
+        # On the main thread, torch would raise the death of a worker wherever this process is just then, such as in
+        # saving; on another it tells of it only to whoever asks for a batch.
+        with signals_held(), ThreadPoolExecutor(1) as thread:
+            self._batches: Iterator[Batch | PackedBatch | UserError] = thread.submit(iter, loader).result()
+        self._workers = context.started
         if workers:
-            # torch would raise the death of a worker wherever this process is just then, such as in saving.
-            system.ignore_child_deaths()
             Finalize(self, _end, args=(self._workers,), exitpriority=100)
 
     def __iter__(self) -> Self:
@@ -157,6 +158,19 @@ class MicroBatches:
         )
         _end(self._workers)
         self._read(0)
+
+
+class _Spawning(SpawnContext):
+    """Starts processes, and keeps them: `multiprocessing` forgets those that have ended, and their exit codes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started: list[BaseProcess] = []
+
+    def Process(self, *arguments: Any, **named: Any) -> BaseProcess:  # noqa: N802 (the name that contexts have)
+        process = SpawnProcess(*arguments, **named)
+        self.started.append(process)
+        return process
 
 
 def _why_packed() -> str:

@@ -94,12 +94,6 @@ def signals_held(*numbers: int) -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def ignore_child_deaths() -> None:
-    """Whoever wanted to be told of the end of child processes is no longer."""
-    if hasattr(signal, "SIGCHLD"):
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-
-
 def group_of_its_own() -> dict[str, Any]:
     """Arguments that start a process which Ctrl-C in our terminal does not reach, for `subprocess` and `asyncio`."""
     if hasattr(os, "setsid"):

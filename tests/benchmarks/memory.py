@@ -134,7 +134,8 @@ def make_run(folder: Path, module: str, preset: str, changes: list[str]) -> Trai
     for game in labels.games:
         name = f"audio/{game.name}/0.flac"
         record = {"file_name": name, "game": game.name, "game_id": game.id, "seconds": seconds}
-        records.append({**record, "sample_rate": format.config.sample_rate, "channels": 2})
+        beat = {"bpm": 120.0, "first": 0.0, "clarity": 0.5, "parts": [None]}  # for presets that are told one
+        records.append({**record, "sample_rate": format.config.sample_rate, "channels": 2, "facts": {"beat": beat}})
         if module == "unet":
             columns = int(seconds * format.frames_per_second / vae.downsampling)
             latents = torch.randn(1, vae.config.latent_channels, format.config.n_mels // vae.downsampling, columns)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import socket
 import sqlite3
@@ -12,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
 from dualdiffusion.errors import UserError
 from tests.webui.conftest import REQUEST, Server
@@ -146,10 +146,6 @@ def test_what_is_no_history_is_told_as_before(tmp_path: Path) -> None:
 
 
 def _ask(app: FastAPI, path: str, body: bytes | None = None) -> httpx.Response:
-    async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:7860") as client:
-            json = {"Content-Type": "application/json"}
-            return await (client.get(path) if body is None else client.post(path, content=body, headers=json))
-
-    return asyncio.run(ask())
+    client = TestClient(app, base_url="http://127.0.0.1:7860")
+    json = {"Content-Type": "application/json"}
+    return client.get(path) if body is None else client.post(path, content=body, headers=json)
