@@ -48,3 +48,4 @@ class Clip:
     made: float
     model: str | None
     fingerprint: str | None
+    binned: bool = False

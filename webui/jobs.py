@@ -163,26 +163,31 @@ class JobStore:
     def choices(self) -> dict[str, list[str]]:
         """What the history can be narrowed down to: {"games", "models"}, each sorted."""
         with self._present() as db:
-            mixes = db.execute("SELECT DISTINCT games FROM jobs WHERE status = 'done'").fetchall()
-            models = db.execute("SELECT DISTINCT model FROM jobs WHERE status = 'done' AND model != ''").fetchall()
+            mixes = db.execute("SELECT DISTINCT games FROM jobs WHERE status NOT IN ('queued', 'running')").fetchall()
+            models = db.execute("SELECT DISTINCT model FROM jobs WHERE model != ''").fetchall()
         games = {game for row in mixes for game in (row["games"] or "").split(MARK) if game}
         return {"games": sorted(games), "models": sorted(row["model"] for row in models)}
 
-    def files(self) -> set[str]:
-        """The names of all audio files that belong to a job that is not in the bin."""
+    def files(self) -> set[tuple[str, bool]]:
+        """The names of all audio files that belong to a job, with whether they lie in the bin."""
         with self._present() as db:
-            rows = db.execute("SELECT file FROM jobs WHERE file IS NOT NULL AND binned IS NULL").fetchall()
-        return {row["file"] for row in rows}
+            rows = db.execute("SELECT file, binned FROM jobs WHERE file IS NOT NULL").fetchall()
+        return {(row["file"], row["binned"] is not None) for row in rows}
 
     def take_in(self, clips: list[Clip]) -> None:
-        """Adds clips that were made elsewhere, oldest first, below those of the page in time."""
+        """Adds clips that were made elsewhere, the oldest first."""
+        now = time.time()
         with self._transaction() as db:
             for clip in clips:
                 job_id = secrets.token_hex(8)
                 db.execute(
-                    "INSERT INTO jobs (id, position, status, request, created, finished, file, fingerprint, model) "
-                    "VALUES (?, (SELECT COALESCE(MAX(position), 0) + 1 FROM jobs), 'done', ?, ?, ?, ?, ?, ?)",
-                    (job_id, json.dumps(clip.request), clip.made, clip.made, clip.file, clip.fingerprint, clip.model),
+                    "INSERT INTO jobs (id, position, status, request, created, finished, file, fingerprint, model, "
+                    "binned) VALUES (?, (SELECT COALESCE(MAX(position), 0) + 1 FROM jobs), 'done', "
+                    "?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        *(job_id, json.dumps(clip.request), clip.made, clip.made, clip.file, clip.fingerprint),
+                        *(clip.model, now if clip.binned else None),
+                    ),
                 )
                 _indexed(db, job_id)
 
@@ -209,15 +214,20 @@ class JobStore:
         error: str | None = None,
         file: str | None = None,
         fingerprint: str | None = None,
+        finished: float | None = None,
     ) -> bool:
-        """Ends the running job; False if it was not running."""
+        """Ends the running job, at `finished` or now; False if it was not running."""
         with self._transaction() as db:
+            # A clip may be taken in between the moment it is written and this one; then it had no start.
+            db.execute(
+                "DELETE FROM jobs WHERE file = ? AND binned IS NULL AND status = 'done' AND started IS NULL", (file,)
+            )
             # A name can come back after its file was removed by hand; the older item must not claim the newer file.
             db.execute("UPDATE jobs SET file = NULL WHERE file = ? AND binned IS NULL", (file,))
             changed = db.execute(
                 "UPDATE jobs SET status = ?, finished = ?, error = ?, file = ?, fingerprint = ? "
                 "WHERE id = ? AND status = 'running'",
-                (status, time.time(), error, file, fingerprint, job_id),
+                (status, finished or time.time(), error, file, fingerprint, job_id),
             )
             if changed.rowcount == 1:
                 _indexed(db, job_id)
