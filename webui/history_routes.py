@@ -15,9 +15,10 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Query
 from fastapi.responses import Response
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from dualdiffusion.config import Config, explain
+from dualdiffusion.config import Config
+from webui.bodies import Body, parsed
 from webui.history import in_thread
 from webui.history_search import Search
 from webui.refusal import RefusedError, json_response
@@ -36,17 +37,6 @@ class Batch(Config):
     """What; delete is for good, and for what is in the bin only."""
 
 
-def parse_batch(body: bytes) -> Batch:
-    """Raises:
-    RefusedError: 422 with the field and what is allowed there.
-    """
-    try:
-        return Batch.model_validate_json(body, strict=True)
-    except ValidationError as error:
-        field = ".".join(str(part) for part in error.errors()[0]["loc"]) or None
-        raise RefusedError(422, explain(Batch, error).removeprefix(": ")[:500], field) from None
-
-
 def _search(
     view: Literal["active", "all", "starred", "bin"] = "all",
     search: Annotated[str, Query(max_length=500)] = "",
@@ -59,10 +49,9 @@ def _search(
 Asked = Annotated[Search, Depends(_search)]
 
 
-def add_history_routes(app: FastAPI, service: Service, read_body: Any) -> None:
-    """Adds the routes. `read_body` is the dependency that reads a body of JSON."""
+def add_history_routes(app: FastAPI, service: Service) -> None:
+    """Adds the routes."""
     history, store = service.history, service.store
-    Body = Annotated[bytes, Depends(read_body)]
 
     @app.get("/api/jobs")
     async def jobs(
@@ -92,7 +81,7 @@ def add_history_routes(app: FastAPI, service: Service, read_body: Any) -> None:
 
     @app.post("/api/history/batch")
     async def batch(body: Body) -> Response:
-        asked = parse_batch(body)
+        asked = parsed(Batch, body)
         if asked.action in ("star", "unstar"):
             changed = await history.star(asked.ids, asked.action == "star")
         elif asked.action in ("bin", "restore"):

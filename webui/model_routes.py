@@ -7,16 +7,17 @@ POST   /api/models/choose              {"model", "ema"} -> the health; jobs that
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from fastapi.responses import Response
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from dualdiffusion.config import Config, explain
+from dualdiffusion.config import Config
+from webui.bodies import Body, parsed
 from webui.history import in_thread
 from webui.models import describe_model
-from webui.refusal import RefusedError, json_response
+from webui.refusal import json_response
 from webui.service import Service
 
 
@@ -29,10 +30,9 @@ class Choice(Config):
     """Which of its weights, where a request says nothing; null for those that the model names."""
 
 
-def add_model_routes(app: FastAPI, service: Service, read_body: Any) -> None:
-    """Adds the routes. `read_body` is the dependency that reads a body of JSON."""
+def add_model_routes(app: FastAPI, service: Service) -> None:
+    """Adds the routes."""
     shelf = service.models.shelf
-    Body = Annotated[bytes, Depends(read_body)]
 
     @app.get("/api/models")
     async def models() -> Response:
@@ -46,9 +46,5 @@ def add_model_routes(app: FastAPI, service: Service, read_body: Any) -> None:
 
     @app.post("/api/models/choose")
     async def choose(body: Body) -> Response:
-        try:
-            choice = Choice.model_validate_json(body, strict=True)
-        except ValidationError as error:
-            field = ".".join(str(part) for part in error.errors()[0]["loc"]) or None
-            raise RefusedError(422, explain(Choice, error).removeprefix(": ")[:500], field) from None
+        choice = parsed(Choice, body)
         return json_response(await service.choose(choice.model, choice.ema))

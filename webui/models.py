@@ -78,7 +78,7 @@ class ModelShelf:
         }
         try:
             entry["games"] = len(folder.labels().games)
-            if "unet" not in folder.module_names():
+            if folder.index_path.exists() and "unet" not in folder.module_names():
                 entry["problem"] = "has no unet yet: its training has still to come"
         except (UserError, OSError) as error:
             entry["problem"] = one_line(error).removeprefix(f"{folder.path}: ")

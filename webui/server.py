@@ -32,13 +32,14 @@ from urllib.parse import quote
 from fastapi import Depends, FastAPI, Request, WebSocket
 from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from dualdiffusion.config import Config, explain
+from dualdiffusion.config import Config
 from sampling.recommended import RECOMMENDABLE, Recommended
 from sampling.request import Request as SamplingRequest
 from sampling.solvers.samplers import SAMPLERS
 from sampling.solvers.schedules import SCHEDULES
+from webui.bodies import Body, parsed
 from webui.history_routes import add_history_routes
 from webui.media_types import media_type
 from webui.methods import add_error_handlers, answer_head
@@ -51,9 +52,6 @@ from webui.settings import Settings
 
 STATIC = Path(__file__).resolve().parent / "static"
 HEARTBEAT = 10.0  # seconds; a page that hears nothing for longer takes its socket for dead
-MAX_BODY = 256 * 1024  # bytes; a mix of a thousand games has a quarter of it
-BODY_PATIENCE = 30.0  # seconds for a body of JSON
-MAX_DRAIN = 32 * 2**20  # bytes read and dropped, so that a sender of too much hears the refusal
 JOB_ID = re.compile(r"[0-9a-f]{16}")
 
 
@@ -87,38 +85,13 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Guard, settings=settings)
     app.state.service = service
     add_error_handlers(app)
-    add_history_routes(app, service, _body)
-    add_model_routes(app, service, _body)
+    add_history_routes(app, service)
+    add_model_routes(app, service)
     _add_job_routes(app, service)
     _add_file_routes(app, service)
     _add_page(app, service)
     answer_head(app)
     return app
-
-
-async def _body(request: Request) -> bytes:
-    """The body of a JSON request.
-
-    Raises:
-        RefusedError: 408, 413 or 415.
-    """
-    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise RefusedError(415, "send JSON, with the header Content-Type: application/json")
-    parts, size = [], 0
-    try:
-        async with asyncio.timeout(BODY_PATIENCE):
-            async for part in request.stream():
-                size += len(part)
-                if size > MAX_DRAIN:
-                    break
-                if size <= MAX_BODY:
-                    parts.append(part)
-    except TimeoutError:
-        raise RefusedError(408, f"the request took longer than {BODY_PATIENCE:g} s to arrive") from None
-    if size > MAX_BODY:
-        raise RefusedError(413, f"the request is larger than {MAX_BODY // 1024} KiB")
-    return b"".join(parts)
 
 
 def _job_id(job_id: str) -> str:
@@ -127,7 +100,6 @@ def _job_id(job_id: str) -> str:
     return job_id
 
 
-Body = Annotated[bytes, Depends(_body)]
 JobId = Annotated[str, Depends(_job_id)]
 
 
@@ -158,11 +130,7 @@ def _add_job_routes(app: FastAPI, service: Service) -> None:
 
     @app.patch("/api/jobs/{job_id}")
     async def edit(job_id: JobId, body: Body) -> Response:
-        try:
-            changes = Edit.model_validate_json(body, strict=True)
-        except ValidationError as error:
-            field = ".".join(str(part) for part in error.errors()[0]["loc"]) or None
-            raise RefusedError(422, explain(Edit, error).removeprefix(": ")[:500], field) from None
+        changes = parsed(Edit, body)
         edited = await service.history.edit(job_id, title=changes.title, notes=changes.notes, starred=changes.starred)
         return json_response(service.describe(edited))
 

@@ -13,6 +13,7 @@ const EMPTY = {
 };
 const NOT_FOUND = ['Nothing is found.', 'No clip here has all of these words, this game and this model.'];
 const MARGIN = 600; // px above and below the window for which cards are made, too
+const LEAST_ROWS = 4; // that are drawn wherever the list lies
 const TYPING = 200; // ms of rest until what is typed is searched for
 
 export class HistoryView {
@@ -140,7 +141,7 @@ export class HistoryView {
     if (!(height > 0)) return { first: 0, last: Math.min(total, 20), before: 0, after: 0 };
     const top = list.getBoundingClientRect().top;
     const begin = Math.min(Math.max(Math.floor((-top - MARGIN) / height), 0), rows);
-    const end = Math.min(Math.max(Math.ceil((-top + innerHeight + MARGIN) / height), begin), rows);
+    const end = Math.min(Math.max(Math.ceil((-top + innerHeight + MARGIN) / height), begin + LEAST_ROWS), rows);
     return { first: begin * columns, last: Math.min(end * columns, total), before: begin * height, after: (rows - end) * height };
   }
 

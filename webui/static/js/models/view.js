@@ -59,7 +59,7 @@ export class ModelsView {
       games(detail.games),
       section('Training', ...Object.entries(detail.curves).map(([run, curves]) => runFigure(run, curves)), tensorboard(detail)),
       section('Figures', figures(detail.figures)),
-      section('Card', detail.card ? el('div', { class: 'model-card' }, ...markdown(detail.card)) : null),
+      section('Card', detail.card ? el('div', { class: 'model-card' }, ...markdown(detail.card.replace(/^\s*# .*\n/, ''))) : null),
     ].filter(Boolean));
   }
 
@@ -104,7 +104,7 @@ function section(heading, ...children) {
 
 function facts(entry, detail) {
   const list = { Folder: detail.folder, Size: detail.bytes ? bytes(detail.bytes) : null };
-  for (const { name, type, bytes: size } of detail.modules) list[name] = `${type.split('.').at(-1)}${size ? `, ${bytes(size)}` : ''}`;
+  for (const { name, type, bytes: size } of detail.modules) list[name] = `${type.split('.').at(-1)}${size > 1000 ? `, ${bytes(size)}` : ''}`;
   return el('dl', {}, ...Object.entries(list).filter(([, text]) => text).flatMap(([term, text]) => [el('dt', {}, term), el('dd', {}, text)]));
 }
 
