@@ -1,4 +1,4 @@
-"""`python -m tests.webui.serve <model> <outputs> <port> [<host> <token> <prefix> <models>]`: the server with the fake model."""
+"""The server with the fake model: `... tests.webui.serve <model> <outputs> <port> [<host> <token> <prefix> <models>]`."""
 
 from __future__ import annotations
 
