@@ -1,4 +1,4 @@
-"""The server with the fake model: `... tests.webui.serve <model> <outputs> <port> [<host> <token> <prefix> <models>]`."""
+"""`-m tests.webui.serve <model> <outputs> <port> [<host> <token> <prefix> <models>]`: the server with the fake model."""
 
 from __future__ import annotations
 
