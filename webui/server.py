@@ -12,6 +12,7 @@
     POST   /api/jobs/{id}/bin, /restore    delete, and undo
     GET    /api/jobs/{id}/audio            the audio file, with byte ranges; ?download=1 to save it
     GET    /api/jobs/{id}/spectrogram, /peaks, /preview
+    POST   /api/jobs/{id}/draw             has the first two made where they are missing; an event tells when
     WS     /api/events                     {"type": "job|progress|preview|health", ...}
 
 What is done with many jobs at once, and the models, stand in history_routes.py and model_routes.py.
@@ -165,11 +166,16 @@ def _add_file_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/api/jobs/{job_id}/spectrogram")
     async def spectrogram(request: Request, job_id: JobId) -> Response:
-        return await _extra(request, service, job_id, service.outputs.picture(job_id))
+        return _extra(request, service.outputs.picture(job_id))
 
     @app.get("/api/jobs/{job_id}/peaks")
     async def peaks(request: Request, job_id: JobId) -> Response:
-        return await _extra(request, service, job_id, service.outputs.peaks(job_id))
+        return _extra(request, service.outputs.peaks(job_id))
+
+    @app.post("/api/jobs/{job_id}/draw")
+    async def draw(job_id: JobId) -> Response:
+        service.draw(await service.job(job_id))
+        return Response(status_code=202)
 
     @app.get("/api/jobs/{job_id}/preview")
     async def preview(job_id: JobId) -> Response:
@@ -179,11 +185,10 @@ def _add_file_routes(app: FastAPI, service: Service) -> None:
         return Response(running.preview, headers={"Cache-Control": "no-store"}, media_type="image/webp")
 
 
-async def _extra(request: Request, service: Service, job_id: str, path: Path) -> Response:
-    if path.is_file():
-        return send_file(request, path, cache="private, max-age=86400")
-    service.draw(await service.job(job_id))  # of which pages are told
-    raise RefusedError(404, "this file is gone from the outputs folder; it is made again if the clip is there")
+def _extra(request: Request, path: Path) -> Response:
+    if not path.is_file():
+        raise RefusedError(404, "this file is gone from the outputs folder; POST .../draw has it made again")
+    return send_file(request, path, cache="private, max-age=86400")
 
 
 def _add_page(app: FastAPI, service: Service) -> None:

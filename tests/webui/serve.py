@@ -1,4 +1,4 @@
-"""`-m tests.webui.serve <model> <outputs> <port> [<host> <token> <prefix> <models>]`: the server with the fake model."""
+"""`-m tests.webui.serve <model> <outputs> <port> [<host> <token> <prefix> <models>]`: a server with the fake model."""
 
 from __future__ import annotations
 
