@@ -111,7 +111,7 @@ def _add_job_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/api/options")
     async def options() -> Response:
-        return json_response(request_options(service.requests.recommended))
+        return json_response(request_options(service.requests.recommended, service.requests.ema))
 
     @app.post("/api/check")
     async def check(body: Body) -> Response:
@@ -256,16 +256,19 @@ class _Static(StaticFiles):
         return response
 
 
-def request_options(recommended: Recommended) -> dict[str, Any]:
+def request_options(recommended: Recommended, ema: str | None = None) -> dict[str, Any]:
     """What a request may contain, read from its class, so that the page needs no change when one is added.
 
     The fields' defaults are the model's, where it recommends any; `plain` has those that hold without a recommendation,
     of all fields that a model may recommend.
+
+    Args:
+        ema: the weights that were chosen for requests that name none.
     """
     schema = SamplingRequest.model_json_schema()["properties"]
     bounds = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
     plain = {**SamplingRequest(games={"any": 1.0}).to_json(), "games": None}
-    defaults = {**plain, **recommended.fields}
+    defaults = {**plain, **recommended.fields, "ema": ema}
     fields = {
         name: {"default": defaults[name]} | {ours: field[theirs] for ours, theirs in bounds.items() if theirs in field}
         for name, field in schema.items()
