@@ -3,7 +3,8 @@
     GET    /api/health                     {"status": "loading|ready|failed", "model", "games", "controls", ...}
     GET    /api/options                    what a request may contain: the model's defaults, ranges, samplers, schedules
     POST   /api/check                      fields of a request -> {"request": those that the model can do, "dropped"}
-    POST   /api/jobs                       a request -> {"id"}; the header Idempotency-Key makes repeating it harmless
+    POST   /api/jobs                       a request -> {"id", "notes": what of it changes nothing, if anything};
+                                           the header Idempotency-Key makes repeating it harmless
     GET    /api/jobs?view=active|all|starred|bin&before=<position>&limit=50   -> {"jobs": [...]}
     GET    /api/jobs/{id}                  {"status", "progress", "error", "request", ...}
     PATCH  /api/jobs/{id}                  {"title", "starred"}
@@ -34,6 +35,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import Field, ValidationError
 
 from dualdiffusion.config import Config, explain
+from dualdiffusion.files import decode_text
 from sampling.recommended import RECOMMENDABLE, Recommended
 from sampling.request import Request as SamplingRequest
 from sampling.solvers.samplers import SAMPLERS
@@ -105,7 +107,10 @@ async def _body(request: Request) -> bytes:
             parts.append(part)
     if size > MAX_BODY:
         raise RefusedError(413, f"the request is larger than {MAX_BODY // 1024} KiB")
-    return b"".join(parts)
+    data = b"".join(parts)
+    with contextlib.suppress(UnicodeDecodeError):  # which the reader of JSON tells of
+        data = decode_text(data).encode()
+    return data
 
 
 def _job_id(job_id: str) -> str:
@@ -137,7 +142,8 @@ def _add_job_routes(app: FastAPI, service: Service) -> None:
         if key is not None and not 1 <= len(key) <= 200:
             raise RefusedError(422, "Idempotency-Key: must have 1 to 200 characters", "Idempotency-Key")
         job = await service.submit(body, key)
-        return json_response({"id": job.id, "status": job.status}, 201)
+        notes = service.requests.without_effect(body)
+        return json_response({"id": job.id, "status": job.status, **({"notes": notes} if notes else {})}, 201)
 
     @app.get("/api/jobs")
     async def jobs(
