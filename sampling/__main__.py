@@ -147,6 +147,8 @@ def _generate(
                 done += 1
                 if sheet:
                     sheet.add(cell, path)
+                for note in result.notes:
+                    bar.print(f"note: {note}")
                 if cell.request.guidance.interval:
                     bar.print(str(result.passes))
                 bar.finish(str(path))

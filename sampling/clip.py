@@ -101,7 +101,10 @@ def generate(model: LoadedModel, fields: dict[str, Any]) -> Clip:
         warnings.warn(f"generate: {note}", stacklevel=3)
     request.label_vector(model.labels)
     model.folder.chosen_ema("unet", request.ema)
-    return Clip(Generator.of(model).generate(request), model.device)
+    result = Generator.of(model).generate(request)
+    for note in result.notes:
+        warnings.warn(f"generate: {note}", stacklevel=3)
+    return Clip(result, model.device)
 
 
 def _mix(request: Request) -> str:
