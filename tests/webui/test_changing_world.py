@@ -81,6 +81,8 @@ def test_behind_a_proxy_without_sockets_the_page_asks_and_goes_back_when_one_get
     proxy.refuses_sockets = True
     visit = Visitor(chromium, own_server, proxy.url)
     page = visit.page
+    page.clock.install()  # half a minute passes in no time, where a test says so
+    visit.open()
 
     # What scripts and other pages do is seen, too.
     job = own_server.wait(own_server.submit(), "done")
@@ -104,10 +106,12 @@ def test_behind_a_proxy_without_sockets_the_page_asks_and_goes_back_when_one_get
     until(lambda: visit.status == "ready", "it is back")
 
     proxy.refuses_sockets = False
+    page.clock.fast_forward(31_000)  # the longest time between two tries
     until(lambda: proxy.sockets == 1, "a socket", timeout=40)
     page.wait_for_timeout(1000)
     asked = len(proxy.requests)
-    page.wait_for_timeout(4000)
+    page.clock.fast_forward(9_000)
+    page.wait_for_timeout(500)
     assert len(proxy.requests) == asked  # it is told again, and asks no more
     own_server.submit()
     visit.wait_for_cards(3)

@@ -34,15 +34,33 @@ NONSENSE = [
 ]
 
 
+READ = """async (values) => {
+    const {isRecord, isShare, isSwitch, remembered} = await import('/static/js/storage.js');
+    const wrong = [];
+    for (const value of values) {
+        localStorage.setItem('dual-diffusion.tried', value);
+        for (const fits of [isRecord, isShare, isSwitch]) {
+            const found = remembered('tried', 'fallback', fits);
+            if (found !== 'fallback' && !fits(found)) wrong.push([value.slice(0, 80), fits.name]);
+        }
+    }
+    return wrong;
+}"""
+
+
 @BROWSER
 def test_nonsense_in_the_browsers_storage_is_dropped(chromium: Any, empty_server: Server) -> None:
     visit = Visitor(chromium, empty_server)
-    store = "([names, value]) => names.forEach((name) => localStorage.setItem(`dual-diffusion.${name}`, value))"
-    names = ["volume", "play-new", "shortcuts", "changes", "of-the-future"]
-    for value in NONSENSE:
-        visit.page.evaluate(store, [names, value])
+    assert visit.page.evaluate(READ, NONSENSE) == []
+    store = (
+        "(values) => Object.entries(values).forEach(([name, v]) => localStorage.setItem(`dual-diffusion.${name}`, v))"
+    )
+    names = ["changes", "volume", "play-new", "shortcuts", "of-the-future"]
+    for first in range(0, len(NONSENSE), 2):  # all of them over the names, and every second one as what was changed
+        values = {name: NONSENSE[(first + 3 * number) % len(NONSENSE)] for number, name in enumerate(names)}
+        visit.page.evaluate(store, values)
         visit.open()
-        assert len(visit.faders()) == 6 and visit.weights() == {"Castle": 1}, value
+        assert len(visit.faders()) == 6 and visit.weights() == {"Castle": 1}, values
         assert visit.page.input_value("#number-seconds") == "8"
         assert 0 <= float(visit.page.input_value("#volume")) <= 1
     visit.close()
@@ -56,15 +74,14 @@ def test_one_bad_setting_leaves_the_others(chromium: Any, empty_server: Server) 
     nonsense = ["x", None, [], {"a": 1}, -1, 1e300, True, "9" * 400, [[[]]], "1e5"]
     fields = ["seconds", "steps", "seed", "seed-mode", "sampler", "sampler_options", "guidance", "rho", "noise", "ema"]
     shown = {"seconds": "#number-seconds", "steps": "#number-steps", "seed": "#seed"}
-    for number, field in enumerate(fields):  # two values each; all of them over the fields
-        for value in (nonsense[number], nonsense[number - 3]):
-            changes = {**good, field: value, "unknown": value}
-            visit.page.evaluate("c => localStorage.setItem('dual-diffusion.changes', JSON.stringify(c))", changes)
-            visit.open()
-            for name, selector in shown.items():
-                kept = visit.page.input_value(selector)
-                assert kept == str(good[name]) if name != field else float(kept) >= 0, (field, value, kept)
-            assert visit.weights() == {"Cave": -0.5, "Moss": 0.25}
+    for field, value in zip(fields, nonsense, strict=True):
+        changes = {**good, field: value, "unknown": value}
+        visit.page.evaluate("c => localStorage.setItem('dual-diffusion.changes', JSON.stringify(c))", changes)
+        visit.open()
+        for name, selector in shown.items():
+            kept = visit.page.input_value(selector)
+            assert kept == str(good[name]) if name != field else float(kept) >= 0, (field, value, kept)
+        assert visit.weights() == {"Cave": -0.5, "Moss": 0.25}
     for games in (
         5,
         "x",
