@@ -12,7 +12,9 @@
     POST   /api/jobs/{id}/bin, /restore    delete, and undo
     GET    /api/jobs/{id}/audio            the audio file, with byte ranges; ?download=1 to save it
     GET    /api/jobs/{id}/spectrogram, /peaks, /preview
-    WS     /api/events                     {"type": "job|progress|preview|health", ...}
+    WS     /api/events                     {"type": "job|progress|preview|health|presets", ...}
+
+More of them: request_schema.py, presets.py.
 
 Every address with GET has HEAD and OPTIONS, too. Below a prefix (--root-path), addresses in answers follow the prefix.
 Every refusal is {"error": "seconds: input should be less than or equal to 600, not 9999", "field": "seconds"}.
@@ -22,34 +24,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from fastapi import Depends, FastAPI, Query, Request, WebSocket
+from fastapi import FastAPI, Query, Request, WebSocket
 from fastapi.responses import FileResponse, Response
 from fastapi.staticfiles import StaticFiles
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from dualdiffusion.config import Config, explain
+from dualdiffusion.config import Config
 from sampling.recommended import RECOMMENDABLE, Recommended
 from sampling.request import Request as SamplingRequest
 from sampling.solvers.samplers import SAMPLERS
 from sampling.solvers.schedules import SCHEDULES
 from webui.media_types import media_type
 from webui.methods import add_error_handlers, answer_head
+from webui.parameters import Body, JobId, validated
+from webui.presets import add_preset_routes
 from webui.refusal import RefusedError, json_response
+from webui.request_schema import add_schema_routes
 from webui.security import Guard
 from webui.service import Service
 from webui.settings import Settings
 
 STATIC = Path(__file__).resolve().parent / "static"
 HEARTBEAT = 10.0  # seconds; a page that hears nothing for longer takes its socket for dead
-MAX_BODY = 256 * 1024  # bytes; a mix of a thousand games has a quarter of it
-MAX_DRAIN = 32 * 2**20  # bytes read and dropped, so that a sender of too much hears the refusal
-JOB_ID = re.compile(r"[0-9a-f]{16}")
 
 
 class Edit(Config):
@@ -82,40 +83,11 @@ def create_app(settings: Settings) -> FastAPI:
     add_error_handlers(app)
     _add_job_routes(app, service)
     _add_file_routes(app, service)
+    add_schema_routes(app, service)
+    add_preset_routes(app, service)
     _add_page(app, service)
     answer_head(app)
     return app
-
-
-async def _body(request: Request) -> bytes:
-    """The body of a JSON request.
-
-    Raises:
-        RefusedError: 413 or 415.
-    """
-    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise RefusedError(415, "send JSON, with the header Content-Type: application/json")
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MAX_DRAIN:
-            break
-        if size <= MAX_BODY:
-            parts.append(part)
-    if size > MAX_BODY:
-        raise RefusedError(413, f"the request is larger than {MAX_BODY // 1024} KiB")
-    return b"".join(parts)
-
-
-def _job_id(job_id: str) -> str:
-    if not JOB_ID.fullmatch(job_id):
-        raise RefusedError(404, "there is no job with this id", "id")
-    return job_id
-
-
-Body = Annotated[bytes, Depends(_body)]
-JobId = Annotated[str, Depends(_job_id)]
 
 
 def _add_job_routes(app: FastAPI, service: Service) -> None:
@@ -157,11 +129,7 @@ def _add_job_routes(app: FastAPI, service: Service) -> None:
 
     @app.patch("/api/jobs/{job_id}")
     async def edit(job_id: JobId, body: Body) -> Response:
-        try:
-            changes = Edit.model_validate_json(body, strict=True)
-        except ValidationError as error:
-            field = ".".join(str(part) for part in error.errors()[0]["loc"]) or None
-            raise RefusedError(422, explain(Edit, error).removeprefix(": ")[:500], field) from None
+        changes = validated(Edit, body)
         return json_response(service.describe(await service.edit(job_id, changes.title, changes.starred)))
 
     @app.delete("/api/jobs/{job_id}")
