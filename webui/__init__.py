@@ -12,6 +12,7 @@ security.py        Who may talk to the server: this machine's own pages and scri
 server.py          The page and its JSON API. Imports no torch
 service.py         What the page can do, without HTTP: submit, cancel, retry, delete, undo; one job runs at a time
 settings.py        What the page's server is started with
+sources.py         Clips of the history that other clips start from
 stored.py          Stored values that may be nonsense: each is taken by itself, and what cannot be used is left out
 supervisor.py      The web side of the model's process: starts it, watches it, and starts it again when it dies
 worker.py          The model's own process: loads the model, makes one clip at a time, and says how it goes

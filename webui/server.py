@@ -3,9 +3,11 @@
     GET    /api/health                     {"status": "loading|ready|failed", "model", "games", "controls", ...}
     GET    /api/options                    what a request may contain: the model's defaults, ranges, samplers, schedules
     POST   /api/check                      fields of a request -> {"request": those that the model can do, "dropped"}
-    POST   /api/jobs                       a request -> {"id"}; the header Idempotency-Key makes repeating it harmless
+    POST   /api/jobs?parent=<id>           a request -> {"id"}; the header Idempotency-Key makes repeating it harmless;
+                                           "source": {"job": <id>} starts from a clip; both make it a version of a clip
     GET    /api/jobs?view=active|all|starred|bin&before=<position>&limit=50   -> {"jobs": [...]}
     GET    /api/jobs/{id}                  {"status", "progress", "error", "request", ...}
+    GET    /api/jobs/{id}/versions         what it was made from and what was made from that -> {"jobs": [...]}
     PATCH  /api/jobs/{id}                  {"title", "starred"}
     DELETE /api/jobs/{id}                  cancels; 409 if the job has ended
     POST   /api/jobs/{id}/retry            again, after failed, cancelled or interrupted
@@ -132,11 +134,11 @@ def _add_job_routes(app: FastAPI, service: Service) -> None:
         return json_response(service.requests.usable(body))
 
     @app.post("/api/jobs")
-    async def submit(request: Request, body: Body) -> Response:
+    async def submit(request: Request, body: Body, parent: str | None = None) -> Response:
         key = request.headers.get("idempotency-key")
         if key is not None and not 1 <= len(key) <= 200:
             raise RefusedError(422, "Idempotency-Key: must have 1 to 200 characters", "Idempotency-Key")
-        job = await service.submit(body, key)
+        job = await service.submit(body, key, parent)
         return json_response({"id": job.id, "status": job.status}, 201)
 
     @app.get("/api/jobs")
@@ -154,6 +156,12 @@ def _add_job_routes(app: FastAPI, service: Service) -> None:
     @app.get("/api/jobs/{job_id}")
     async def job(job_id: JobId) -> Response:
         return json_response(service.describe(await service.job(job_id)))
+
+    @app.get("/api/jobs/{job_id}/versions")
+    async def versions(job_id: JobId) -> Response:
+        await service.job(job_id)
+        family = await asyncio.to_thread(lambda: [service.describe(job) for job in service.store.family(job_id)])
+        return json_response({"jobs": family})
 
     @app.patch("/api/jobs/{job_id}")
     async def edit(job_id: JobId, body: Body) -> Response:
