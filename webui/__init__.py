@@ -1,10 +1,15 @@
 """The page: `python -m webui`. The web process never imports torch; the model has a process of its own.
 
+downloads.py       Taking clips home: in any format, at any loudness, with loop points, and many at once as a zip
 events.py          Live events: whatever happens is told to every open page through its socket
+grids.py           Many clips from one request, and the sheet that shows them side by side
+helper.py          Short-lived processes for audio that is not trusted
+incoming.py        Audio that a visitor brings in, decoded in a process of its own
 jobs.py            The queue and the history
 media_types.py     What browsers are told that a file is
 methods.py         What holds for every address: HEAD beside GET, OPTIONS, and errors as refusals in JSON
 model_requests.py  What the model of the page may be asked for
+outgoing.py        Clips as files to take home, written in a process of its own
 outputs.py         The outputs folder as the page sees it: audio, pictures and peaks beside it, and the bin
 parameters.py      What routes are given, checked before they see it: bodies within a limit, ids, JSON
 presets.py         Settings under a name, kept on the server: shipped ones, and those that visitors save
@@ -16,7 +21,9 @@ server.py          The page and its JSON API. Imports no torch
 service.py         What the page can do, without HTTP: submit, cancel, retry, delete, undo; one job runs at a time
 settings.py        What the page's server is started with
 shipped_presets.py  The presets that come with the program
+sources.py         Audio that clips start from: clips of the history, and what visitors brought in
 stored.py          Stored values that may be nonsense: each is taken by itself, and what cannot be used is left out
 supervisor.py      The web side of the model's process: starts it, watches it, and starts it again when it dies
+uploads.py         Audio that visitors bring in: a clip of ours to restore its settings, or any audio to start from
 worker.py          The model's own process: loads the model, makes one clip at a time, and says how it goes
 """

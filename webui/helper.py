@@ -48,7 +48,9 @@ class Helper:
                 await self._process.stdin.drain()
                 line = await self._process.stdout.readline()
         except TimeoutError:
-            raise RefusedError(422, f"this takes longer than {seconds:g} s; the file is too large, or damaged") from None
+            raise RefusedError(
+                422, f"this takes longer than {seconds:g} s; the file is too large, or damaged"
+            ) from None
         except (OSError, ValueError):
             line = b""
         if not line:

@@ -46,7 +46,10 @@ def work(job: dict[str, str]) -> dict[str, Any]:
                 raise UserError(f"has a sample rate of {file.sample_rate} Hz; at most {MAX_RATE} are taken")
             most = int(MAX_SECONDS * file.sample_rate)
             mixing = mixing_matrix(file.channels, min(file.channels, 2)).T
-            with atomic_path(target) as temporary, flac_writer(temporary, file.sample_rate, mixing.shape[1], 24) as flac:
+            with (
+                atomic_path(target) as temporary,
+                flac_writer(temporary, file.sample_rate, mixing.shape[1], 24) as flac,
+            ):
                 frames, cut = 0, False
                 for block in _first(file.blocks, most + 1):
                     cut = frames + len(block) > most

@@ -22,7 +22,6 @@ from typing import Any
 from dualdiffusion.errors import UserError
 from webui.stored import REPAIRS, stored_request
 
-SCHEMA_VERSION = 1
 SCHEMA = """
 CREATE TABLE jobs (
     id TEXT PRIMARY KEY,
@@ -42,6 +41,16 @@ CREATE TABLE jobs (
 );
 CREATE INDEX jobs_by_status ON jobs (status, position);
 """
+MIGRATIONS = (
+    SCHEMA,
+    """
+    ALTER TABLE jobs ADD COLUMN parent TEXT;
+    CREATE INDEX jobs_by_parent ON jobs (parent);
+    """,
+)
+"""What brings a history from each version to the next; version 0 is an empty file."""
+SCHEMA_VERSION = len(MIGRATIONS)
+MAX_FAMILY = 500  # versions of a clip that are told; more would be no tree that one can see
 ACTIVE = ("queued", "running")
 RETRIABLE = ("failed", "cancelled", "interrupted")
 VIEWS = {"all": "binned IS NULL", "starred": "binned IS NULL AND starred = 1", "bin": "binned IS NOT NULL"}
@@ -74,6 +83,8 @@ class Job:
     title: str
     starred: bool
     binned: float | None
+    parent: str | None = None
+    """Id of the clip that this is a version of."""
 
     @staticmethod
     def from_row(row: sqlite3.Row) -> Job:
@@ -131,8 +142,8 @@ class JobStore:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA_VERSION:
             raise UserError(f"{path}: was written by newer software; update, or move it away to start a new history")
-        if version == 0:
-            self._db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        for number in range(version, SCHEMA_VERSION):
+            self._db.executescript(f"BEGIN; {MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT;")
 
     def _repair(self) -> None:
         """A row of nonsense must neither hide the others nor stop new ones."""
@@ -163,8 +174,13 @@ class JobStore:
         with self._lock:
             self._db.close()
 
-    def add(self, request: dict[str, Any], limit: int, key: str | None = None) -> tuple[Job, bool]:
+    def add(
+        self, request: dict[str, Any], limit: int, key: str | None = None, parent: str | None = None
+    ) -> tuple[Job, bool]:
         """Queues a request; returns the job, and False where a job with this idempotency key was there already.
+
+        Args:
+            parent: id of the clip that this becomes a version of.
 
         Raises:
             QueueFullError: `limit` jobs wait or run.
@@ -176,9 +192,9 @@ class JobStore:
             self._check_room(db, limit)
             job_id = secrets.token_hex(8)
             db.execute(
-                "INSERT INTO jobs (id, position, idempotency_key, status, request, created) "
-                "VALUES (?, (SELECT COALESCE(MAX(position), 0) + 1 FROM jobs), ?, 'queued', ?, ?)",
-                (job_id, key, json.dumps(request), time.time()),
+                "INSERT INTO jobs (id, position, idempotency_key, status, request, created, parent) "
+                "VALUES (?, (SELECT COALESCE(MAX(position), 0) + 1 FROM jobs), ?, 'queued', ?, ?, ?)",
+                (job_id, key, json.dumps(request), time.time(), parent),
             )
             return Job.from_row(db.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()), True
 
@@ -192,6 +208,26 @@ class JobStore:
         with self._lock:
             row = self._db.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
         return Job.from_row(row) if row else None
+
+    def family(self, job_id: str) -> list[Job]:
+        """All versions of a clip, oldest first: what it was made from, and what was made from any of them."""
+        with self._lock:
+            # UNION drops what was seen before: rows of nonsense may name each other as parents.
+            rows = self._db.execute(
+                """
+                WITH RECURSIVE
+                up(id, parent) AS (
+                    SELECT id, parent FROM jobs WHERE id = ?
+                    UNION SELECT jobs.id, jobs.parent FROM jobs JOIN up ON jobs.id = up.parent
+                ),
+                down(id) AS (
+                    SELECT id FROM up UNION SELECT jobs.id FROM jobs JOIN down ON jobs.parent = down.id
+                )
+                SELECT * FROM jobs WHERE id IN (SELECT id FROM down) ORDER BY created, position LIMIT ?
+                """,
+                (job_id, MAX_FAMILY),
+            ).fetchall()
+        return [Job.from_row(row) for row in rows]
 
     def active(self) -> list[Job]:
         """Running and queued jobs in the order in which they are made."""

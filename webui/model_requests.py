@@ -18,6 +18,7 @@ from dualdiffusion.model.folder import ModelFolder
 from sampling.recommended import Asked
 from sampling.request import Request
 from webui.refusal import RefusedError
+from webui.sources import as_request
 from webui.stored import usable, usable_controls, usable_recommendation
 
 
@@ -80,9 +81,6 @@ class ModelRequests:
             # Only the first line, and not endlessly much of what a hostile request can contain.
             text = explain(Request, error).removeprefix(": ")[:500]
             raise RefusedError(422, text if field else f"the body: {text}", field) from None
-        # Who may use the page may not have every file of the machine read.
-        if request.source is not None:
-            raise RefusedError(422, "source: files are read by python -m sampling only, not by the page", "source")
         if request.guidance.weak_model is not None:
             raise RefusedError(422, "guidance.weak_model: other models are read by python -m sampling only", "guidance")
         try:
@@ -105,9 +103,13 @@ class ModelRequests:
         return request
 
     def _completed(self, body: bytes) -> bytes:
-        """The request with what the model recommends; one that is no JSON object is left for the checks to refuse."""
+        """The request with what the model recommends; one that is no JSON object is left for the checks to refuse.
+
+        Raises:
+            RefusedError: 422, a source that is no clip of the history.
+        """
         with contextlib.suppress(ValueError):
             said = from_json(body)
             if isinstance(said, dict):
-                return json.dumps(Asked(said).over(self.recommended)).encode()
+                return json.dumps(as_request(Asked(said).over(self.recommended))).encode()
         return body

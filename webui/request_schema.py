@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 from fastapi import FastAPI
@@ -84,10 +85,15 @@ def _fields(config: type[Config], prefix: str = "", skip: tuple[str, ...] = ()) 
         if name in skip:
             continue
         default = None if field.is_required() else field.get_default(call_default_factory=True)
-        help = " ".join((field.description or "").split())
-        about = {"key": prefix + name, "default": _finite(default), "help": help}
+        about = {"key": prefix + name, "default": _finite(default), "help": _plain(field.description or "")}
         fields.append({**about, **_kind(schema["properties"][name], schema)})
     return fields
+
+
+def _plain(text: str) -> str:
+    """A docstring as a sentence for people who do not read code."""
+    sentence = re.sub(r"; see `\w+`", "", " ".join(text.split())).rstrip(",")
+    return sentence if not sentence or sentence.endswith(".") else f"{sentence}."
 
 
 def _options(sampler: str) -> list[dict[str, Any]]:
@@ -98,7 +104,7 @@ def _options(sampler: str) -> list[dict[str, Any]]:
     for field in fields:
         name = field["key"].partition(".")[2]
         if name not in shared:
-            field["help"] = meaning_of_option(SAMPLERS[sampler], name)
+            field["help"] = _plain(meaning_of_option(SAMPLERS[sampler], name))
     return fields
 
 

@@ -3,9 +3,12 @@
     GET    /api/health                     {"status": "loading|ready|failed", "model", "games", "controls", ...}
     GET    /api/options                    what a request may contain: the model's defaults, ranges, samplers, schedules
     POST   /api/check                      fields of a request -> {"request": those that the model can do, "dropped"}
-    POST   /api/jobs                       a request -> {"id"}; the header Idempotency-Key makes repeating it harmless
+    POST   /api/jobs?parent=<id>           a request -> {"id"}; the header Idempotency-Key makes repeating it harmless;
+                                           "source": {"job": <id>} starts from a clip; both make it a version of a clip;
+                                           "source": {"upload": <id>} starts from what was brought in
     GET    /api/jobs?view=active|all|starred|bin&before=<position>&limit=50   -> {"jobs": [...]}
     GET    /api/jobs/{id}                  {"status", "progress", "error", "request", ...}
+    GET    /api/jobs/{id}/versions         what it was made from and what was made from that -> {"jobs": [...]}
     PATCH  /api/jobs/{id}                  {"title", "starred"}
     DELETE /api/jobs/{id}                  cancels; 409 if the job has ended
     POST   /api/jobs/{id}/retry            again, after failed, cancelled or interrupted
@@ -14,7 +17,7 @@
     GET    /api/jobs/{id}/spectrogram, /peaks, /preview
     WS     /api/events                     {"type": "job|progress|preview|health|presets", ...}
 
-More of them: request_schema.py, presets.py.
+More of them: request_schema.py, presets.py, uploads.py, downloads.py, grids.py.
 
 Every address with GET has HEAD and OPTIONS, too. Below a prefix (--root-path), addresses in answers follow the prefix.
 Every refusal is {"error": "seconds: input should be less than or equal to 600, not 9999", "field": "seconds"}.
@@ -39,6 +42,8 @@ from sampling.recommended import RECOMMENDABLE, Recommended
 from sampling.request import Request as SamplingRequest
 from sampling.solvers.samplers import SAMPLERS
 from sampling.solvers.schedules import SCHEDULES
+from webui.downloads import add_download_routes
+from webui.grids import add_grid_routes
 from webui.media_types import media_type
 from webui.methods import add_error_handlers, answer_head
 from webui.parameters import Body, JobId, validated
@@ -48,6 +53,7 @@ from webui.request_schema import add_schema_routes
 from webui.security import Guard
 from webui.service import Service
 from webui.settings import Settings
+from webui.uploads import add_upload_routes
 
 STATIC = Path(__file__).resolve().parent / "static"
 HEARTBEAT = 10.0  # seconds; a page that hears nothing for longer takes its socket for dead
@@ -85,6 +91,9 @@ def create_app(settings: Settings) -> FastAPI:
     _add_file_routes(app, service)
     add_schema_routes(app, service)
     add_preset_routes(app, service)
+    add_upload_routes(app, service)
+    add_download_routes(app, service)
+    add_grid_routes(app, service)
     _add_page(app, service)
     answer_head(app)
     return app
@@ -104,11 +113,11 @@ def _add_job_routes(app: FastAPI, service: Service) -> None:
         return json_response(service.requests.usable(body))
 
     @app.post("/api/jobs")
-    async def submit(request: Request, body: Body) -> Response:
+    async def submit(request: Request, body: Body, parent: str | None = None) -> Response:
         key = request.headers.get("idempotency-key")
         if key is not None and not 1 <= len(key) <= 200:
             raise RefusedError(422, "Idempotency-Key: must have 1 to 200 characters", "Idempotency-Key")
-        job = await service.submit(body, key)
+        job = await service.submit(body, key, parent)
         return json_response({"id": job.id, "status": job.status}, 201)
 
     @app.get("/api/jobs")
@@ -126,6 +135,12 @@ def _add_job_routes(app: FastAPI, service: Service) -> None:
     @app.get("/api/jobs/{job_id}")
     async def job(job_id: JobId) -> Response:
         return json_response(service.describe(await service.job(job_id)))
+
+    @app.get("/api/jobs/{job_id}/versions")
+    async def versions(job_id: JobId) -> Response:
+        await service.job(job_id)
+        family = await asyncio.to_thread(lambda: [service.describe(job) for job in service.store.family(job_id)])
+        return json_response({"jobs": family})
 
     @app.patch("/api/jobs/{job_id}")
     async def edit(job_id: JobId, body: Body) -> Response:

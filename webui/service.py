@@ -22,6 +22,7 @@ from webui.model_requests import ModelRequests
 from webui.outputs import OutputFolder
 from webui.refusal import RefusedError
 from webui.settings import Settings
+from webui.sources import Sources, source_job
 from webui.supervisor import FAILED, READY, Supervisor
 
 CANCEL_GRACE = 30.0  # seconds for the step in progress; then the model's process is ended and started anew
@@ -61,6 +62,7 @@ class Service:
         self.outputs = OutputFolder(settings.outputs)
         self.outputs.create()
         self.store = JobStore(self.outputs.database)
+        self.sources = Sources(self.store, self.outputs)
         self.events = Events()
         self.running: Running | None = None
         self._turn = asyncio.Lock()
@@ -131,6 +133,7 @@ class Service:
             "title": job.title,
             "starred": job.starred,
             "binned": job.binned is not None,
+            "parent": job.parent,
             "audio": f"{base}/audio" if done and not missing else None,
             "peaks": f"{base}/peaks" if done else None,
             "spectrogram": f"{base}/spectrogram" if done else None,
@@ -148,14 +151,22 @@ class Service:
 
     # -- what can be done ------------------------------------------------------------------------------------------
 
-    async def submit(self, body: bytes, key: str | None) -> Job:
+    async def submit(self, body: bytes, key: str | None, parent: str | None = None) -> Job:
         """Queues a request; with a `key` that was used before, returns the job of that time instead.
 
+        Args:
+            parent: id of the clip that this becomes a version of; None for its source, if it has one.
+
         Raises:
-            RefusedError: 422 for a request that cannot be made, 429 when the queue is full.
+            RefusedError: 422 for a request that cannot be made, or a parent that is not there; 429 when the queue is
+                full.
         """
         request = self.requests.parse(body)
-        job, is_new = await self._thread(lambda: self.store.add(request.to_json(), self.settings.queue_limit, key))
+        fields = await self._thread(lambda: self.sources.completed(request))
+        if parent is not None and await self._thread(lambda: self.store.get(parent)) is None:
+            raise RefusedError(422, "parent: there is no job with this id", "parent")
+        parent = parent or source_job(fields)
+        job, is_new = await self._thread(lambda: self.store.add(fields, self.settings.queue_limit, key, parent))
         if is_new:
             self._publish(job)
             await self._dispatch()
@@ -235,7 +246,11 @@ class Service:
             self.running = Running(job.id)
             refusal = self._refusal(job)
             if refusal is None:
-                self.supervisor.send({"type": "generate", "id": job.id, "request": job.request})
+                try:
+                    request = await self._thread(lambda: self.sources.resolved(job.request))
+                    self.supervisor.send({"type": "generate", "id": job.id, "request": request})
+                except RefusedError as gone:
+                    refusal = gone.error
             self._publish(job)
         if refusal is not None:
             await self._finish("failed", error=refusal)

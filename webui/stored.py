@@ -37,7 +37,7 @@ REPAIRS = (
     ),
     *(
         f"{text} = NULL WHERE {text} IS NOT NULL AND typeof({text}) != 'text'"
-        for text in ("error", "file", "fingerprint")
+        for text in ("error", "file", "fingerprint", "parent")
     ),
     "title = '' WHERE typeof(title) != 'text'",
     "request = '{}' WHERE typeof(request) != 'text'",

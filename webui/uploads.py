@@ -145,7 +145,7 @@ class Uploads:
     """The folder of what was brought in."""
 
     def __init__(self, outputs: OutputFolder) -> None:
-        self.folder = outputs.extras / "uploads"
+        self.folder = outputs.uploads
         self.folder.mkdir(parents=True, exist_ok=True)
         sweep(self.folder)
 
@@ -165,7 +165,7 @@ class Uploads:
         return about
 
     def _portable(self, request: dict[str, Any]) -> dict[str, Any]:
-        """A clip's request with its source as an upload; a source that is none of these is left out, with what it is for."""
+        """A clip's request with its source as an upload; any other source is left out, with what it is for."""
         source = request.get("source")
         if not isinstance(source, dict):
             return request

@@ -178,7 +178,7 @@ def allow_open_files(wanted: int) -> int | None:
 
 
 def limit_memory(most: int) -> None:
-    """Lets this process, and what it starts, have at most so many bytes of address space, where there are such limits."""
+    """Lets this process, and what it starts, have so many bytes of address space, where there are such limits."""
     if resource is not None:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_AS, (most, most))

@@ -25,9 +25,10 @@ export function makeActions(library, player, applySettings) {
   const restore = (id) => change('POST', id, '/restore');
   return {
     cancel: (id) => change('DELETE', id),
-    cancelRunning: () => {
+    cancelRunning: async () => {
       const running = library.active()[0];
-      if (running && isActive(running)) change('DELETE', running.id);
+      if (!running || !isActive(running) || !(await change('DELETE', running.id))) return;
+      notice(`${titleOf(running)} is cancelled.`, { label: 'Make it after all', action: () => change('POST', running.id, '/retry') });
     },
     retry: (id) => change('POST', id, '/retry'),
     rename: (id, title) => change('PATCH', id, '', { title }),

@@ -104,6 +104,7 @@ function buttons(job, actions) {
     button('star', 'Star', () => actions.star(job.id), { 'aria-pressed': 'false' }),
     reuse,
     job.missing ? null : download,
+    job.missing ? null : button('export', 'Take home as …', () => document.dispatchEvent(new CustomEvent('take-home', { detail: [job] }))),
     button('rename', 'Rename', (event) => editTitle(event.currentTarget.closest('.card'), job.id, actions)),
     bin,
   ].filter(Boolean);

@@ -39,7 +39,7 @@ export function initKeyboard({ generate, toggle, cancel, help }) {
     }
     if (!box.checked || event.ctrlKey || event.metaKey || event.altKey || byId('help').open) return;
     const target = /** @type {HTMLElement} */ (event.target);
-    if (event.key === 'Escape' && !target.matches('[type=search], [type=text]')) cancel();
+    if (event.key === 'Escape' && !target.matches(TYPING)) cancel();
     if (event.key === '?' && !target.matches(TYPING)) help();
     if (event.key === ' ' && !target.matches(BUSY)) {
       event.preventDefault();

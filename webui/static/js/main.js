@@ -7,6 +7,10 @@ import { Connection } from './connection.js';
 import { byId } from './dom.js';
 import { predictedSeconds } from './estimate.js';
 import { titleOf } from './format.js';
+import { BringIn } from './exchange/bring_in.js';
+import { initTakeHome } from './exchange/take_home.js';
+import { ContactSheet } from './grids/contact_sheet.js';
+import { GridDialog } from './grids/grid_dialog.js';
 import { showHealth, showLost } from './health.js';
 import { HistoryView } from './history.js';
 import { initDecimals, initKeyboard } from './keyboard.js';
@@ -14,6 +18,7 @@ import { Library } from './library.js';
 import { announce, clearFieldErrors, notice, showFieldError } from './notices.js';
 import { Panel } from './panel.js';
 import { Player } from './player.js';
+import { Presets } from './presets/presets.js';
 import { QueueView } from './queue.js';
 import { isSwitch, remember, remembered } from './storage.js';
 
@@ -26,6 +31,7 @@ const panel = new Panel((request) => predictedSeconds(library.history(), request
 const actions = makeActions(library, player, (request) => panel.apply(request));
 const queue = new QueueView(library, { cancel: actions.cancel, predict: panel.predict });
 const history = new HistoryView(library, player, actions);
+const presets = new Presets(panel);
 /** Of the model that the instrument fits; see /api/health. @type {?string} */
 let revision = null;
 /** @type {Promise<void>} */
@@ -47,8 +53,12 @@ async function start() {
   showHealth(health);
   connectControls();
   const connection = new Connection({
-    onEvent: (event) => (event.type === 'health' ? onHealth(event.health) : library.take(event)),
-    onConnected: () => Promise.all([library.reload(), player.check()]),
+    onEvent: (event) => {
+      if (event.type === 'health') onHealth(event.health);
+      else if (event.type === 'presets') presets.reload().catch(() => {}); // read again with the next event
+      else library.take(event);
+    },
+    onConnected: () => Promise.all([library.reload(), player.check(), presets.reload()]),
     ask: async () => {
       onHealth(await readHealth());
       await library.reload();
@@ -62,9 +72,9 @@ async function start() {
 
 /** Fits the page to the model that answers. */
 async function fit(health) {
-  const options = await call('GET', '/api/options');
+  const [options, schema] = await Promise.all([call('GET', '/api/options'), call('GET', '/api/schema')]);
   setGames(health.games);
-  await panel.adopt(health, options);
+  await panel.adopt(health, { ...options, schema });
   revision = health.revision;
 }
 
@@ -89,6 +99,9 @@ function connectControls() {
     generate();
   });
   initDecimals();
+  initTakeHome();
+  new BringIn(panel);
+  new GridDialog(panel, new ContactSheet(library, player), (id) => asked.add(id));
   initKeyboard({ generate, toggle: () => player.toggle(), cancel: actions.cancelRunning, help: showHelp });
   byId('help-button').onclick = showHelp;
   library.addEventListener('status', (event) => onStatus(/** @type {CustomEvent} */ (event).detail.job));
