@@ -93,6 +93,7 @@ def _fields(config: type[Config], prefix: str = "", skip: tuple[str, ...] = ()) 
 def _plain(text: str) -> str:
     """A docstring as a sentence for people who do not read code."""
     sentence = re.sub(r"; see `\w+`", "", " ".join(text.split())).rstrip(",")
+    sentence = re.sub(r"\bnull\b", "empty", sentence).replace("`", "")
     return sentence if not sentence or sentence.endswith(".") else f"{sentence}."
 
 
