@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -42,22 +43,24 @@ def add_schema_routes(app: FastAPI, service: Service) -> None:
     @app.get("/api/schema")
     async def schema() -> Response:
         emas = service.folder.emas("unet")
-        return json_response(request_schema(emas))
+        return json_response(request_schema(emas, list(service.requests.controls)))
 
     @app.post("/api/levels")
     async def levels(body: Body) -> Response:
         return json_response({"levels": noise_levels(body)})
 
 
-def request_schema(emas: list[str]) -> dict[str, Any]:
+def request_schema(emas: list[str], told: Sequence[str] = ()) -> dict[str, Any]:
     """What a page needs to draw a request.
 
     Args:
         emas: names of the weights that the model's UNet can be loaded with.
+        told: what the model is told beside games, by id.
 
     Returns:
         "fields": of the request, parts by dotted keys, each {"key", "kind", "nullable", "default", "help"}, with the
-        bounds "ge", "gt", "le", "lt" that it has, and "choices" where only some texts fit;
+        bounds "ge", "gt", "le", "lt" that it has, "choices" where only some texts fit, and "names" where there is a
+        number for each of some names;
         "sampler_options": of each sampler, by its name, those of all samplers first;
         "samplers", "schedules": what each does, by its name.
     """
@@ -66,6 +69,8 @@ def request_schema(emas: list[str]) -> dict[str, Any]:
         fields += _fields(part, f"{name}.", skip=("weak_model", "sha256", "path"))
     choices = {"sampler": list(SAMPLERS), "schedule": list(SCHEDULES), "ema": emas, "guidance.weak_ema": emas}
     fields = [{**field, **_choices(choices.get(field["key"]))} for field in fields]
+    scales = next(field for field in fields if field["key"] == "guidance.scales")
+    scales |= {"kind": "numbers", "names": ["games", *told]}
     return {
         "fields": fields,
         "sampler_options": {name: _options(name) for name in SAMPLERS},

@@ -5,7 +5,7 @@ import { labelOf } from './keys.js';
 
 /**
  * @typedef {{key: string, kind: string, nullable: boolean, default: any, help: string, ge?: number, gt?: number,
- *   le?: number, lt?: number, choices?: string[]}} Field as webui/request_schema.py has it
+ *   le?: number, lt?: number, choices?: string[], names?: string[]}} Field as webui/request_schema.py has it
  * @typedef {{element: HTMLElement, show: (value: any) => void}} Control
  */
 
@@ -13,7 +13,7 @@ const SENTENCE = /^[A-Z]/;
 
 /** @param {Field} field @param {(value: any) => void} changed @returns {Control} */
 export function makeControl(field, changed) {
-  const make = { choice, switch: toggle, range, regions, number, integer: number }[field.kind] ?? text;
+  const make = { choice, switch: toggle, range, regions, number, integer: number, numbers }[field.kind] ?? text;
   const id = idOf(field.key);
   const { input, show } = make(field, id, changed);
   const element = el('div', { class: `field kind-${field.kind}`, 'data-field': field.key },
@@ -70,6 +70,17 @@ function range(field, id, changed) {
     for (const [input, part] of [[low, value?.[0]], [high, value?.[1]]]) if (asNumber(input) !== (part ?? null)) input.value = asText(part);
   };
   return { input: el('span', { class: 'pair' }, low, el('span', { class: 'unit' }, 'to'), high), show };
+}
+
+/** A number for each of some names; those that are empty are not said. */
+function numbers(field, id, changed) {
+  const inputs = new Map((field.names ?? []).map((name, index) => [name, numberInput(field, { id: index ? undefined : id, placeholder: 'usual', 'aria-label': `${labelOf(field.key)}: ${name}` })]));
+  const read = () => changed(Object.fromEntries([...inputs].filter(([, input]) => input.value !== '').map(([name, input]) => [name, asNumber(input)])));
+  for (const input of inputs.values()) input.oninput = read;
+  const show = (value) => {
+    for (const [name, input] of inputs) if (asNumber(input) !== (value?.[name] ?? null)) input.value = asText(value?.[name]);
+  };
+  return { input: el('span', { class: 'numbers' }, ...[...inputs].map(([name, input]) => el('span', { class: 'with-unit' }, el('span', {}, name), input))), show };
 }
 
 /** Regions in seconds, such as `2-4, 6.5-8`. */

@@ -6,7 +6,7 @@ export const ELSEWHERE = new Set(['games', 'games_end', 'controls', 'seed', 'sec
 export const GROUPS = [
   { id: 'sampler', title: 'Sampler', keys: ['sampler', 'noise'], open: true },
   { id: 'levels', title: 'Noise levels', keys: ['schedule', 'sigma_max', 'sigma_min', 'rho'] },
-  { id: 'guidance', title: 'Guidance', keys: ['guidance.interval', 'guidance.rescale', 'guidance.projected_parallel', 'guidance.projected_threshold', 'guidance.projected_momentum', 'guidance.weak_ema', 'guidance.weak_scale'] },
+  { id: 'guidance', title: 'Guidance', keys: ['guidance.interval', 'guidance.rescale', 'guidance.projected_parallel', 'guidance.projected_threshold', 'guidance.projected_momentum', 'guidance.weak_ema', 'guidance.weak_scale', 'guidance.scales'] },
   { id: 'weights', title: 'Weights and arithmetic', keys: ['ema', 'precision', 'phase_iterations', 'window_seconds'] },
   { id: 'variation', title: 'Variation', keys: ['variation_seed', 'variation_strength'] },
   { id: 'source', title: 'Source', keys: ['source.start', 'source.seconds', 'source.strength', 'inpaint', 'extend_before', 'extend_after'] },

@@ -3,7 +3,7 @@
 const LABELS = {
   cfg_scale: 'Guidance', ema: 'Weights', rho: 'Rho', seconds: 'Length', games_end: 'Mix at the end', sampler_options: 'Sampler options',
   phase_iterations: 'Phase recovery', 'guidance.projected_parallel': 'Louder part kept', 'guidance.projected_threshold': 'Largest difference',
-  'guidance.projected_momentum': 'Momentum', 'guidance.weak_ema': 'Weaker weights', 'guidance.weak_scale': 'Autoguidance',
+  'guidance.projected_momentum': 'Momentum', 'guidance.weak_ema': 'Weaker weights', 'guidance.weak_scale': 'Autoguidance', 'guidance.scales': 'Scales by what is told',
   'source.start': 'Source from', 'source.seconds': 'Source length', 'source.strength': 'Source strength', inpaint: 'Make anew',
 };
 
