@@ -74,11 +74,15 @@ def visit(long_visit: Visit) -> Iterator[Visit]:
     visit, desk = long_visit, long_visit.server
     page = visit.page
     page.set_viewport_size({"width": 1280, "height": 800})
-    for button in ("#recommended", "#sheet-close"):
-        if page.locator(button).is_visible():
-            page.click(button)
-    page.evaluate("document.querySelectorAll('dialog[open]').forEach((dialog) => dialog.close())")
-    page.evaluate("document.querySelectorAll('.toast').forEach((toast) => toast.remove())")
+    page.evaluate(
+        """() => {
+            for (const dialog of document.querySelectorAll('dialog[open]')) dialog.close();
+            for (const toast of document.querySelectorAll('.toast')) toast.remove();
+            document.getElementById('sheet-close').click();
+            for (let chip; (chip = document.querySelector('#changed button'));) chip.click();
+            if (document.getElementById('mix-moves').checked) document.getElementById('mix-moves').click();
+        }"""
+    )
     assert [line for line in visit.complaints if "status of 4" not in line] == []
     assert visit.hosts == {f"127.0.0.1:{desk.port}"}
 
@@ -136,8 +140,6 @@ def test_a_clips_whole_request_comes_back_from_history_and_from_its_file(visit: 
     assert not page.locator("#loop").is_checked()
     assert page.input_value("#field-sampler_options-s_churn") == "0"
     assert page.input_value("#field-sampler_options-reinjection") == "0.3"
-    page.click("#recommended")
-    page.uncheck("#mix-moves")
 
 
 def test_every_key_has_a_control_with_a_sentence_and_the_schedule_a_curve(visit: Visit) -> None:

@@ -81,7 +81,8 @@ export class SettingsPanel extends EventTarget {
   /** The values as the server takes them; an empty number is null, which it refuses with a sentence. */
   get values() {
     const { label, ...source } = this.#values.source ?? {};
-    return { ...this.#values, source: this.#values.source ? source : null };
+    const { ema, ...values } = { ...this.#values, source: this.#values.source ? source : null };
+    return ema === null ? values : { ...values, ema }; // not said, the weights are those that the server has chosen
   }
 
   /** The values as they are kept, with what a source is called. */
