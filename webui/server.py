@@ -232,12 +232,11 @@ def _extra(path: Path, media_type: str) -> Response:
 
 def _add_page(app: FastAPI, service: Service) -> None:
     @app.get("/")
-    async def page(request: Request) -> Response:
+    async def page() -> Response:
         html = (STATIC / "index.html").read_text(encoding="utf-8")
         # Relative without a prefix: a proxy may add one that nobody has told us.
         prefix = service.settings.prefix
         html = html.replace("{{root}}", f"{quote(prefix)}/" if prefix else "")
-        html = html.replace("{{nonce}}", request.scope["state"]["nonce"])
         return Response(html, headers={"Cache-Control": "no-store"}, media_type="text/html")
 
     @app.get("/api/events")

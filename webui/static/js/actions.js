@@ -9,8 +9,9 @@ import { announce, notice } from './notices.js';
  * @param {import('./library.js').Library} library
  * @param {import('./player.js').Player} player
  * @param {(request: import('./api.js').Request) => Promise<void>} applySettings
+ * @param {{edit: (id: string) => void, compare: (id: string) => void}} more
  */
-export function makeActions(library, player, applySettings) {
+export function makeActions(library, player, applySettings, more) {
   const change = async (method, id, path = '', body = undefined) => {
     try {
       const job = await call(method, `/api/jobs/${id}${path}`, { body });
@@ -24,6 +25,7 @@ export function makeActions(library, player, applySettings) {
   };
   const restore = (id) => change('POST', id, '/restore');
   return {
+    ...more,
     cancel: (id) => change('DELETE', id),
     cancelRunning: () => {
       const running = library.active()[0];

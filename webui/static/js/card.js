@@ -12,7 +12,7 @@ const OUTCOMES = { failed: 'Failed', cancelled: 'Cancelled', interrupted: 'Inter
 /**
  * @typedef {{play: (id: string, at?: number) => void, reuse: (id: string) => void, star: (id: string) => void,
  *   rename: (id: string, title: string) => void, bin: (id: string) => void, restore: (id: string) => void,
- *   retry: (id: string) => void}} Actions
+ *   retry: (id: string) => void, edit: (id: string) => void, compare: (id: string) => void}} Actions
  */
 
 /** @param {import('./api.js').Job} job @param {Actions} actions */
@@ -102,6 +102,8 @@ function buttons(job, actions) {
   const download = el('a', { class: 'icon-button download', href: address(`${job.audio ?? ''}?download=1`), download: job.file, 'aria-label': 'Download', title: 'Download' }, icon('download'));
   return [
     button('star', 'Star', () => actions.star(job.id), { 'aria-pressed': 'false' }),
+    job.missing ? null : button('edit', 'Edit', () => actions.edit(job.id)),
+    job.missing ? null : button('compare', 'Compare', () => actions.compare(job.id), { 'aria-pressed': 'false', 'data-id': job.id }),
     reuse,
     job.missing ? null : download,
     button('rename', 'Rename', (event) => editTitle(event.currentTarget.closest('.card'), job.id, actions)),

@@ -4,6 +4,8 @@ import { makeActions } from './actions.js';
 import { call, randomKey, readHealth } from './api.js';
 import { setGames } from './colours.js';
 import { Connection } from './connection.js';
+import { Compare } from './editor/compare.js';
+import { Editor } from './editor/editor.js';
 import { byId } from './dom.js';
 import { predictedSeconds } from './estimate.js';
 import { titleOf } from './format.js';
@@ -23,9 +25,14 @@ const player = new Player();
 const asked = new Set();
 
 const panel = new Panel((request) => predictedSeconds(library.history(), request));
-const actions = makeActions(library, player, (request) => panel.apply(request));
+const actions = makeActions(library, player, (request) => panel.apply(request), {
+  edit: (id) => editor.open(id),
+  compare: (id) => compare.toggle(library.get(id)),
+});
 const queue = new QueueView(library, { cancel: actions.cancel, predict: panel.predict });
 const history = new HistoryView(library, player, actions);
+const compare = new Compare(player, library);
+const editor = new Editor({ player, library, compare, instrument: () => panel.request });
 /** Of the model that the instrument fits; see /api/health. @type {?string} */
 let revision = null;
 /** @type {Promise<void>} */
@@ -89,7 +96,7 @@ function connectControls() {
     generate();
   });
   initDecimals();
-  initKeyboard({ generate, toggle: () => player.toggle(), cancel: actions.cancelRunning, help: showHelp });
+  initKeyboard({ generate, toggle: () => player.toggle(), cancel: actions.cancelRunning, help: showHelp, choose: (number) => compare.choose(number) });
   byId('help-button').onclick = showHelp;
   library.addEventListener('status', (event) => onStatus(/** @type {CustomEvent} */ (event).detail.job));
   library.addEventListener('change', () => panel.showEstimate());
@@ -138,8 +145,10 @@ function onStatus(job) {
   const title = titleOf(job);
   if (job.status === 'done') {
     const play = asked.has(job.id) && byId('play-new').checked && !player.isPlaying;
-    announce(play ? `${title} plays.` : `${title} is ready. Space plays it.`);
-    if (!player.isPlaying) player.load(job, { play });
+    // What somebody has paused, or never asked this page for, is not replaced.
+    const fits = play || (asked.has(job.id) && !player.job);
+    announce(play ? `${title} plays.` : fits ? `${title} is ready. Space plays it.` : `${title} is ready.`);
+    if (fits) player.load(job, { play });
   }
   if (job.status === 'failed') notice(`${title} failed: ${job.error}`);
   if (job.status === 'cancelled') announce(`${title} is cancelled.`);
