@@ -100,6 +100,10 @@ function connectControls() {
   byId('help-button').onclick = showHelp;
   library.addEventListener('status', (event) => onStatus(/** @type {CustomEvent} */ (event).detail.job));
   library.addEventListener('change', () => panel.showEstimate());
+  library.addEventListener('change', () => {
+    const job = library.get(player.job?.id);
+    if (job && titleOf(job) !== titleOf(player.job)) player.refresh(job); // renamed, perhaps in another tab
+  });
   player.addEventListener('broken', (event) => onBroken(/** @type {CustomEvent} */ (event).detail.id));
   setInterval(() => history.render(), 60_000); // "2 min ago" becomes "3 min ago"
 }

@@ -5,7 +5,7 @@ import { titleOf } from '../format.js';
 import { icon } from '../icons.js';
 import { notice } from '../notices.js';
 import { loudnessOf } from '../sound/loudness.js';
-import { COMPARE as TEXT } from './texts.js';
+import { COMPARE as TEXT, origin } from './texts.js';
 
 export const MOST = 4;
 
@@ -74,7 +74,6 @@ export class Compare {
     if (round !== this.#round) return undefined;
     const gains = equalGains(jobs.map(({ id }) => this.#loudness.get(id)));
     this.player.setGains(new Map(jobs.map(({ id }, i) => [id, gains[i]])));
-    byId('compare').setAttribute('aria-busy', 'false');
     return this.#render();
   }
 
@@ -95,18 +94,24 @@ export class Compare {
     box.hidden = this.#jobs.length === 0;
     box.replaceChildren(
       ...this.#jobs.map((job, i) => this.#chip(job, i + 1)),
-      this.#jobs.length < 2 ? el('span', { class: 'compare-hint' }, TEXT.more) : null,
+      ...(this.#jobs.length < 2 ? [el('span', { class: 'compare-hint' }, TEXT.more)] : []),
       el('button', { type: 'button', class: 'icon-button', 'aria-label': TEXT.end, title: TEXT.end, onclick: () => this.set([]) }, icon('cancel')),
     );
     if (this.#jobs.length && !this.player.job) this.player.load(this.#jobs[0]);
     this.#mark();
   }
 
+  /** Versions of one clip have its title: what tells them apart is where they come from. */
+  #nameOf(job) {
+    const isAlone = this.#jobs.every((other) => other === job || titleOf(other) !== titleOf(job));
+    return isAlone || !job.parent ? titleOf(job) : origin(job);
+  }
+
   #chip(job, number) {
     const gain = this.player.gains.get(job.id);
     const lowered = gain === undefined ? '' : TEXT.lowered(this.#loudness.get(job.id), 20 * Math.log10(gain));
     return el('button', { type: 'button', class: 'chip', 'data-id': job.id, title: lowered, onclick: () => this.choose(number) },
-      el('kbd', { 'aria-hidden': 'true' }, String(number)), ' ', titleOf(job));
+      el('kbd', {}, String(number)), ' ', this.#nameOf(job));
   }
 
   #mark() {

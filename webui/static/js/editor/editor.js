@@ -6,7 +6,7 @@ import { titleOf } from '../format.js';
 import { icon } from '../icons.js';
 import { isActive } from '../library.js';
 import { announce, notice } from '../notices.js';
-import { drawSeam, seamStep } from './seam.js';
+import { SeamPanel } from './seam.js';
 import { EDITOR as TEXT, TOOLS } from './texts.js';
 import { Timeline } from './timeline.js';
 import { Tools } from './tools.js';
@@ -120,7 +120,7 @@ export class Editor {
     this.repeat = el('button', { type: 'button', class: 'chip', 'aria-pressed': 'false', onclick: () => this.#setRepeat(!this.#isRepeating) }, TEXT.repeat);
     this.back = el('button', { type: 'button', class: 'chip', onclick: () => this.#goBack() }, TEXT.back);
     this.versions = el('nav', { class: 'versions', 'aria-label': TEXT.versions });
-    this.seam = this.#buildSeam();
+    this.seam = new SeamPanel(() => this.#hearSeam());
     this.tabs = el('div', { class: 'segmented tools-row', role: 'group', 'aria-label': 'Tool' },
       ...Object.entries(TOOLS).map(([name, { label }]) => el('button', { type: 'button', 'data-tool': name, onclick: () => this.#setTool(name) }, label)));
     this.status = el('p', { class: 'editor-status', role: 'status' });
@@ -136,13 +136,6 @@ export class Editor {
       el('div', { class: 'versions-row' }, this.back, this.versions),
       this.tabs, this.tools.pane, this.#buildSettings(), this.error, this.make, this.status);
     this.root.addEventListener('keydown', (event) => this.#onKey(event));
-  }
-
-  #buildSeam() {
-    const canvas = /** @type {HTMLCanvasElement} */ (el('canvas', { class: 'seam', role: 'img', 'aria-label': TEXT.seamPicture, title: TEXT.seamPicture }));
-    const text = el('p', { class: 'tool-hint' });
-    const hear = el('button', { type: 'button', class: 'chip', onclick: () => this.#hearSeam() }, TEXT.seam);
-    return { canvas, text, element: el('div', { class: 'seam-row' }, canvas, el('div', {}, text, hear)) };
   }
 
   #buildSettings() {
@@ -169,11 +162,7 @@ export class Editor {
 
   #showSeam() {
     const isLoop = Boolean(this.job?.request.loop);
-    this.seam.element.hidden = !this.#sound || !(isLoop || this.#timeline.tool === 'loop');
-    if (this.seam.element.hidden) return;
-    const style = getComputedStyle(this.root);
-    drawSeam(this.seam.canvas, this.#sound, { wave: style.getPropertyValue('--accent').trim(), line: style.getPropertyValue('--soft').trim() });
-    setText(this.seam.text, `${isLoop ? '' : `${TEXT.notLoop} `}${TEXT.seamText(seamStep(this.#sound))}`);
+    this.seam.show(isLoop || this.#timeline.tool === 'loop' ? this.#sound : null, isLoop);
   }
 
   #showVersions() {

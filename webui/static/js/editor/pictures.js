@@ -26,6 +26,7 @@ export class Overview {
       }
     }
     this.sound = sound;
+    this.loudest = Math.max(1e-3, this.high.reduce((a, b) => Math.max(a, b), 0), -this.low.reduce((a, b) => Math.min(a, b), 0));
   }
 
   /** [lowest, highest] of the samples from `first` up to `last`. */
@@ -49,7 +50,7 @@ export class Overview {
   }
 }
 
-/** @param {HTMLCanvasElement} canvas @param {Overview} overview @param {number} from @param {number} to seconds */
+/** The loudest sample of the clip fills the picture. @param {HTMLCanvasElement} canvas @param {Overview} overview */
 export function drawEnvelope(canvas, overview, from, to, colour) {
   const place = prepared(canvas);
   if (!place) return;
@@ -60,7 +61,7 @@ export function drawEnvelope(canvas, overview, from, to, colour) {
   for (let x = 0; x < width; x += 1) {
     const first = from * rate + x * perPixel;
     if (first + perPixel < 0 || first >= overview.sound.length) continue;
-    const [low, high] = overview.between(first, first + perPixel);
+    const [low, high] = overview.between(first, first + perPixel).map((sample) => (0.95 * sample) / overview.loudest);
     const top = (height / 2) * (1 - high);
     context.fillRect(x, top, 1, Math.max(1, (height / 2) * (1 - low) - top));
   }

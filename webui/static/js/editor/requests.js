@@ -4,6 +4,7 @@
 /** @typedef {{start: number, end: number}} Region in seconds */
 
 export const COPIES = 4;
+export const LONGEST = 600; // seconds of a clip with all that is made around it
 
 /** Fields that say what a clip is made from; each tool says its own. */
 const PLAIN = {

@@ -1,6 +1,8 @@
 /** The place where a loop goes from its end to its beginning: seen, measured, and heard. */
 
+import { el, setText } from '../dom.js';
 import { prepared } from '../waveform.js';
+import { EDITOR as TEXT } from './texts.js';
 
 const SHOWN = 0.02; // seconds on either side
 const NEAR = 0.25; // seconds on either side whose steps are the usual ones
@@ -25,7 +27,7 @@ export function seamStep(sound) {
 }
 
 /** The samples across the seam, which is the line in the middle. @param {HTMLCanvasElement} canvas @param {AudioBuffer} sound */
-export function drawSeam(canvas, sound, { wave, line }) {
+function drawSeam(canvas, sound, { wave, line }) {
   const place = prepared(canvas);
   if (!place) return;
   const { context, width, height } = place;
@@ -40,4 +42,24 @@ export function drawSeam(canvas, sound, { wave, line }) {
   context.beginPath();
   across.forEach((sample, i) => context.lineTo((i / (across.length - 1)) * width, (height / 2) * (1 - (0.9 * sample) / loudest)));
   context.stroke();
+}
+
+/** The seam in the editor. */
+export class SeamPanel {
+  /** @param {() => void} hear */
+  constructor(hear) {
+    this.canvas = /** @type {HTMLCanvasElement} */ (el('canvas', { class: 'seam', role: 'img', 'aria-label': TEXT.seamPicture, title: TEXT.seamPicture }));
+    this.text = el('p', { class: 'tool-hint' });
+    const button = el('button', { type: 'button', class: 'chip', onclick: hear }, TEXT.seam);
+    this.element = el('div', { class: 'seam-row', hidden: true }, this.canvas, el('div', {}, this.text, button));
+  }
+
+  /** @param {?AudioBuffer} sound null to show nothing @param {boolean} isLoop whether it was made as a loop */
+  show(sound, isLoop) {
+    this.element.hidden = sound === null;
+    if (sound === null) return;
+    const style = getComputedStyle(this.element);
+    drawSeam(this.canvas, sound, { wave: style.getPropertyValue('--accent').trim(), line: style.getPropertyValue('--soft').trim() });
+    setText(this.text, `${isLoop ? '' : `${TEXT.notLoop} `}${TEXT.seamText(seamStep(sound))}`);
+  }
 }

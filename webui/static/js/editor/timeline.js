@@ -1,14 +1,15 @@
 /** The clip along time: waveform and spectrogram at any zoom, playhead, regions, and ends that can be drawn out. */
 
-import { el, setText } from '../dom.js';
+import { el } from '../dom.js';
+import { marksOf, ticks } from './marks.js';
 import { Overview, drawEnvelope, drawSpectrogram } from './pictures.js';
+import { LONGEST } from './requests.js';
 import { EDITOR as TEXT } from './texts.js';
 
 const ZOOM = 1.6;
 const NEAREST = 0.05; // seconds that are shown at least
 const LEAST = 0.02; // seconds of a region
 const CLICK = 4; // CSS pixels; what moves less was no drag
-const LONGEST = 600; // seconds of a clip with all that is made around it
 const FINE = { ArrowLeft: -1, ArrowRight: 1, PageDown: -10, PageUp: 10 }; // steps of a key
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
@@ -262,37 +263,11 @@ export class Timeline extends EventTarget {
   }
 
   #mark() {
-    const share = (seconds) => (seconds - this.#from) / this.#width;
-    const marks = [];
-    if (this.tool === 'anew') marks.push(...this.regions.flatMap((region, index) => this.#regionMarks(region, index)));
-    if (this.tool === 'extend') {
-      marks.push(['made', -this.before, 0], ['made', this.#duration, this.#duration + this.after]);
-      marks.push(['before', -this.before, 0, TEXT.beforeHandle, this.before], ['after', this.#duration + this.after, 0, TEXT.afterHandle, this.after]);
-    }
     const active = /** @type {HTMLElement} */ (document.activeElement);
     const focused = this.marks.contains(active) ? active.dataset.mark : null;
-    this.marks.replaceChildren(...marks.map((mark) => this.#markElement(mark, share)));
+    const share = (seconds) => (seconds - this.#from) / this.#width;
+    this.marks.replaceChildren(...marksOf(this, share, (event, edge, index, at) => this.#onHandleKey(event, edge, index, at)));
     if (focused) /** @type {HTMLElement} */ (this.marks.querySelector(`[data-mark="${focused}"]`))?.focus();
-  }
-
-  #regionMarks({ start, end }, index) {
-    return [['made', start, end], ['start', start, index, TEXT.start(index + 1), start], ['end', end, index, TEXT.end(index + 1), end]];
-  }
-
-  #markElement([kind, at, other, label, value], share) {
-    if (kind === 'made') {
-      const stretch = el('div', { class: 'made' });
-      stretch.style.setProperty('--from', String(share(at)));
-      stretch.style.setProperty('--to', String(share(other)));
-      return stretch;
-    }
-    const handle = el('div', {
-      class: `handle ${kind}`, role: 'slider', tabindex: '0', 'aria-label': label, 'aria-valuemin': 0, 'aria-valuemax': LONGEST,
-      'aria-valuenow': value.toFixed(2), 'aria-valuetext': `${value.toFixed(2)} s`, 'data-edge': kind, 'data-index': other, 'data-mark': `${kind}-${other}`,
-    });
-    handle.style.setProperty('--at', String(share(at)));
-    handle.addEventListener('keydown', (event) => this.#onHandleKey(event, kind, other, at));
-    return handle;
   }
 
   #onHandleKey(event, kind, index, at) {
@@ -309,25 +284,10 @@ export class Timeline extends EventTarget {
 
   #draw() {
     const [from, to] = [this.#from, this.#to];
-    this.#drawRuler(from, to);
+    this.ruler.replaceChildren(...ticks(from, to, this.view.clientWidth || 1));
     if (!this.#sound) return;
     const style = getComputedStyle(this.element);
     drawEnvelope(this.envelope, this.#overview, from, to, style.getPropertyValue('--envelope').trim());
     drawSpectrogram(this.spectrum, this.#sound, from, to);
-  }
-
-  #drawRuler(from, to) {
-    const width = this.view.clientWidth || 1;
-    const rough = ((to - from) / width) * 80;
-    const unit = 10 ** Math.floor(Math.log10(rough));
-    const step = unit * ([1, 2, 5, 10].find((factor) => factor * unit >= rough) ?? 10);
-    const ticks = [];
-    for (let tick = Math.ceil(from / step); tick * step <= to; tick += 1) {
-      const label = el('span', {});
-      setText(label, (tick * step).toFixed(Math.max(0, Math.ceil(-Math.log10(step)))));
-      label.style.setProperty('--at', String((tick * step - from) / (to - from)));
-      ticks.push(label);
-    }
-    this.ruler.replaceChildren(...ticks);
   }
 }

@@ -37,6 +37,12 @@ export class Transport extends EventTarget {
   #loop = null;
   #resting = 0;
 
+  /** @param {(rate: number) => AudioContext} makeContext for sounds of a sampling rate */
+  constructor(makeContext = (rate) => new AudioContext({ sampleRate: rate, latencyHint: 'interactive' })) {
+    super();
+    this.makeContext = makeContext;
+  }
+
   get isPlaying() {
     return this.#voice !== null;
   }
@@ -139,7 +145,7 @@ export class Transport extends EventTarget {
   #contextFor(rate) {
     if (this.#context?.sampleRate === rate) return this.#context;
     this.#context?.close().catch(() => {});
-    this.#context = new AudioContext({ sampleRate: rate, latencyHint: 'interactive' });
+    this.#context = this.makeContext(rate);
     this.#output = new GainNode(this.#context, { gain: this.#volume });
     this.#output.connect(this.#context.destination);
     return this.#context;
