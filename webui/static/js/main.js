@@ -95,6 +95,7 @@ function connectControls() {
     event.preventDefault();
     generate();
   });
+  editor.begin();
   initDecimals();
   initKeyboard({ generate, toggle: () => player.toggle(), cancel: actions.cancelRunning, help: showHelp, choose: (number) => compare.choose(number) });
   byId('help-button').onclick = showHelp;

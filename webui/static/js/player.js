@@ -23,8 +23,9 @@ export class Player extends EventTarget {
   gains = new Map();
   #transport = new Transport();
   #seconds = 0;
-  /** What is to happen once the clip is decoded; null when it is. @type {?{play: boolean, seconds: number}} */
+  /** What is to happen once the clip is decoded; null when it is. @type {?{play: boolean, seconds: number, loop: any}} */
   #waiting = null;
+  #isBroken = false; // it could not be read
   #told = 0;
   #frame = 0;
 
@@ -47,6 +48,11 @@ export class Player extends EventTarget {
     return this.#waiting ? this.#waiting.seconds : this.#transport.position;
   }
 
+  /** Length of the clip in seconds; 0 where it is not known yet. */
+  get duration() {
+    return this.#seconds;
+  }
+
   /** From 0 to 1. */
   get progress() {
     return this.#seconds ? Math.min(this.seconds / this.#seconds, 1) : 0;
@@ -54,11 +60,12 @@ export class Player extends EventTarget {
 
   /** A stretch in seconds that is repeated to the sample; null for none. Another clip begins without one. */
   get loop() {
-    return this.#transport.loop;
+    return this.#waiting ? this.#waiting.loop : this.#transport.loop;
   }
 
   set loop(loop) {
-    if (!this.#waiting) this.#transport.loop = loop;
+    if (this.#waiting) this.#waiting.loop = loop;
+    else this.#transport.loop = loop;
     this.#tick();
   }
 
@@ -69,10 +76,11 @@ export class Player extends EventTarget {
    */
   async load(job, { play = false, at, seconds } = {}) {
     if (this.job?.id !== job.id) {
-      this.#transport.load(null);
       this.job = job;
       this.#seconds = 0;
-      this.#waiting = { play, seconds: seconds ?? 0 };
+      this.#isBroken = false;
+      this.#waiting = { play, seconds: seconds ?? 0, loop: null };
+      this.#transport.load(null); // whose listeners find the new clip already
       this.#describe();
       await this.#decode(job, at);
       return;
@@ -87,13 +95,14 @@ export class Player extends EventTarget {
     if (this.job?.id !== job.id) return; // another one was chosen meanwhile
     this.#seconds = seconds ?? 0;
     this.#draw(peaks);
-    if (at !== undefined && this.#waiting) this.#waiting.seconds = at * this.#seconds;
+    if (at !== undefined) this.#waiting.seconds = at * this.#seconds;
     let sound;
     try {
       sound = await this.sounds.get(job);
     } catch {
       if (this.job?.id !== job.id) return;
-      this.#waiting = { play: false, seconds: this.seconds };
+      this.#waiting = { play: false, seconds: this.seconds, loop: null };
+      this.#isBroken = true;
       this.#showState();
       this.dispatchEvent(new CustomEvent('broken', { detail: this.job }));
       return;
@@ -102,8 +111,9 @@ export class Player extends EventTarget {
     const wanted = this.#waiting;
     this.#waiting = null;
     this.#seconds = sound.duration;
-    this.#transport.load(sound, { position: wanted?.seconds ?? 0, gain: this.gains.get(job.id) });
-    if (wanted?.play) await this.#play();
+    this.#transport.load(sound, { position: wanted.seconds, gain: this.gains.get(job.id) });
+    this.#transport.loop = wanted.loop;
+    if (wanted.play) await this.#play();
     this.#showState();
   }
 
@@ -131,7 +141,8 @@ export class Player extends EventTarget {
 
   toggle() {
     if (!this.job) return;
-    if (this.#waiting) {
+    if (this.#isBroken) this.#retry({ play: true, seconds: this.seconds });
+    else if (this.#waiting) {
       this.#waiting.play = !this.#waiting.play;
       this.#showState();
     } else if (this.isPlaying) this.#transport.pause();
@@ -160,9 +171,9 @@ export class Player extends EventTarget {
   drop(id) {
     this.sounds.drop(id);
     if (this.job?.id !== id) return;
-    this.#transport.load(null);
     this.job = null;
     this.#waiting = null;
+    this.#transport.load(null);
     byId('dock').hidden = true;
     this.dispatchEvent(new Event('state'));
   }
@@ -173,9 +184,15 @@ export class Player extends EventTarget {
     if (!job) return;
     await call('GET', `/api/jobs/${job.id}`).catch((error) => error.status === 404 && this.drop(job.id));
     if (!this.isCut || this.job !== job) return;
+    await this.#retry({ seconds });
+  }
+
+  /** Reads anew what could not be read. */
+  async #retry(how) {
+    const { job } = this;
     this.isCut = false;
     this.job = null;
-    await this.load(job, { seconds });
+    await this.load(job, how);
   }
 
   /** Takes over a new title. */
@@ -241,7 +258,7 @@ export class Player extends EventTarget {
       button.replaceChildren(icon(state));
       button.setAttribute('aria-label', this.isPlaying ? 'Pause' : 'Play');
     }
-    byId('dock').setAttribute('aria-busy', String(this.#waiting !== null));
+    byId('dock').setAttribute('aria-busy', String(this.#waiting !== null && !this.#isBroken));
     this.#tick();
     this.dispatchEvent(new Event('state'));
     cancelAnimationFrame(this.#frame);

@@ -111,7 +111,7 @@ export class Compare {
     const gain = this.player.gains.get(job.id);
     const lowered = gain === undefined ? '' : TEXT.lowered(this.#loudness.get(job.id), 20 * Math.log10(gain));
     return el('button', { type: 'button', class: 'chip', 'data-id': job.id, title: lowered, onclick: () => this.choose(number) },
-      el('kbd', {}, String(number)), ' ', this.#nameOf(job));
+      el('kbd', {}, String(number)), ' ', el('span', {}, this.#nameOf(job)));
   }
 
   #mark() {

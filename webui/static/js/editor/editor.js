@@ -31,6 +31,7 @@ export class Editor {
   #isRepeating = false;
   #usesClip = true;
   #isAsking = false;
+  #isApplying = false;
 
   /**
    * @param {{player: import('../player.js').Player, library: import('../library.js').Library,
@@ -47,6 +48,10 @@ export class Editor {
     for (const event of ['state', 'time']) player.addEventListener(event, () => this.#followPlayer());
     library.addEventListener('change', () => this.#followLibrary());
     library.addEventListener('progress', (event) => this.#showProgress(/** @type {CustomEvent} */ (event).detail));
+  }
+
+  /** Opens what the page's address names, now and whenever it changes; the server and its games must be known. */
+  begin() {
     addEventListener('hashchange', () => this.#readAddress());
     this.#readAddress();
   }
@@ -58,8 +63,11 @@ export class Editor {
   }
 
   close() {
-    this.#timeline.regions = [];
-    location.hash = '';
+    const { id } = this.job;
+    history.pushState(null, '', location.pathname + location.search);
+    this.#readAddress();
+    const card = [...document.querySelectorAll('.card')].find((element) => /** @type {HTMLElement} */ (element).dataset.key.startsWith(id));
+    /** @type {HTMLElement} */ (card?.querySelector('.edit') ?? byId('stage')).focus();
   }
 
   async #readAddress() {
@@ -132,9 +140,9 @@ export class Editor {
         el('div', { class: 'tools' }, this.repeat,
           tool(TEXT.zoomOut, '\u2212', () => this.#timeline.zoom(-1)), tool(TEXT.zoomIn, '+', () => this.#timeline.zoom(1)), tool(TEXT.whole, '\u2194', () => this.#timeline.whole()),
           tool(TEXT.close, icon('cancel'), () => this.close()))),
-      this.#timeline.element, this.seam.element,
-      el('div', { class: 'versions-row' }, this.back, this.versions),
-      this.tabs, this.tools.pane, this.#buildSettings(), this.error, this.make, this.status);
+      this.#timeline.element, this.tabs, this.tools.pane,
+      el('div', { class: 'make-row' }, this.#buildSettings(), this.make), this.error, this.status, this.seam.element,
+      el('div', { class: 'versions-row' }, this.back, this.versions));
     this.root.addEventListener('keydown', (event) => this.#onKey(event));
   }
 
@@ -209,9 +217,13 @@ export class Editor {
     this.repeat.setAttribute('aria-pressed', String(this.#isRepeating));
     if (!this.#sound || !this.#isHeard) return;
     const region = this.#timeline.tool === 'anew' ? this.#timeline.regions[this.#timeline.current] : undefined;
-    const wanted = this.#isRepeating ? (region ? { ...region } : { start: 0, end: this.#sound.duration }) : null;
+    const wanted = this.#isRepeating ? (region ? { ...region } : { start: 0, end: Infinity }) : null;
     const { loop } = this.player;
-    if (loop?.start !== wanted?.start || loop?.end !== wanted?.end) this.player.loop = wanted;
+    const isSame = wanted ? loop?.start === wanted.start && loop.end === Math.min(wanted.end, this.player.duration) : !loop;
+    if (isSame || this.#isApplying) return;
+    this.#isApplying = true; // the player tells of it at once
+    this.player.loop = wanted;
+    this.#isApplying = false;
   }
 
   async #hearSeam() {

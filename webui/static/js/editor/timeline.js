@@ -95,12 +95,18 @@ export class Timeline extends EventTarget {
   }
 
   /** Nearer by a step, or back; what lies at `place` stays there. @param {number} steps */
-  zoom(steps, place = this.position) {
+  zoom(steps, place = this.#centre) {
     const width = clamp(this.#width * ZOOM ** -steps, Math.min(NEAREST, this.#span), this.#span);
     const share = clamp((place - this.#from) / this.#width, 0, 1);
     this.#from = place - share * width;
     this.#to = this.#from + width;
     this.#show(this.#from);
+  }
+
+  /** What is worked on: the region that was changed last, or else the playhead. */
+  get #centre() {
+    const region = this.tool === 'anew' ? this.regions[this.current] : undefined;
+    return region ? (region.start + region.end) / 2 : this.position;
   }
 
   #show(from) {

@@ -28,14 +28,22 @@ export function parentOf(jobs, id) {
  * @returns {HTMLElement}
  */
 export function versionsList(jobs, shown, open) {
-  const item = ({ job, children }) => el('li', {}, button(job, shown, open), list(children));
-  const list = (nodes) => (nodes.length ? el('ul', {}, ...nodes.map(item)) : null);
+  const item = ({ job, children }, name) => el('li', {}, button(job, name, shown, open), list(children));
+  const list = (nodes) => (nodes.length ? el('ul', {}, ...namesOf(nodes).map((name, i) => item(nodes[i], name))) : null);
   return list(treeOf(jobs)) ?? el('ul', {});
 }
 
-function button(job, shown, open) {
+/** Those that came out of a clip in the same way are counted. */
+function namesOf(nodes) {
+  const names = nodes.map(({ job }) => (job.parent ? origin(job) : titleOf(job)));
+  return names.map((name, i) => {
+    const same = names.slice(0, i).filter((other) => other === name).length;
+    return names.filter((other) => other === name).length > 1 ? `${name} \u00b7 ${same + 1}` : name;
+  });
+}
+
+function button(job, text, shown, open) {
   const state = { queued: ' (waits)', running: ' (forms)', failed: ' (failed)', cancelled: ' (cancelled)', interrupted: ' (interrupted)' }[job.status] ?? '';
-  const text = job.parent ? origin(job) : titleOf(job);
   return el('button', {
     type: 'button', class: 'version', 'data-id': job.id, 'aria-current': job.id === shown && 'true', disabled: !job.audio,
     title: job.title || text, onclick: () => open(job),

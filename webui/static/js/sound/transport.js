@@ -137,7 +137,8 @@ export class Transport extends EventTarget {
   /** Repeats a stretch of the sound, to the sample; null plays on to the end. */
   set loop(loop) {
     const position = this.position;
-    this.#loop = loop && loop.end > loop.start ? loop : null;
+    const end = Math.min(loop?.end ?? 0, this.duration);
+    this.#loop = loop && end > loop.start ? { start: Math.max(0, loop.start), end } : null;
     this.seek(position);
   }
 
