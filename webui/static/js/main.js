@@ -13,6 +13,7 @@ import { showHealth, showLost } from './health.js';
 import { HistoryView } from './history.js';
 import { initDecimals, initKeyboard } from './keyboard.js';
 import { Library } from './library.js';
+import { ModelsView } from './models/view.js';
 import { announce, clearFieldErrors, notice, showFieldError } from './notices.js';
 import { Panel } from './panel.js';
 import { Player } from './player.js';
@@ -29,7 +30,7 @@ const actions = makeActions(library, player, (request) => panel.apply(request), 
   edit: (id) => editor.open(id),
   compare: (id) => compare.toggle(library.get(id)),
 });
-const queue = new QueueView(library, { cancel: actions.cancel, predict: panel.predict });
+const queue = new QueueView(library, { cancel: actions.cancel, cancelAll: (ids) => actions.batch(ids, 'cancel'), predict: panel.predict });
 const history = new HistoryView(library, player, actions);
 const compare = new Compare(player, library);
 const editor = new Editor({ player, library, compare, instrument: () => panel.request });
@@ -87,7 +88,8 @@ function onHealth(health) {
 }
 
 function connectControls() {
-  const generate = makeGenerate(() => history.show('all'));
+  new ModelsView(onHealth);
+  const generate = makeGenerate(() => history.showNew());
   const playNew = /** @type {HTMLInputElement} */ (byId('play-new'));
   playNew.checked = remembered('play-new', true, isSwitch);
   playNew.onchange = () => remember('play-new', playNew.checked);
@@ -126,7 +128,7 @@ function makeGenerate(showHistory) {
       library.dispatchEvent(new Event('asked'));
       panel.advanceSeed();
       if (!library.get(id)) library.put(await call('GET', `/api/jobs/${id}`));
-      if (library.view === 'bin') showHistory();
+      showHistory();
       announce('Generating.');
       showStage();
     } catch (error) {

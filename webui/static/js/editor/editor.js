@@ -275,7 +275,9 @@ export class Editor {
   /** New versions, and old ones that changed. */
   #followLibrary() {
     if (!this.job) return;
-    const known = [...this.library.active(), ...this.library.history()];
+    // The present view of the history may lack what was asked for.
+    const asked = [...(this.#wanted?.ids ?? []), ...this.#family.keys()].map((id) => this.library.get(id)).filter(Boolean);
+    const known = [...asked, ...this.library.active(), ...this.library.history()];
     let isChanged = false;
     for (const job of [...known].sort((a, b) => a.position - b.position)) {
       if (!this.#family.has(job.id) && !this.#family.has(job.parent)) continue;
