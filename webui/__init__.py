@@ -4,6 +4,7 @@ downloads.py       Taking clips home: in any format, at any loudness, with loop 
 events.py          Live events: whatever happens is told to every open page through its socket
 grids.py           Many clips from one request, and the sheet that shows them side by side
 helper.py          Short-lived processes for audio that is not trusted
+ids.py             Ids in addresses
 incoming.py        Audio that a visitor brings in, decoded in a process of its own
 jobs.py            The queue and the history
 media_types.py     What browsers are told that a file is
@@ -11,7 +12,6 @@ methods.py         What holds for every address: HEAD beside GET, OPTIONS, and e
 model_requests.py  What the model of the page may be asked for
 outgoing.py        Clips as files to take home, written in a process of its own
 outputs.py         The outputs folder as the page sees it: audio, pictures and peaks beside it, and the bin
-parameters.py      What routes are given, checked before they see it: bodies within a limit, ids, JSON
 presets.py         Settings under a name, kept on the server: shipped ones, and those that visitors save
 refusal.py         A request that the server declines: an HTTP status, a sentence, and the field that it is about
 request_schema.py  Every key of a request as a page can draw it: kind, range, default, and what it does

@@ -28,9 +28,9 @@ from dualdiffusion.config import explain
 from dualdiffusion.files import TEMPORARY_MARK, sweep
 from sampling.output.settings import SUBTYPES, OutputSettings
 from webui.helper import Helper, Helpers
+from webui.ids import ID, JobId
 from webui.jobs import Job
 from webui.media_types import media_type
-from webui.parameters import ID, JobId
 from webui.refusal import RefusedError
 from webui.service import Service
 from webui.sources import source_job

@@ -31,7 +31,8 @@ from dualdiffusion.files import sweep, write_json
 from sampling.command.grid import GAME, Axis, Cell, combinations
 from sampling.recommended import Asked
 from sampling.request import Request
-from webui.parameters import ID, Body, validated
+from webui.bodies import Body, parsed
+from webui.ids import ID, checked_id
 from webui.refusal import RefusedError, json_response
 from webui.service import Service
 from webui.sources import as_request, as_shown
@@ -65,9 +66,7 @@ def grid_id_of(grid_id: str) -> str:
     Raises:
         RefusedError: 404, no grid can have it.
     """
-    if not ID.fullmatch(grid_id):
-        raise RefusedError(404, "there is no grid with this id", "id")
-    return grid_id
+    return checked_id(grid_id, "grid")
 
 
 GridId = Annotated[str, Depends(grid_id_of)]
@@ -81,7 +80,7 @@ def add_grid_routes(app: FastAPI, service: Service) -> None:
 
     @app.post("/api/grids")
     async def make(body: Body) -> Response:
-        order = validated(GridOrder, body)
+        order = parsed(GridOrder, body)
         cells = cells_of(order, service)
         waiting = len(await asyncio.to_thread(service.store.active))
         if waiting + len(cells) > service.settings.queue_limit:

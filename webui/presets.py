@@ -29,7 +29,7 @@ from dualdiffusion.config import Config, explain
 from dualdiffusion.errors import UserError, one_line
 from dualdiffusion.files import read_json, write_json
 from sampling.request import Request
-from webui.parameters import Body, validated
+from webui.bodies import Body, parsed
 from webui.refusal import RefusedError, json_response
 from webui.service import Service
 from webui.shipped_presets import SHIPPED
@@ -86,12 +86,12 @@ def add_preset_routes(app: FastAPI, service: Service) -> None:
 
     @app.post("/api/presets")
     async def save(body: Body) -> Response:
-        new = validated(NewPreset, body)
+        new = parsed(NewPreset, body)
         return json_response(await changed(lambda: presets.add(new.name, new.request)), 201)
 
     @app.patch("/api/presets/{preset_id}")
     async def change(preset_id: str, body: Body) -> Response:
-        changes = validated(Changes, body)
+        changes = parsed(Changes, body)
         return json_response(await changed(lambda: presets.change(preset_id, changes.name, changes.request)))
 
     @app.delete("/api/presets/{preset_id}")

@@ -26,7 +26,7 @@ from sampling.request import Request, Source
 from sampling.solvers.options import SamplerOptions, options_config
 from sampling.solvers.samplers import SAMPLERS
 from sampling.solvers.schedules import NEED_ERROR, SCHEDULES
-from webui.parameters import Body
+from webui.bodies import Body
 from webui.refusal import RefusedError, json_response
 from webui.service import Service
 

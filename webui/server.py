@@ -6,10 +6,10 @@
     POST   /api/jobs?parent=<id>           a request -> {"id"}; the header Idempotency-Key makes repeating it harmless;
                                            "source": {"job": <id>} starts from a clip; both make it a version of a clip;
                                            "source": {"upload": <id>} starts from what was brought in
-    GET    /api/jobs?view=active|all|starred|bin&before=<position>&limit=50   -> {"jobs": [...]}
+    GET    /api/jobs?view=active|all|starred|bin&search=&game=&model=&offset=&limit=50   -> {"jobs": [...], "total"}
     GET    /api/jobs/{id}                  {"status", "progress", "error", "request", ...}
     GET    /api/jobs/{id}/versions         what it was made from and what was made from that -> {"jobs": [...]}
-    PATCH  /api/jobs/{id}                  {"title", "starred"}
+    PATCH  /api/jobs/{id}                  {"title", "notes", "starred"}
     DELETE /api/jobs/{id}                  cancels; 409 if the job has ended
     POST   /api/jobs/{id}/retry            again, after failed, cancelled or interrupted
     POST   /api/jobs/{id}/bin, /restore    delete, and undo
@@ -19,6 +19,7 @@
 
 More of them: request_schema.py, presets.py, uploads.py, downloads.py, grids.py.
 
+What is done with many jobs at once, and the models, stand in history_routes.py and model_routes.py.
 Every address with GET has HEAD and OPTIONS, too. Below a prefix (--root-path), addresses in answers follow the prefix.
 Every refusal is {"error": "seconds: input should be less than or equal to 600, not 9999", "field": "seconds"}.
 """
@@ -29,11 +30,11 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import FastAPI, Query, Request, WebSocket
-from fastapi.responses import FileResponse, Response
+from fastapi import FastAPI, Request, WebSocket
+from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 from pydantic import Field
 
@@ -42,15 +43,19 @@ from sampling.recommended import RECOMMENDABLE, Recommended
 from sampling.request import Request as SamplingRequest
 from sampling.solvers.samplers import SAMPLERS
 from sampling.solvers.schedules import SCHEDULES
+from webui.bodies import Body, parsed
 from webui.downloads import add_download_routes
 from webui.grids import add_grid_routes
+from webui.history_routes import add_history_routes
+from webui.ids import JobId
 from webui.media_types import media_type
 from webui.methods import add_error_handlers, answer_head
-from webui.parameters import Body, JobId, validated
+from webui.model_routes import add_model_routes
 from webui.presets import add_preset_routes
 from webui.refusal import RefusedError, json_response
 from webui.request_schema import add_schema_routes
 from webui.security import Guard
+from webui.sending import send_file
 from webui.service import Service
 from webui.settings import Settings
 from webui.uploads import add_upload_routes
@@ -64,6 +69,8 @@ class Edit(Config):
 
     title: Annotated[str, Field(max_length=200)] | None = None
     """The item's name; empty for the name that follows from its games."""
+    notes: Annotated[str, Field(max_length=4000)] | None = None
+    """What one wants to remember of it."""
     starred: bool | None = None
     """Whether it is marked with a star."""
 
@@ -87,6 +94,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Guard, settings=settings)
     app.state.service = service
     add_error_handlers(app)
+    add_history_routes(app, service)
+    add_model_routes(app, service)
     _add_job_routes(app, service)
     _add_file_routes(app, service)
     add_schema_routes(app, service)
@@ -120,18 +129,6 @@ def _add_job_routes(app: FastAPI, service: Service) -> None:
         job = await service.submit(body, key, parent)
         return json_response({"id": job.id, "status": job.status}, 201)
 
-    @app.get("/api/jobs")
-    async def jobs(
-        view: Literal["active", "all", "starred", "bin"] = "all",
-        before: Annotated[int | None, Query(ge=0, lt=2**53)] = None,
-        limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    ) -> Response:
-        def read() -> list[dict[str, Any]]:
-            rows = service.store.active() if view == "active" else service.store.finished(view, before, limit)
-            return [service.describe(job) for job in rows]
-
-        return json_response({"jobs": await asyncio.to_thread(read)})
-
     @app.get("/api/jobs/{job_id}")
     async def job(job_id: JobId) -> Response:
         return json_response(service.describe(await service.job(job_id)))
@@ -144,8 +141,9 @@ def _add_job_routes(app: FastAPI, service: Service) -> None:
 
     @app.patch("/api/jobs/{job_id}")
     async def edit(job_id: JobId, body: Body) -> Response:
-        changes = validated(Edit, body)
-        return json_response(service.describe(await service.edit(job_id, changes.title, changes.starred)))
+        changes = parsed(Edit, body)
+        edited = await service.history.edit(job_id, title=changes.title, notes=changes.notes, starred=changes.starred)
+        return json_response(service.describe(edited))
 
     @app.delete("/api/jobs/{job_id}")
     async def cancel(job_id: JobId) -> Response:
@@ -157,16 +155,16 @@ def _add_job_routes(app: FastAPI, service: Service) -> None:
 
     @app.post("/api/jobs/{job_id}/bin")
     async def to_bin(job_id: JobId) -> Response:
-        return json_response(service.describe(await service.bin(job_id, True)))
+        return json_response(service.describe(await service.history.bin(job_id, True)))
 
     @app.post("/api/jobs/{job_id}/restore")
     async def restore(job_id: JobId) -> Response:
-        return json_response(service.describe(await service.bin(job_id, False)))
+        return json_response(service.describe(await service.history.bin(job_id, False)))
 
 
 def _add_file_routes(app: FastAPI, service: Service) -> None:
     @app.get("/api/jobs/{job_id}/audio")
-    async def audio(job_id: JobId, download: bool = False) -> Response:
+    async def audio(request: Request, job_id: JobId, download: bool = False) -> Response:
         job = await service.job(job_id)
         path = service.outputs.audio(job.file, job.binned is not None)
         if path is None:
@@ -174,22 +172,15 @@ def _add_file_routes(app: FastAPI, service: Service) -> None:
             raise RefusedError(
                 410 if ended else 404, "the audio file is gone" if ended else f"this job is {job.status}"
             )
-        disposition = "attachment" if download else "inline"
-        return FileResponse(
-            path,
-            filename=path.name,
-            media_type=media_type(path.name),
-            content_disposition_type=disposition,
-            headers={"Cache-Control": "no-cache"},
-        )
+        return send_file(request, path, disposition="attachment" if download else "inline")
 
     @app.get("/api/jobs/{job_id}/spectrogram")
-    async def spectrogram(job_id: JobId) -> Response:
-        return _extra(service.outputs.spectrogram(job_id), "image/png")
+    async def spectrogram(request: Request, job_id: JobId) -> Response:
+        return await _extra(request, service, job_id, service.outputs.picture(job_id))
 
     @app.get("/api/jobs/{job_id}/peaks")
-    async def peaks(job_id: JobId) -> Response:
-        return _extra(service.outputs.peaks(job_id), "application/json")
+    async def peaks(request: Request, job_id: JobId) -> Response:
+        return await _extra(request, service, job_id, service.outputs.peaks(job_id))
 
     @app.get("/api/jobs/{job_id}/preview")
     async def preview(job_id: JobId) -> Response:
@@ -199,20 +190,20 @@ def _add_file_routes(app: FastAPI, service: Service) -> None:
         return Response(running.preview, headers={"Cache-Control": "no-store"}, media_type="image/webp")
 
 
-def _extra(path: Path, media_type: str) -> Response:
-    if not path.is_file():
-        raise RefusedError(404, "this file is gone from the outputs folder")
-    return FileResponse(path, media_type=media_type, headers={"Cache-Control": "private, max-age=86400"})
+async def _extra(request: Request, service: Service, job_id: str, path: Path) -> Response:
+    if path.is_file():
+        return send_file(request, path, cache="private, max-age=86400")
+    service.draw(await service.job(job_id))  # of which pages are told
+    raise RefusedError(404, "this file is gone from the outputs folder; it is made again if the clip is there")
 
 
 def _add_page(app: FastAPI, service: Service) -> None:
     @app.get("/")
-    async def page(request: Request) -> Response:
+    async def page() -> Response:
         html = (STATIC / "index.html").read_text(encoding="utf-8")
         # Relative without a prefix: a proxy may add one that nobody has told us.
         prefix = service.settings.prefix
         html = html.replace("{{root}}", f"{quote(prefix)}/" if prefix else "")
-        html = html.replace("{{nonce}}", request.scope["state"]["nonce"])
         return Response(html, headers={"Cache-Control": "no-store"}, media_type="text/html")
 
     @app.get("/api/events")

@@ -27,15 +27,17 @@ from fastapi import Depends, FastAPI, Query, Request
 from fastapi.responses import FileResponse, Response
 
 from dualdiffusion.files import TEMPORARY_MARK, sweep, write_json
+from webui.bodies import MAX_DRAIN
 from webui.helper import Helpers
+from webui.ids import ID, checked_id
 from webui.outputs import OutputFolder
-from webui.parameters import ID, MAX_DRAIN
 from webui.refusal import RefusedError, json_response
 from webui.service import Service
 
 MAX_FILE = 64 * 2**20  # bytes of one file
 MAX_NAME = 100  # characters
 AT_ONCE = 4  # files on their way
+ARRIVAL = 300.0  # seconds that a file may be on its way
 PATIENCE = 120.0  # seconds that decoding may take
 KEPT, KEPT_BYTES = 60, 2 * 2**30  # uploads; the oldest go first
 
@@ -46,9 +48,7 @@ def upload_id_of(upload_id: str) -> str:
     Raises:
         RefusedError: 404, no upload can have it.
     """
-    if not ID.fullmatch(upload_id):
-        raise RefusedError(404, "there is no upload with this id", "id")
-    return upload_id
+    return checked_id(upload_id, "upload")
 
 
 UploadId = Annotated[str, Depends(upload_id_of)]
@@ -108,20 +108,24 @@ async def _receive(request: Request, path: Path) -> None:
     """Streams a body to the disk.
 
     Raises:
-        RefusedError: 413 for more than MAX_FILE, 422 for nothing.
+        RefusedError: 408 for a sender that is too slow, 413 for more than MAX_FILE, 422 for nothing.
     """
     size = 0
     too_much = RefusedError(413, f"is larger than {MAX_FILE // 2**20} MiB")
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > MAX_FILE + MAX_DRAIN:
         raise too_much
-    with open(path, "wb") as file:
-        async for part in request.stream():
-            size += len(part)
-            if size > MAX_FILE + MAX_DRAIN:
-                break
-            if size <= MAX_FILE:
-                await asyncio.to_thread(file.write, part)
+    try:
+        with open(path, "wb") as file:
+            async with asyncio.timeout(ARRIVAL):
+                async for part in request.stream():
+                    size += len(part)
+                    if size > MAX_FILE + MAX_DRAIN:
+                        break
+                    if size <= MAX_FILE:
+                        await asyncio.to_thread(file.write, part)
+    except TimeoutError:
+        raise RefusedError(408, f"took longer than {ARRIVAL:g} s to arrive") from None
     if size > MAX_FILE:
         raise too_much
     if not size:

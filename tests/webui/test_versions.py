@@ -7,7 +7,8 @@ import sqlite3
 from pathlib import Path
 
 from tests.webui.conftest import REQUEST, Server
-from webui.jobs import MIGRATIONS, JobStore
+from webui.history_file import UPGRADES
+from webui.jobs import JobStore
 
 
 def versions(server: Server, job_id: str) -> list[str]:
@@ -75,7 +76,7 @@ def test_a_clip_that_moves_to_the_bin_before_its_version_begins_is_found_and_a_l
 def test_a_history_from_before_versions_is_taken_over(tmp_path: Path) -> None:
     path = tmp_path / "history.sqlite3"
     old = sqlite3.connect(path)
-    old.executescript(MIGRATIONS[0] + "PRAGMA user_version = 1;")
+    old.executescript(UPGRADES[0] + "PRAGMA user_version = 1;")
     old.execute(
         "INSERT INTO jobs (id, position, status, request, created) VALUES (?, 1, 'done', ?, 5)",
         ("a" * 16, json.dumps(REQUEST)),

@@ -22,8 +22,11 @@ export function initDecimals() {
   });
 }
 
-/** @param {{generate: () => void, toggle: () => void, cancel: () => void, help: () => void}} actions */
-export function initKeyboard({ generate, toggle, cancel, help }) {
+/**
+ * @param {{generate: () => void, toggle: () => void, cancel: () => void, help: () => void,
+ *   choose: (number: number) => void}} actions `choose` goes to one of the clips that are compared
+ */
+export function initKeyboard({ generate, toggle, cancel, help, choose }) {
   const box = byId('shortcuts');
   box.checked = remembered('shortcuts', true, isSwitch);
   box.onchange = () => remember('shortcuts', box.checked);
@@ -41,6 +44,7 @@ export function initKeyboard({ generate, toggle, cancel, help }) {
     const target = /** @type {HTMLElement} */ (event.target);
     if (event.key === 'Escape' && !target.matches(TYPING)) cancel();
     if (event.key === '?' && !target.matches(TYPING)) help();
+    if (/^[1-4]$/.test(event.key) && !target.matches(`${TYPING}, select`)) choose(Number(event.key));
     if (event.key === ' ' && !target.matches(BUSY)) {
       event.preventDefault();
       if (!event.repeat) toggle();
