@@ -37,7 +37,7 @@ REPAIRS = (
     ),
     *(
         f"{text} = NULL WHERE {text} IS NOT NULL AND typeof({text}) != 'text'"
-        for text in ("error", "file", "fingerprint", "model", "games", "words")
+        for text in ("error", "file", "fingerprint", "model", "games", "words", "parent")
     ),
     "title = '' WHERE typeof(title) != 'text'",
     "notes = '' WHERE typeof(notes) != 'text'",
