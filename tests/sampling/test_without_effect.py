@@ -13,7 +13,7 @@ from sampling.request import Request
 from sampling.solvers.noise import BrownianNoise
 from sampling.solvers.samplers import SAMPLERS, UNUSED
 from sampling.solvers.schedules import NEED_ERROR, SCHEDULES, TAKE_RHO
-from sampling.without_effect import without_effect
+from sampling.without_effect import other_length, without_effect
 from tests.sampling.conftest import Command
 
 
@@ -95,6 +95,19 @@ def test_a_sampler_follows_what_is_not_told_of_it(sampler: str) -> None:
     changed = {name for name, result in other.items() if not torch.allclose(result, usual, atol=1e-6)}
     silent = {*UNUSED.get(sampler, ())} | ({"noise"} if "noise: " in told(sampler=sampler, noise="brownian") else set())
     assert changed == {"schedule", "steps", "noise"} - silent
+
+
+def test_another_length_than_that_of_the_source_is_told() -> None:
+    made = Request.from_json({"games": {"Castle": 1}, "source": {"path": "a.flac"}, "seconds": 2.5})
+    assert other_length({"seconds": 3}, made) == ["seconds: the clip is as long as its source, 2.5 s, not 3 s"]
+    assert other_length({"seconds": 2.5}, made) == other_length({}, made) == []
+
+
+@pytest.mark.parametrize("option", [["--latents"], ["--format", "wav"], ["--raw"]])
+def test_a_picture_of_the_schedule_takes_no_options_of_clips(command: Command, tmp_path, option: list[str]) -> None:
+    result = command("--plot-schedule", tmp_path / "x.png", *option)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert f"leave out {option[0]}" in result.stderr
 
 
 def test_the_command_line_tells_it_once(command: Command, model, tmp_path) -> None:
