@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dualdiffusion.randomness import SeededNoise
+from sampling.command.grid import parse_grid
 from sampling.request import Request
 from sampling.solvers.noise import BrownianNoise
 from sampling.solvers.samplers import SAMPLERS, UNUSED
@@ -115,3 +116,16 @@ def test_the_command_line_tells_it_once(command: Command, model, tmp_path) -> No
     result = command("--model", model.path, *games, "--set", "rho=3", "schedule=linear")
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("note: rho: the schedule linear has no exponent") == 1
+
+
+def test_a_game_that_is_given_twice_is_refused_in_whatever_form(command: Command, model, tmp_path) -> None:
+    given = ["--model", model.path, "--out", tmp_path, "--game", "Pok\u00e9mon=1", "--game", "Poke\u0301mon=2"]
+    result = command(*given)
+    assert result.returncode == 2
+    assert "is given twice" in result.stderr
+    with pytest.raises(ValueError, match="stands there twice"):
+        Request.from_json({"games": {"Pok\u00e9mon": 1, "Poke\u0301mon": 2}})
+
+
+def test_games_that_are_called_numbers_vary_by_their_names() -> None:
+    assert parse_grid(["game=1.50,1942,null"])[0].values == ("1.50", "1942", "null")
