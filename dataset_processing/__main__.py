@@ -102,6 +102,8 @@ def run_dataset_command(options: argparse.Namespace) -> int:
     from dataset_processing.run import runner, terminal
 
     config, selected = _load(options)
+    if options.dry_run and options.strict:
+        print("--strict: a dry run reads no audio, and so refuses none")
     if options.dry_run:
         terminal.print_plan(Console(), runner.plan(config, selected))
         return 0
