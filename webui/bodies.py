@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
 from pydantic import ValidationError
 
 from dualdiffusion.config import Config, explain
+from dualdiffusion.files import decode_text
 from webui.refusal import RefusedError
 
 MAX_BODY = 256 * 1024  # bytes; a mix of a thousand games has a quarter of it
@@ -39,7 +41,10 @@ async def read_body(request: Request) -> bytes:
         raise RefusedError(408, f"the request took longer than {BODY_PATIENCE:g} s to arrive") from None
     if size > MAX_BODY:
         raise RefusedError(413, f"the request is larger than {MAX_BODY // 1024} KiB")
-    return b"".join(parts)
+    data = b"".join(parts)
+    with contextlib.suppress(UnicodeDecodeError):  # which the reader of JSON tells of
+        data = decode_text(data).encode()
+    return data
 
 
 Body = Annotated[bytes, Depends(read_body)]

@@ -17,6 +17,7 @@ from dualdiffusion.errors import UserError
 from dualdiffusion.model.folder import ModelFolder
 from sampling.recommended import Asked
 from sampling.request import Request
+from sampling.without_effect import without_effect
 from webui.refusal import RefusedError
 from webui.sources import as_request
 from webui.stored import usable, usable_controls, usable_recommendation
@@ -115,6 +116,14 @@ class ModelRequests:
                 422, f"seconds: this model makes {least:.4g} or more, not {request.seconds:g}", "seconds"
             )
         return request
+
+    def without_effect(self, body: bytes) -> list[str]:
+        """What of a request that `parse` takes changes nothing, a line for each.
+
+        Raises:
+            RefusedError: as `parse`.
+        """
+        return without_effect(self.parse(body), from_json(body))
 
     def _completed(self, body: bytes) -> bytes:
         """The request with what the model recommends; one that is no JSON object is left for the checks to refuse.

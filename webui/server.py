@@ -3,7 +3,8 @@
     GET    /api/health                     {"status": "loading|ready|failed", "model", "games", "controls", ...}
     GET    /api/options                    what a request may contain: the model's defaults, ranges, samplers, schedules
     POST   /api/check                      fields of a request -> {"request": those that the model can do, "dropped"}
-    POST   /api/jobs?parent=<id>           a request -> {"id"}; the header Idempotency-Key makes repeating it harmless;
+    POST   /api/jobs?parent=<id>           a request -> {"id", "notes": what of it changes nothing, if anything};
+                                           the header Idempotency-Key makes repeating it harmless;
                                            "source": {"job": <id>} starts from a clip; both make it a version of a clip
     GET    /api/jobs?view=active|all|starred|bin&search=&game=&model=&offset=&limit=50   -> {"jobs": [...], "total"}
     GET    /api/jobs/{id}                  {"status", "progress", "error", "request", ...}
@@ -124,7 +125,8 @@ def _add_job_routes(app: FastAPI, service: Service) -> None:
         if key is not None and not 1 <= len(key) <= 200:
             raise RefusedError(422, "Idempotency-Key: must have 1 to 200 characters", "Idempotency-Key")
         job = await service.submit(body, key, parent)
-        return json_response({"id": job.id, "status": job.status}, 201)
+        notes = service.requests.without_effect(body)
+        return json_response({"id": job.id, "status": job.status, **({"notes": notes} if notes else {})}, 201)
 
     @app.get("/api/jobs/{job_id}")
     async def job(job_id: JobId) -> Response:

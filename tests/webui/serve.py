@@ -1,4 +1,4 @@
-"""The server with the fake model: `... tests.webui.serve <model> <outputs> <port> [<host> <token> <prefix> <models>]`."""
+"""The server with the fake model: `... tests.webui.serve MODEL OUTPUTS PORT [HOST TOKEN PREFIX MODELS]`."""
 
 from __future__ import annotations
 

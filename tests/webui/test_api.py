@@ -118,6 +118,18 @@ def test_what_libraries_print_does_not_reach_the_protocol(server: Server) -> Non
     assert server.wait(server.submit(seed=PRINTS), "done")["file"]
 
 
+def test_what_changes_nothing_is_told(server: Server) -> None:
+    answer = server.client.post("/api/jobs", json=REQUEST | {"schedule": "linear", "rho": 3}).json()
+    assert answer["notes"] == ["rho: the schedule linear has no exponent; those that have: edm, polyexponential"]
+    assert "notes" not in server.client.post("/api/jobs", json=REQUEST).json()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_request_comes_as_any_editor_saves_it(server: Server, encoding: str) -> None:
+    body, headers = json.dumps(REQUEST).encode(encoding), {"Content-Type": "application/json"}
+    assert server.client.post("/api/jobs", content=body, headers=headers).status_code == 201
+
+
 def test_the_same_key_queues_once(server: Server) -> None:
     headers = {"Idempotency-Key": "one press"}
     first, second = (server.client.post("/api/jobs", json=REQUEST, headers=headers).json()["id"] for _ in range(2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -164,7 +165,7 @@ def test_narrow_screens_show_it_whole(chromium: Any, long_server: Server, scheme
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     boxes = [box.bounding_box() for box in page.locator(".card").all()[:4]]
     assert all(box["width"] < 345 for box in boxes)
-    assert all(low["y"] >= high["y"] + high["height"] for high, low in zip(boxes, boxes[1:], strict=False))
+    assert all(low["y"] >= high["y"] + high["height"] for high, low in itertools.pairwise(boxes))
     for dialog, opener in (("#models", "#model-line"), ("#note", ".card .note >> nth=0")):
         page.click(opener)
         box = page.locator(dialog).bounding_box()

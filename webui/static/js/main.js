@@ -115,6 +115,7 @@ function connectControls() {
 function makeGenerate(showHistory) {
   const button = byId('generate');
   let isAsking = false;
+  let lastTold = ''; // what changes nothing is told once
   // The server answers between the two clicks of a double click, so that waiting for it does not suffice.
   button.addEventListener('click', (event) => event.detail > 1 && event.preventDefault());
   return async () => {
@@ -123,13 +124,16 @@ function makeGenerate(showHistory) {
     button.setAttribute('aria-busy', 'true');
     clearFieldErrors();
     try {
-      const { id } = await call('POST', '/api/jobs', { body: panel.request, headers: { 'Idempotency-Key': randomKey() } });
+      const { id, notes = [] } = await call('POST', '/api/jobs', { body: panel.request, headers: { 'Idempotency-Key': randomKey() } });
       asked.add(id);
       library.dispatchEvent(new Event('asked'));
       panel.advanceSeed();
       if (!library.get(id)) library.put(await call('GET', `/api/jobs/${id}`));
       showHistory();
       announce('Generating.');
+      const told = notes.join('; ');
+      if (told && told !== lastTold) notice(`Without effect: ${told}.`);
+      lastTold = told;
       showStage();
     } catch (error) {
       showFieldError(error);
