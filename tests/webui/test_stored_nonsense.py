@@ -167,16 +167,17 @@ def test_nonsense_in_the_history_hides_no_clip_and_stops_no_new_one(chromium: An
         jobs = json.loads(text, parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))["jobs"]
         assert view != "all" or len(jobs) == rows  # one more that is good, one fewer that is in the bin
     visit = Visitor(chromium, server)
-    until(lambda: visit.page.locator("#show-more").is_visible(), "the history")
-    visit.page.click("#show-more")
-    visit.wait_for_cards(rows)
-    visit.page.locator(".card-play:enabled").first.click()
+    count = visit.page.locator("#history-count")
+    until(lambda: count.inner_text() == f"{rows} clips", "the history")
+    play = visit.page.locator(".card-play:enabled")
+    until(lambda: visit.page.mouse.wheel(0, 400) or play.count(), "the good clip, further down")
+    play.first.click()
     until(lambda: float(visit.page.locator("#dock-wave").get_attribute("aria-valuemax")) == 2, "the length")
     visit.page.locator(".reuse").first.click()
     visit.quick()
     visit.page.click("#mix-random")
     visit.page.click("#generate")
-    visit.wait_for_cards(rows + 1)
+    until(lambda: count.inner_text() == f"{rows + 1} clips", "one more")
     visit.close()
     assert [line for line in visit.complaints if "status of 4" not in line] == []
 
