@@ -49,6 +49,7 @@ def describe_job(job: Job, live: Running | None, *, missing: bool, is_drawn: boo
         "model": job.model,
         "starred": job.starred,
         "binned": job.binned is not None,
+        "parent": job.parent,
         "audio": f"{base}/audio" if done and not missing else None,
         "peaks": f"{base}/peaks" if done and is_drawn else None,
         "spectrogram": f"{base}/spectrogram" if done and is_drawn else None,

@@ -3,10 +3,13 @@
     GET    /api/health                     {"status": "loading|ready|failed", "model", "games", "controls", ...}
     GET    /api/options                    what a request may contain: the model's defaults, ranges, samplers, schedules
     POST   /api/check                      fields of a request -> {"request": those that the model can do, "dropped"}
-    POST   /api/jobs                       a request -> {"id", "notes": what of it changes nothing, if anything};
-                                           the header Idempotency-Key makes repeating it harmless
+    POST   /api/jobs?parent=<id>           a request -> {"id", "notes": what of it changes nothing, if anything};
+                                           the header Idempotency-Key makes repeating it harmless;
+                                           "source": {"job": <id>} starts from a clip; both make it a version of a clip;
+                                           "source": {"upload": <id>} starts from what was brought in
     GET    /api/jobs?view=active|all|starred|bin&search=&game=&model=&offset=&limit=50   -> {"jobs": [...], "total"}
     GET    /api/jobs/{id}                  {"status", "progress", "error", "request", ...}
+    GET    /api/jobs/{id}/versions         what it was made from and what was made from that -> {"jobs": [...]}
     PATCH  /api/jobs/{id}                  {"title", "notes", "starred"}
     DELETE /api/jobs/{id}                  cancels; 409 if the job has ended
     POST   /api/jobs/{id}/retry            again, after failed, cancelled or interrupted
@@ -14,7 +17,9 @@
     GET    /api/jobs/{id}/audio            the audio file, with byte ranges; ?download=1 to save it
     GET    /api/jobs/{id}/spectrogram, /peaks, /preview
     POST   /api/jobs/{id}/draw             has the first two made where they are missing; an event tells when
-    WS     /api/events                     {"type": "job|progress|preview|health", ...}
+    WS     /api/events                     {"type": "job|progress|preview|health|presets", ...}
+
+More of them: request_schema.py, presets.py, uploads.py, downloads.py, grids.py.
 
 What is done with many jobs at once, and the models, stand in history_routes.py and model_routes.py.
 Every address with GET has HEAD and OPTIONS, too. Below a prefix (--root-path), addresses in answers follow the prefix.
@@ -25,13 +30,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import Depends, FastAPI, Request, WebSocket
+from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 from pydantic import Field
@@ -42,19 +46,24 @@ from sampling.request import Request as SamplingRequest
 from sampling.solvers.samplers import SAMPLERS
 from sampling.solvers.schedules import SCHEDULES
 from webui.bodies import Body, parsed
+from webui.downloads import add_download_routes
+from webui.grids import add_grid_routes
 from webui.history_routes import add_history_routes
+from webui.ids import JobId
 from webui.media_types import media_type
 from webui.methods import add_error_handlers, answer_head
 from webui.model_routes import add_model_routes
+from webui.presets import add_preset_routes
 from webui.refusal import RefusedError, json_response
+from webui.request_schema import add_schema_routes
 from webui.security import Guard
 from webui.sending import send_file
 from webui.service import Service
 from webui.settings import Settings
+from webui.uploads import add_upload_routes
 
 STATIC = Path(__file__).resolve().parent / "static"
 HEARTBEAT = 10.0  # seconds; a page that hears nothing for longer takes its socket for dead
-JOB_ID = re.compile(r"[0-9a-f]{16}")
 
 
 class Edit(Config):
@@ -91,18 +100,14 @@ def create_app(settings: Settings) -> FastAPI:
     add_model_routes(app, service)
     _add_job_routes(app, service)
     _add_file_routes(app, service)
+    add_schema_routes(app, service)
+    add_preset_routes(app, service)
+    add_upload_routes(app, service)
+    add_download_routes(app, service)
+    add_grid_routes(app, service)
     _add_page(app, service)
     answer_head(app)
     return app
-
-
-def _job_id(job_id: str) -> str:
-    if not JOB_ID.fullmatch(job_id):
-        raise RefusedError(404, "there is no job with this id", "id")
-    return job_id
-
-
-JobId = Annotated[str, Depends(_job_id)]
 
 
 def _add_job_routes(app: FastAPI, service: Service) -> None:
@@ -119,17 +124,23 @@ def _add_job_routes(app: FastAPI, service: Service) -> None:
         return json_response(service.requests.usable(body))
 
     @app.post("/api/jobs")
-    async def submit(request: Request, body: Body) -> Response:
+    async def submit(request: Request, body: Body, parent: str | None = None) -> Response:
         key = request.headers.get("idempotency-key")
         if key is not None and not 1 <= len(key) <= 200:
             raise RefusedError(422, "Idempotency-Key: must have 1 to 200 characters", "Idempotency-Key")
-        job = await service.submit(body, key)
+        job = await service.submit(body, key, parent)
         notes = service.requests.without_effect(body)
         return json_response({"id": job.id, "status": job.status, **({"notes": notes} if notes else {})}, 201)
 
     @app.get("/api/jobs/{job_id}")
     async def job(job_id: JobId) -> Response:
         return json_response(service.describe(await service.job(job_id)))
+
+    @app.get("/api/jobs/{job_id}/versions")
+    async def versions(job_id: JobId) -> Response:
+        await service.job(job_id)
+        family = await asyncio.to_thread(lambda: [service.describe(job) for job in service.store.family(job_id)])
+        return json_response({"jobs": family})
 
     @app.patch("/api/jobs/{job_id}")
     async def edit(job_id: JobId, body: Body) -> Response:
@@ -195,12 +206,11 @@ def _extra(request: Request, path: Path) -> Response:
 
 def _add_page(app: FastAPI, service: Service) -> None:
     @app.get("/")
-    async def page(request: Request) -> Response:
+    async def page() -> Response:
         html = (STATIC / "index.html").read_text(encoding="utf-8")
         # Relative without a prefix: a proxy may add one that nobody has told us.
         prefix = service.settings.prefix
         html = html.replace("{{root}}", f"{quote(prefix)}/" if prefix else "")
-        html = html.replace("{{nonce}}", request.scope["state"]["nonce"])
         return Response(html, headers={"Cache-Control": "no-store"}, media_type="text/html")
 
     @app.get("/api/events")
