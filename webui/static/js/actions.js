@@ -1,5 +1,6 @@
 /** What the buttons of queue and history do; every refusal becomes a notice. */
 
+import { address } from './address.js';
 import { call } from './api.js';
 import { confirmed } from './confirm.js';
 import { byId } from './dom.js';
