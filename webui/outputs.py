@@ -55,6 +55,10 @@ class OutputFolder:
         png = self.extras / f"{job_id}.png"
         return self.spectrogram(job_id) if self.spectrogram(job_id).is_file() or not png.is_file() else png
 
+    def is_drawn(self, job_id: str) -> bool:
+        """Whether a job's clip has its picture and its peaks."""
+        return self.picture(job_id).is_file() and self.peaks(job_id).is_file()
+
     def peaks(self, job_id: str) -> Path:
         """Of a job's clip, as JSON."""
         return self.extras / f"{job_id}.json"

@@ -16,6 +16,7 @@
     POST   /api/jobs/{id}/bin, /restore    delete, and undo
     GET    /api/jobs/{id}/audio            the audio file, with byte ranges; ?download=1 to save it
     GET    /api/jobs/{id}/spectrogram, /peaks, /preview
+    POST   /api/jobs/{id}/draw             has the first two made where they are missing; an event tells when
     WS     /api/events                     {"type": "job|progress|preview|health|presets", ...}
 
 More of them: request_schema.py, presets.py, uploads.py, downloads.py, grids.py.
@@ -116,7 +117,7 @@ def _add_job_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/api/options")
     async def options() -> Response:
-        return json_response(request_options(service.requests.recommended))
+        return json_response(request_options(service.requests.recommended, service.requests.ema))
 
     @app.post("/api/check")
     async def check(body: Body) -> Response:
@@ -178,11 +179,16 @@ def _add_file_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/api/jobs/{job_id}/spectrogram")
     async def spectrogram(request: Request, job_id: JobId) -> Response:
-        return await _extra(request, service, job_id, service.outputs.picture(job_id))
+        return _extra(request, service.outputs.picture(job_id))
 
     @app.get("/api/jobs/{job_id}/peaks")
     async def peaks(request: Request, job_id: JobId) -> Response:
-        return await _extra(request, service, job_id, service.outputs.peaks(job_id))
+        return _extra(request, service.outputs.peaks(job_id))
+
+    @app.post("/api/jobs/{job_id}/draw")
+    async def draw(job_id: JobId) -> Response:
+        service.draw(await service.job(job_id))
+        return Response(status_code=202)
 
     @app.get("/api/jobs/{job_id}/preview")
     async def preview(job_id: JobId) -> Response:
@@ -192,11 +198,10 @@ def _add_file_routes(app: FastAPI, service: Service) -> None:
         return Response(running.preview, headers={"Cache-Control": "no-store"}, media_type="image/webp")
 
 
-async def _extra(request: Request, service: Service, job_id: str, path: Path) -> Response:
-    if path.is_file():
-        return send_file(request, path, cache="private, max-age=86400")
-    service.draw(await service.job(job_id))  # of which pages are told
-    raise RefusedError(404, "this file is gone from the outputs folder; it is made again if the clip is there")
+def _extra(request: Request, path: Path) -> Response:
+    if not path.is_file():
+        raise RefusedError(404, "this file is gone from the outputs folder; POST .../draw has it made again")
+    return send_file(request, path, cache="private, max-age=86400")
 
 
 def _add_page(app: FastAPI, service: Service) -> None:
@@ -263,16 +268,19 @@ class _Static(StaticFiles):
         return response
 
 
-def request_options(recommended: Recommended) -> dict[str, Any]:
+def request_options(recommended: Recommended, ema: str | None = None) -> dict[str, Any]:
     """What a request may contain, read from its class, so that the page needs no change when one is added.
 
     The fields' defaults are the model's, where it recommends any; `plain` has those that hold without a recommendation,
     of all fields that a model may recommend.
+
+    Args:
+        ema: the weights that were chosen for requests that name none.
     """
     schema = SamplingRequest.model_json_schema()["properties"]
     bounds = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
     plain = {**SamplingRequest(games={"any": 1.0}).to_json(), "games": None}
-    defaults = {**plain, **recommended.fields}
+    defaults = {**plain, **recommended.fields, "ema": ema}
     fields = {
         name: {"default": defaults[name]} | {ours: field[theirs] for ours, theirs in bounds.items() if theirs in field}
         for name, field in schema.items()

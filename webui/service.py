@@ -144,7 +144,7 @@ class Service:
         job = self.ends.seen(job)
         missing = job.status == "done" and self.outputs.audio(job.file, job.binned is not None) is None
         live = self.running if self.running and self.running.id == job.id and job.status == "running" else None
-        return describe_job(job, live, missing=missing)
+        return describe_job(job, live, missing=missing, is_drawn=self.outputs.is_drawn(job.id))
 
     async def job(self, job_id: str) -> Job:
         """Raises:

@@ -89,6 +89,13 @@ def test_a_history_from_before_versions_is_taken_over(tmp_path: Path) -> None:
     store.close()
 
 
+def test_the_path_of_a_source_is_told_to_no_page(tmp_path: Path) -> None:
+    store = JobStore(tmp_path / "history.sqlite3")
+    job, _ = store.add(REQUEST | {"source": {"path": "/home/somebody/song.flac", "start": 1.0}}, limit=5)
+    assert job.request["source"] == {"start": 1.0}
+    store.close()
+
+
 def test_parents_of_nonsense_are_walked_to_an_end(tmp_path: Path) -> None:
     store = JobStore(tmp_path / "history.sqlite3")
     first, _ = store.add(REQUEST, limit=5)

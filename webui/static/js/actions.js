@@ -71,6 +71,7 @@ export function makeActions(library, player, applySettings, more) {
       const answer = await attempt(() => call('POST', '/api/history/import'));
       if (answer) notice(answer.added ? `${clips(answer.added)} taken in from the outputs folder.` : 'Nothing new lies in the outputs folder.');
     },
+    draw: (id) => fetch(address(`/api/jobs/${id}/draw`), { method: 'POST' }).catch(() => {}),
     choices: () => call('GET', '/api/history').catch(() => null),
     note: (id) => {
       const [dialog, field] = [byId('note'), byId('note-text')];

@@ -13,7 +13,7 @@ const OUTCOMES = { failed: 'Failed', cancelled: 'Cancelled', interrupted: 'Inter
  * @typedef {{play: (id: string, at?: number) => void, reuse: (id: string) => void, star: (id: string) => void,
  *   rename: (id: string, title: string) => void, bin: (id: string) => void, restore: (id: string) => void,
  *   retry: (id: string) => void, edit: (id: string) => void, compare: (id: string) => void, note: (id: string) => void,
- *   takeIn: () => void,
+ *   takeIn: () => void, draw: (id: string) => void,
  *   batch: (ids: string[], action: string) => Promise<boolean>, emptyBin: (count: number) => void,
  *   download: (ids: string[]) => void, choices: () => Promise<?{games: string[], models: string[]}>}} Actions
  */
@@ -93,9 +93,15 @@ export function showPlaying(card, { isCurrent, isPlaying, progress, title }) {
 
 function picture(job, actions) {
   const canvas = el('canvas', { class: 'wave' });
-  drawWhenSeen(canvas, job);
-  const image = el('img', { src: address(job.spectrogram), alt: '', loading: 'lazy', class: 'spectrogram' });
+  const image = el('img', { alt: '', loading: 'lazy', class: 'spectrogram' });
   image.addEventListener('error', () => { image.hidden = true; });
+  if (job.peaks && job.spectrogram) {
+    drawWhenSeen(canvas, job);
+    image.setAttribute('src', address(job.spectrogram));
+  } else {
+    image.hidden = true;
+    if (!job.missing) actions.draw(job.id); // after which the card is made anew
+  }
   const area = el('div', { class: 'card-picture', title: 'Play from here' }, image, canvas, el('span', { class: 'playhead' }),
     el('button', { type: 'button', class: 'play-button card-play' }));
   area.addEventListener('click', (event) => {
