@@ -1,6 +1,7 @@
 """The page: `python -m webui`. The web process never imports torch; the model has a process of its own.
 
 events.py          Live events: whatever happens is told to every open page through its socket
+learn/            New generators: from a folder of music to a model, on the page
 jobs.py            The queue and the history
 media_types.py     What browsers are told that a file is
 methods.py         What holds for every address: HEAD beside GET, OPTIONS, and errors as refusals in JSON

@@ -184,7 +184,8 @@ class Guard:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(HEADERS)
-                headers["Content-Security-Policy"] = content_security_policy(nonce)
+                # What is no part of the page may be under a stricter one.
+                headers.setdefault("Content-Security-Policy", content_security_policy(nonce))
             await send(message)
 
         await self.app(scope, receive, send_with_headers)

@@ -12,7 +12,8 @@
     POST   /api/jobs/{id}/bin, /restore    delete, and undo
     GET    /api/jobs/{id}/audio            the audio file, with byte ranges; ?download=1 to save it
     GET    /api/jobs/{id}/spectrogram, /peaks, /preview
-    WS     /api/events                     {"type": "job|progress|preview|health", ...}
+    WS     /api/events                     {"type": "job|progress|preview|health|learn", ...}
+    ...    /api/learn...                   new generators: see webui/learn/routes.py
 
 Every address with GET has HEAD and OPTIONS, too. Below a prefix (--root-path), addresses in answers follow the prefix.
 Every refusal is {"error": "seconds: input should be less than or equal to 600, not 9999", "field": "seconds"}.
@@ -38,6 +39,8 @@ from sampling.recommended import RECOMMENDABLE, Recommended
 from sampling.request import Request as SamplingRequest
 from sampling.solvers.samplers import SAMPLERS
 from sampling.solvers.schedules import SCHEDULES
+from webui.learn.routes import learn_router
+from webui.learn.studio import Studio
 from webui.media_types import media_type
 from webui.methods import add_error_handlers, answer_head
 from webui.refusal import RefusedError, json_response
@@ -69,10 +72,11 @@ def create_app(settings: Settings) -> FastAPI:
     """
     settings.check()
     service = Service(settings)
+    studio = Studio(settings, service)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with service.active():
+        async with service.active(), studio.active():
             yield
 
     # No interactive documentation: FastAPI's pages load scripts from other hosts.
@@ -83,6 +87,7 @@ def create_app(settings: Settings) -> FastAPI:
     _add_job_routes(app, service)
     _add_file_routes(app, service)
     _add_page(app, service)
+    app.include_router(learn_router(studio, _body))
     answer_head(app)
     return app
 

@@ -38,6 +38,14 @@ class Settings:
     """`module:function` that the model's process calls with the model folder."""
     queue_limit: int = 100
     """Jobs that may wait or run at one time."""
+    cpu_loader: str = "webui.worker:load_model_on_cpu"
+    """The same, for as long as a training has the GPU."""
+    music: tuple[Path, ...] = ()
+    """Folders of music from which new generators may be made; nothing else of the machine can be chosen."""
+    work: Path = Path()
+    """Where new generators are made: in its folders `generators`, `datasets` and `models`."""
+    presets: Path = Path(__file__).resolve().parent.parent / "config" / "generators"
+    """The ways to make a generator, a JSON file each."""
     root_path: str = ""
     """Where a proxy shows the page: a path such as /music, or the whole address https://example.org/music."""
 
@@ -57,8 +65,12 @@ class Settings:
         """Refuses what would be unsafe.
 
         Raises:
-            UserError: an address that other machines can reach without a token, or a token too short to be one.
+            UserError: an address that other machines can reach without a token, a token too short to be one, or a
+                folder of music that is none.
         """
+        for folder in self.music:
+            if not folder.is_dir():
+                raise UserError(f"--music {folder}: no such folder")
         if self.token is None and not is_loopback(self.host):
             raise UserError(f"--host {self.host}: other machines can reach this address; choose a --token for visitors")
         if not ROOT_PATH.fullmatch(self.root_path) or {".", ".."} & set(self.prefix.split("/")):

@@ -19,7 +19,7 @@ from dualdiffusion.machine.system import end_group, group_of_its_own, was_killed
 REPOSITORY = Path(__file__).resolve().parent.parent
 MAX_LINE = 16 * 2**20  # bytes; a preview image is far below
 MAX_BACK_OFF = 60.0  # seconds
-READY, LOADING, FAILED = "ready", "loading", "failed"
+READY, LOADING, FAILED, RESTING = "ready", "loading", "failed", "resting"
 
 Handler = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -36,6 +36,9 @@ class Supervisor:
         self._on_message, self._on_change = on_message, on_change
         self._writer: asyncio.StreamWriter | None = None
         self._process: asyncio.subprocess.Process | None = None
+        self._awake = asyncio.Event()
+        self._awake.set()
+        self._let_go: int | None = None  # the process that was ended by `let_go`
         self.status = LOADING
         self.was_ready = False  # the present process
         self.message: str | None = None  # why it failed
@@ -46,6 +49,7 @@ class Supervisor:
         failures = 0
         try:
             while True:
+                await self._awake.wait()
                 was_ready = await self._run_once()
                 failures = 0 if was_ready else failures + 1
                 if failures:
@@ -57,6 +61,26 @@ class Supervisor:
         """Tells the process something; does nothing if there is none, whose death is reported elsewhere."""
         if self._writer and not self._writer.is_closing():
             self._writer.write(json.dumps(message).encode() + b"\n")
+
+    def hold(self) -> None:
+        """From now on no job is taken, and no process started: another program has the device. See `wake`."""
+        self._awake.clear()
+        self.status, self.message = RESTING, None
+
+    def wake(self, loader: str) -> None:
+        """Undoes `hold`; a process that runs with another loader is ended and started anew."""
+        differs, self._arguments[2] = loader != self._arguments[2], loader
+        if differs:
+            self.let_go()
+        if not self._awake.is_set():
+            there = self.pid is not None and self.pid != self._let_go
+            self.status = READY if self.was_ready and there else LOADING
+            self._awake.set()
+
+    def let_go(self) -> None:
+        """Ends the process, whose device is wanted by another program: no death to tell of."""
+        self._let_go = self.pid
+        self.kill()
 
     def kill(self) -> None:
         """Ends the process and what it started."""
@@ -117,7 +141,9 @@ class Supervisor:
             message = json.loads(line)
             if message["type"] == "ready":
                 self.info = {name: message[name] for name in ("fingerprint", "sample_rate", "least_seconds")}
-                self.status, self.message, self.was_ready = READY, None, True
+                self.was_ready = True
+                if self._awake.is_set():
+                    self.status, self.message = READY, None
                 await self._on_change({"death": None})
             elif message["type"] == "unusable":
                 self.status, self.message = FAILED, message["error"]
@@ -125,6 +151,10 @@ class Supervisor:
                 await self._on_message(message)
 
     async def _ended(self, code: int) -> None:
+        if self._process is not None and self._process.pid == self._let_go:
+            self.status, self.was_ready = LOADING if self._awake.is_set() else RESTING, True
+            await self._on_change({"death": None})
+            return
         ending = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
         hint = "; the machine may have run out of memory" if was_killed(code) else "; see the terminal"
         reason = f"the model's process {ending}{hint}"

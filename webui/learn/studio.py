@@ -1,0 +1,330 @@
+"""New generators: what the page can do about them, without HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
+
+from dualdiffusion.errors import UserError, one_line
+from dualdiffusion.machine.system import group_of_its_own
+from webui.events import Events
+from webui.learn.commands import REPOSITORY, answer_of
+from webui.learn.generator import NAME, NAME_RULE, Chosen, Generator, names
+from webui.learn.presets import judged, load_presets
+from webui.learn.processes import ask_to_stop, is_alive
+from webui.learn.reading import Reading
+from webui.learn.roots import Place, Roots
+from webui.learn.runner import RUNNING
+from webui.learn.survey import Surveys
+from webui.learn.turns import HasPlayer, Loaders, Turns
+from webui.refusal import RefusedError
+from webui.settings import Settings
+
+LOOK = 1.0  # seconds between two looks at what runs
+MOST_GENERATORS = 200
+INTERRUPTED = "interrupted"  # a runner that is gone without having said how it ended
+
+
+class PageService(HasPlayer, Protocol):
+    """The page's service, as far as it concerns us; see `webui.service.Service`."""
+
+    events: Events
+
+
+class Studio:
+    """The generators in the making. Lives on the event loop; the commands are processes of their own."""
+
+    def __init__(self, settings: Settings, service: PageService) -> None:
+        """Raises:
+        UserError: the presets cannot be used.
+        """
+        self._work, self._service = settings.work.resolve(), service
+        self.roots, self.surveys = Roots(settings.music), Surveys()
+        self.presets = load_presets(settings.presets)
+        self.turns = Turns(service, Loaders(settings.loader, settings.cpu_loader))
+        self._runners: dict[str, subprocess.Popen[bytes]] = {}
+        self._readings: dict[str, Reading] = {}
+        self._forecast: asyncio.Task[dict[str, Any]] | None = None
+        self._turn = asyncio.Lock()
+        self._stopping: set[str] = set()  # generators that were asked to stop, and have not yet
+        self._adopted: set[int] = set()  # commands for which a runner was started that had lost theirs
+        self._seen: list[dict[str, Any]] = []
+        self.turns.begin(self._training_device())
+
+    @contextlib.asynccontextmanager
+    async def active(self) -> AsyncIterator[None]:
+        """Watches what runs for as long as the block; what runs goes on afterwards."""
+        self._take_up()
+        watching = asyncio.create_task(self._watch())
+        try:
+            yield
+        finally:
+            self.surveys.stop()
+            tasks = [watching, *([self._forecast] if self._forecast else [])]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    # -- what is shown ---------------------------------------------------------------------------------------------
+
+    def overview(self) -> dict[str, Any]:
+        """The roots, the generators, and who has the device."""
+        return {
+            "roots": self.roots.names(),
+            "generators": [self.summary(name) for name in names(self._work)],
+            "turn": self.turns.to_json(),
+        }
+
+    async def forecast(self) -> dict[str, Any]:
+        """What the machine can do of each preset; found out once.
+
+        Raises:
+            RefusedError: 422, the command that predicts it has failed.
+        """
+        if self._forecast is None or (self._forecast.done() and self._failed(self._forecast)):
+            configs = [config for preset in self.presets.values() for config in (preset.vae, preset.unet)]
+            nowhere = self._work / "generators" / ".none"
+            words = ["-m", "train", "preflight", *configs, "--set", f"model={nowhere}", f"dataset={nowhere}"]
+            self._forecast = asyncio.create_task(answer_of(words))
+        found = await asyncio.shield(self._forecast)
+        device = {key: found[key] for key in ("device", "name", "room")}
+        return {**device, "presets": judged(self.presets, found)}
+
+    @staticmethod
+    def _failed(task: asyncio.Task[Any]) -> bool:
+        return task.cancelled() or task.exception() is not None
+
+    def generator(self, name: str) -> Generator:
+        """Raises:
+        RefusedError: 404, there is none of this name; 409, its file is damaged.
+        """
+        if not NAME.fullmatch(name) or not (self._work / "generators" / name / "generator.json").is_file():
+            raise RefusedError(404, "there is no generator of this name", "name")
+        try:
+            return Generator.load(self._work, name)
+        except UserError as error:
+            raise RefusedError(409, one_line(error), "name") from None
+
+    def status(self, generator: Generator) -> str:
+        """new, running, paused, failed, done or interrupted."""
+        state = generator.run_state()
+        if self._runs(generator, state):
+            return RUNNING
+        if not state:
+            return "new"
+        return INTERRUPTED if state.get("status") == RUNNING else str(state.get("status"))
+
+    def _runs(self, generator: Generator, state: dict[str, Any]) -> bool:
+        own = self._runners.get(generator.chosen.name)
+        return (own is not None and own.poll() is None) or is_alive(state.get("runner"))
+
+    def summary(self, name: str) -> dict[str, Any]:
+        """A generator in a list: {"name", "status", "stage", "title", "error"}."""
+        try:
+            generator = self.generator(name)
+        except RefusedError as refusal:
+            return {"name": name, "status": "damaged", "stage": None, "title": "", "error": refusal.error}
+        state = generator.run_state()
+        return {
+            "name": name,
+            "status": self.status(generator),
+            "stage": state.get("stage"),
+            "last": state.get("last"),
+            "title": generator.chosen.preset.title,
+            "error": state.get("error"),
+        }
+
+    def describe(self, name: str) -> dict[str, Any]:
+        """Everything about a generator that changes while it is made."""
+        generator = self.generator(name)
+        reading = self.reading(generator)
+        state = generator.run_state()
+        return {
+            **self.summary(name),
+            "source": generator.chosen.source.name,
+            "preset": generator.chosen.preset_name,
+            "starts_from": generator.chosen.preset.starts_from,
+            "model": str(generator.model),
+            "stages": reading.stages(state),
+            "forecast": state.get("forecast"),
+            "report": reading.has_report(),
+            "playable": reading.is_playable(),
+            "stopping": name in self._stopping,
+            "turn": self.turns.to_json(),
+        }
+
+    def reading(self, generator: Generator) -> Reading:
+        """What its commands write; remembers what was read."""
+        return self._readings.setdefault(generator.chosen.name, Reading(generator))
+
+    # -- what can be done ------------------------------------------------------------------------------------------
+
+    def check_place(self, place: Place) -> None:
+        """Raises RefusedError for a folder that cannot be chosen; see `Roots`."""
+        self.roots.check_links(self.roots.folder(place))
+
+    def survey(self, place: Place, preset: str | None) -> dict[str, Any]:
+        """Begins to look into a folder of music, which has been checked."""
+        folder = self.roots.folder(place)
+        config = self.presets[preset].dataset if preset in self.presets else next(iter(self.presets.values())).dataset
+        return self.surveys.start(place, folder, config)
+
+    def create(self, name: str, place: Place, preset: str) -> Generator:
+        """A new generator, of which nothing is made yet.
+
+        Raises:
+            RefusedError: 422 for a wrong name or preset, 409 where the name is taken, as `Roots` for the folder.
+        """
+        if not NAME.fullmatch(name):
+            raise RefusedError(422, NAME_RULE, "name")
+        if preset not in self.presets:
+            raise RefusedError(422, f"preset: must be one of {', '.join(self.presets)}", "preset")
+        if len(names(self._work)) >= MOST_GENERATORS:
+            raise RefusedError(409, f"there are {MOST_GENERATORS} generators already; remove some folders")
+        source = self.roots.folder(place)
+        self.roots.check_links(source)
+        chosen = Chosen(name=name, source=source, preset_name=preset, preset=self.presets[preset], created=time.time())
+        generator = Generator(chosen, self._work)
+        if any(path.exists() for path in (generator.folder, generator.dataset, generator.model)):
+            raise RefusedError(409, f"name: there is something called {name!r} already; choose another name", "name")
+        generator.save()
+        return generator
+
+    async def start(self, name: str, last: str) -> None:
+        """Begins, or goes on with, the stages up to `last`: "prepare", or "unet" for the training.
+
+        Raises:
+            RefusedError: 404; 409 where it or another one is at work, or nothing is prepared yet.
+        """
+        async with self._turn:
+            generator = self.generator(name)
+            busy = [other for other in names(self._work) if self._is_running(other)]
+            if busy:
+                raise RefusedError(409, f"{busy[0]} is being made; pause it, or wait until it is ready")
+            self._check_source(generator)
+            if last != "prepare":
+                if generator.run_state().get("stages", {}).get("prepare", {}).get("status") != "done":
+                    raise RefusedError(409, "the music is not prepared yet")
+                await self.turns.training_is((await self.forecast())["device"])
+            self._stopping.discard(name)
+            self._spawn(generator, last)
+        self._publish()
+
+    def _check_source(self, generator: Generator) -> None:
+        """The folder of music is still there, and still leads nowhere else."""
+        source = generator.chosen.source
+        if not source.is_dir():
+            raise RefusedError(409, f"the folder {source.name!r} is gone; bring it back, and go on")
+        if not self.roots.holds(source.resolve()):
+            raise RefusedError(403, f"the folder {source.name!r} is not below the roots of this server; see --music")
+        self.roots.check_links(source)
+
+    async def stop(self, name: str) -> None:
+        """Asks what runs to save its state and leave; the same command goes on later.
+
+        Raises:
+            RefusedError: 404, or 409 where nothing runs.
+        """
+        generator = self.generator(name)
+        if self.status(generator) != RUNNING:
+            raise RefusedError(409, "nothing of this generator runs")
+        self._stopping.add(name)
+        state = generator.run_state()
+        own = self._runners.get(name)
+        if own is not None and own.poll() is None:
+            own.terminate()
+        else:
+            ask_to_stop(state.get("runner"))
+        self._publish()
+
+    async def play(self, name: str) -> dict[str, Any]:
+        """Opens the new model; where this server cannot, says how to start one that does.
+
+        Returns:
+            {"opened": whether the page plays it now, "command": the line to start a server with}.
+        """
+        generator = self.generator(name)
+        if not self.reading(generator).is_playable():
+            raise RefusedError(409, "there is nothing to play yet: the training of the UNet has not saved anything")
+        use_model = getattr(self._service, "use_model", None)
+        if use_model is not None:
+            await use_model(generator.model)
+        command = shlex.join(["python", "-m", "webui", "--model", str(generator.model)])
+        return {"opened": use_model is not None, "command": command}
+
+    def _spawn(self, generator: Generator, last: str) -> None:
+        words = [sys.executable, "-m", "webui.learn.runner", str(self._work), generator.chosen.name, last]
+        generator.folder.mkdir(parents=True, exist_ok=True)
+        with open(generator.log("runner"), "ab") as log:
+            own = subprocess.Popen(
+                words, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **group_of_its_own()
+            )
+        self._runners[generator.chosen.name] = own
+
+    # -- watching --------------------------------------------------------------------------------------------------
+
+    def _is_running(self, name: str) -> bool:
+        try:
+            return self.status(self.generator(name)) == RUNNING
+        except RefusedError:
+            return False
+
+    def _training_device(self) -> str | None:
+        """The device of the training at work; None where there is none."""
+        for name in names(self._work):
+            with contextlib.suppress(RefusedError):
+                state = self.generator(name).run_state()
+                alive = is_alive(state.get("runner")) or is_alive(state.get("command"))
+                if state.get("status") == RUNNING and alive and state.get("last") != "prepare":
+                    return (state.get("forecast") or {}).get("device", "cpu")
+        return None
+
+    def _take_up(self) -> None:
+        """A command that outlived the process which ran it gets another one, to hear how it ends."""
+        for name in names(self._work):
+            with contextlib.suppress(RefusedError):
+                generator = self.generator(name)
+                state = generator.run_state()
+                command = state.get("command")
+                lost = state.get("status") == RUNNING and not self._runs(generator, state) and is_alive(command)
+                if lost and command["pid"] not in self._adopted:
+                    self._adopted.add(command["pid"])
+                    self._spawn(generator, str(state.get("last")))
+
+    async def _watch(self) -> None:
+        """Gives the device back when a training has ended, and tells the pages of every change."""
+        while True:
+            await asyncio.sleep(LOOK)
+            try:
+                await self._look()
+            except (OSError, RefusedError) as error:
+                print(f"generators: {one_line(error)}", file=sys.stderr, flush=True)
+
+    async def _look(self) -> None:
+        for runner in self._runners.values():
+            runner.poll()  # takes the ended ones out of the system's table
+        self._take_up()
+        seen = [self.summary(name) for name in names(self._work)]
+        self._stopping &= {summary["name"] for summary in seen if summary["status"] == RUNNING}
+        if self.turns.training and not self._turn.locked() and not any(map(self._trains, names(self._work))):
+            await self.turns.training_is(None)
+            self._publish()
+        if seen != self._seen:
+            self._seen = seen
+            self._publish()
+
+    def _trains(self, name: str) -> bool:
+        try:
+            generator = self.generator(name)
+        except RefusedError:
+            return False
+        return self.status(generator) == RUNNING and generator.run_state().get("last") != "prepare"
+
+    def _publish(self) -> None:
+        self._service.events.publish({"type": "learn"})
