@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 from typing import Any
 
 import psutil
@@ -30,10 +29,10 @@ def is_alive(mark: Any) -> bool:
         return False
 
 
-def ask_to_stop(mark: Any) -> bool:
-    """Sends SIGTERM, at which our commands save their state and leave; returns whether the process was there."""
+def send(mark: Any, number: int) -> bool:
+    """Sends a signal, if the process is still there; returns whether it was."""
     if not is_alive(mark):
         return False
     with contextlib.suppress(ProcessLookupError):
-        os.kill(int(mark["pid"]), signal.SIGTERM)
+        os.kill(int(mark["pid"]), number)
     return True

@@ -6,7 +6,7 @@ GET    /api/learn/folders?root=0&path=a/b      the folders in a folder
 POST   /api/learn/surveys                      {"root", "path"} -> what the folder holds; GET the same to hear more
 POST   /api/learn/generators                   {"name", "root", "path", "preset"} -> a new generator
 GET    /api/learn/generators/{name}            how far it is
-POST   /api/learn/generators/{name}/prepare, /train, /pause, /play
+POST   /api/learn/generators/{name}/prepare, /train, /pause, /stop, /play
 GET    /api/learn/generators/{name}/curves, /demos, /demos/{module}/{id}, /report, /report.html, /log?stage=vae
 POST   /api/learn/turn                         {"choice": "wait" | "cpu" | "share"}, while a training is at work
 """
@@ -151,7 +151,12 @@ def _add_making(router: APIRouter, studio: Studio, body: object) -> None:
 
     @router.post("/generators/{name}/pause")
     async def pause(name: str) -> Response:
-        await studio.stop(name)
+        await studio.pause(name)
+        return json_response(studio.describe(name), 202)
+
+    @router.post("/generators/{name}/stop")
+    async def stop(name: str) -> Response:
+        await studio.pause(name, for_good=True)
         return json_response(studio.describe(name), 202)
 
     @router.post("/generators/{name}/play")

@@ -28,7 +28,7 @@ from dualdiffusion.files import folder_lock, write_json
 from dualdiffusion.machine.system import end_group, group_of_its_own, was_killed
 from webui.learn.generator import STAGES, Generator, StageName
 from webui.learn.presets import gib
-from webui.learn.processes import ask_to_stop, is_alive, mark_of
+from webui.learn.processes import is_alive, mark_of, send
 from webui.learn.progress import COMMAND_MARK
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -37,7 +37,8 @@ POLL = 0.2  # seconds
 PATIENCE = 900.0  # seconds that a command which was asked to stop may take to save its state
 LAST_BYTES = 20_000  # of a log, in which its error is looked for
 
-WAITING, RUNNING, DONE, PAUSED, FAILED = "waiting", "running", "done", "paused", "failed"
+WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
+PAUSED, STOPPED = "paused", "stopped"  # by SIGTERM, and by SIGINT: for now, and for good
 
 
 def stages_until(last: str) -> tuple[StageName, ...]:
@@ -82,8 +83,7 @@ class Runner:
             "stages": stages,
             "forecast": old.get("forecast"),
         }
-        self.stopping = False
-        self._child: subprocess.Popen[bytes] | None = None
+        self.stopping = 0  # the signal that asked us to
 
     def run(self) -> int:
         """Runs what is not done yet; returns the exit code."""
@@ -100,11 +100,11 @@ class Runner:
             self._end(DONE)
             return 0
         if self.stopping:
-            self._end(PAUSED)
+            self._end(STOPPED if self.stopping == signal.SIGINT else PAUSED)
         return 1
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.stopping = True
+        self.stopping = self.stopping or number
 
     def _run_stage(self, stage: StageName) -> bool:
         """Whether the stage has ended well."""
@@ -188,7 +188,7 @@ class Runner:
         mark, asked = self.state["command"], False
         while is_alive(mark):
             if self.stopping and not asked:
-                asked = ask_to_stop(mark)
+                asked = send(mark, signal.SIGTERM)
             time.sleep(POLL)
 
     def _end(self, status: str) -> None:

@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shlex
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
-from typing import Any, Protocol
+from typing import Any
 
 from dualdiffusion.errors import UserError, one_line
+from dualdiffusion.files import write_json
 from dualdiffusion.machine.system import group_of_its_own
-from webui.events import Events
 from webui.learn.commands import REPOSITORY, answer_of
 from webui.learn.generator import NAME, NAME_RULE, Chosen, Generator, names
 from webui.learn.presets import judged, load_presets
-from webui.learn.processes import ask_to_stop, is_alive
+from webui.learn.processes import is_alive, mark_of, send
 from webui.learn.reading import Reading
 from webui.learn.roots import Place, Roots
-from webui.learn.runner import RUNNING
+from webui.learn.runner import FAILED, PAUSED, RUNNING, STOPPED
 from webui.learn.survey import Surveys
 from webui.learn.turns import HasPlayer, Loaders, Turns
 from webui.refusal import RefusedError
@@ -31,16 +32,10 @@ MOST_GENERATORS = 200
 INTERRUPTED = "interrupted"  # a runner that is gone without having said how it ended
 
 
-class PageService(HasPlayer, Protocol):
-    """The page's service, as far as it concerns us; see `webui.service.Service`."""
-
-    events: Events
-
-
 class Studio:
     """The generators in the making. Lives on the event loop; the commands are processes of their own."""
 
-    def __init__(self, settings: Settings, service: PageService) -> None:
+    def __init__(self, settings: Settings, service: HasPlayer) -> None:
         """Raises:
         UserError: the presets cannot be used.
         """
@@ -49,12 +44,12 @@ class Studio:
         self.presets = load_presets(settings.presets)
         self.turns = Turns(service, Loaders(settings.loader, settings.cpu_loader))
         self._runners: dict[str, subprocess.Popen[bytes]] = {}
+        self._lasts: dict[str, str] = {}  # the last stages that these were started for
         self._readings: dict[str, Reading] = {}
         self._forecast: asyncio.Task[dict[str, Any]] | None = None
         self._turn = asyncio.Lock()
         self._stopping: set[str] = set()  # generators that were asked to stop, and have not yet
         self._adopted: set[int] = set()  # commands for which a runner was started that had lost theirs
-        self._seen: list[dict[str, Any]] = []
         self.turns.begin(self._training_device())
 
     @contextlib.asynccontextmanager
@@ -214,7 +209,6 @@ class Studio:
                 await self.turns.training_is((await self.forecast())["device"])
             self._stopping.discard(name)
             self._spawn(generator, last)
-        self._publish()
 
     def _check_source(self, generator: Generator) -> None:
         """The folder of music is still there, and still leads nowhere else."""
@@ -225,23 +219,25 @@ class Studio:
             raise RefusedError(403, f"the folder {source.name!r} is not below the roots of this server; see --music")
         self.roots.check_links(source)
 
-    async def stop(self, name: str) -> None:
-        """Asks what runs to save its state and leave; the same command goes on later.
+    async def pause(self, name: str, *, for_good: bool = False) -> None:
+        """Asks what runs to save its state and leave; the same commands go on later.
+
+        Args:
+            for_good: it is told as stopped, not as paused.
 
         Raises:
             RefusedError: 404, or 409 where nothing runs.
         """
         generator = self.generator(name)
-        if self.status(generator) != RUNNING:
-            raise RefusedError(409, "nothing of this generator runs")
-        self._stopping.add(name)
-        state = generator.run_state()
-        own = self._runners.get(name)
-        if own is not None and own.poll() is None:
-            own.terminate()
+        status, state = self.status(generator), generator.run_state()
+        if status == RUNNING:
+            self._stopping.add(name)
+            own, number = self._runners.get(name), signal.SIGINT if for_good else signal.SIGTERM
+            send(state.get("runner") if own is None or own.poll() is not None else mark_of(own.pid), number)
+        elif for_good and status in (PAUSED, FAILED, INTERRUPTED):
+            write_json(generator.run_path, {**state, "status": STOPPED, "error": None})
         else:
-            ask_to_stop(state.get("runner"))
-        self._publish()
+            raise RefusedError(409, "nothing of this generator runs")
 
     async def play(self, name: str) -> dict[str, Any]:
         """Opens the new model; where this server cannot, says how to start one that does.
@@ -265,7 +261,7 @@ class Studio:
             own = subprocess.Popen(
                 words, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **group_of_its_own()
             )
-        self._runners[generator.chosen.name] = own
+        self._runners[generator.chosen.name], self._lasts[generator.chosen.name] = own, last
 
     # -- watching --------------------------------------------------------------------------------------------------
 
@@ -310,21 +306,16 @@ class Studio:
         for runner in self._runners.values():
             runner.poll()  # takes the ended ones out of the system's table
         self._take_up()
-        seen = [self.summary(name) for name in names(self._work)]
-        self._stopping &= {summary["name"] for summary in seen if summary["status"] == RUNNING}
+        self._stopping = {name for name in self._stopping if self._is_running(name)}
         if self.turns.training and not self._turn.locked() and not any(map(self._trains, names(self._work))):
             await self.turns.training_is(None)
-            self._publish()
-        if seen != self._seen:
-            self._seen = seen
-            self._publish()
 
     def _trains(self, name: str) -> bool:
         try:
             generator = self.generator(name)
         except RefusedError:
             return False
-        return self.status(generator) == RUNNING and generator.run_state().get("last") != "prepare"
-
-    def _publish(self) -> None:
-        self._service.events.publish({"type": "learn"})
+        own = self._runners.get(name)
+        starting = own is not None and own.poll() is None  # before it has written so itself
+        last = self._lasts[name] if starting else generator.run_state().get("last")
+        return self.status(generator) == RUNNING and last != "prepare"
