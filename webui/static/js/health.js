@@ -23,6 +23,7 @@ export function showHealth(health) {
   const texts = {
     ready: `${health.model} · ${games}${rate}`,
     loading: `${health.model} is loading …`,
+    resting: `${health.model} waits: a training has the device`,
     failed: `The model cannot be loaded: ${health.message}`,
   };
   show(health.status, texts[health.status] ?? health.status);
