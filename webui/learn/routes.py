@@ -98,7 +98,7 @@ def _add_choosing(router: APIRouter, studio: Studio, body: object) -> None:
 
     @router.get("/presets")
     async def presets() -> Response:
-        return json_response(await studio.forecast())
+        return json_response(studio.forecast.state())
 
     @router.get("/folders")
     async def folders(

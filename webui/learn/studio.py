@@ -15,9 +15,10 @@ from typing import Any
 from dualdiffusion.errors import UserError, one_line
 from dualdiffusion.files import write_json
 from dualdiffusion.machine.system import group_of_its_own
-from webui.learn.commands import REPOSITORY, answer_of
+from webui.learn.commands import REPOSITORY
+from webui.learn.forecast import Forecast
 from webui.learn.generator import NAME, NAME_RULE, Chosen, Generator, names
-from webui.learn.presets import judged, load_presets
+from webui.learn.presets import load_presets
 from webui.learn.processes import is_alive, mark_of, send
 from webui.learn.reading import Reading
 from webui.learn.roots import Place, Roots
@@ -46,7 +47,9 @@ class Studio:
         self._runners: dict[str, subprocess.Popen[bytes]] = {}
         self._lasts: dict[str, str] = {}  # the last stages that these were started for
         self._readings: dict[str, Reading] = {}
-        self._forecast: asyncio.Task[dict[str, Any]] | None = None
+        self.forecast = Forecast(self.presets, self._work / "generators" / ".none")
+        self._starting: dict[str, asyncio.Task[None]] = {}  # trainings that wait for the device
+        self._refusals: dict[str, str] = {}  # why these could not begin
         self._turn = asyncio.Lock()
         self._stopping: set[str] = set()  # generators that were asked to stop, and have not yet
         self._adopted: set[int] = set()  # commands for which a runner was started that had lost theirs
@@ -61,10 +64,11 @@ class Studio:
             yield
         finally:
             self.surveys.stop()
-            tasks = [watching, *([self._forecast] if self._forecast else [])]
+            tasks = [watching, *self._starting.values()]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self.forecast.stop()
 
     # -- what is shown ---------------------------------------------------------------------------------------------
 
@@ -75,25 +79,6 @@ class Studio:
             "generators": [self.summary(name) for name in names(self._work)],
             "turn": self.turns.to_json(),
         }
-
-    async def forecast(self) -> dict[str, Any]:
-        """What the machine can do of each preset; found out once.
-
-        Raises:
-            RefusedError: 422, the command that predicts it has failed.
-        """
-        if self._forecast is None or (self._forecast.done() and self._failed(self._forecast)):
-            configs = [config for preset in self.presets.values() for config in (preset.vae, preset.unet)]
-            nowhere = self._work / "generators" / ".none"
-            words = ["-m", "train", "preflight", *configs, "--set", f"model={nowhere}", f"dataset={nowhere}"]
-            self._forecast = asyncio.create_task(answer_of(words))
-        found = await asyncio.shield(self._forecast)
-        device = {key: found[key] for key in ("device", "name", "room")}
-        return {**device, "presets": judged(self.presets, found)}
-
-    @staticmethod
-    def _failed(task: asyncio.Task[Any]) -> bool:
-        return task.cancelled() or task.exception() is not None
 
     def generator(self, name: str) -> Generator:
         """Raises:
@@ -111,12 +96,16 @@ class Studio:
         state = generator.run_state()
         if self._runs(generator, state):
             return RUNNING
+        if generator.chosen.name in self._refusals:
+            return FAILED
         if not state:
             return "new"
         return INTERRUPTED if state.get("status") == RUNNING else str(state.get("status"))
 
     def _runs(self, generator: Generator, state: dict[str, Any]) -> bool:
         own = self._runners.get(generator.chosen.name)
+        if generator.chosen.name in self._starting:
+            return True
         return (own is not None and own.poll() is None) or is_alive(state.get("runner"))
 
     def summary(self, name: str) -> dict[str, Any]:
@@ -132,7 +121,7 @@ class Studio:
             "stage": state.get("stage"),
             "last": state.get("last"),
             "title": generator.chosen.preset.title,
-            "error": state.get("error"),
+            "error": self._refusals.get(name) or state.get("error"),
         }
 
     def describe(self, name: str) -> dict[str, Any]:
@@ -151,6 +140,7 @@ class Studio:
             "report": reading.has_report(),
             "playable": reading.is_playable(),
             "stopping": name in self._stopping,
+            "starting": name in self._starting,
             "turn": self.turns.to_json(),
         }
 
@@ -203,12 +193,28 @@ class Studio:
             if busy:
                 raise RefusedError(409, f"{busy[0]} is being made; pause it, or wait until it is ready")
             self._check_source(generator)
-            if last != "prepare":
-                if generator.run_state().get("stages", {}).get("prepare", {}).get("status") != "done":
-                    raise RefusedError(409, "the music is not prepared yet")
-                await self.turns.training_is((await self.forecast())["device"])
+            stages = generator.run_state().get("stages", {})
+            if last != "prepare" and stages.get("prepare", {}).get("status") != "done":
+                raise RefusedError(409, "the music is not prepared yet")
             self._stopping.discard(name)
+            self._refusals.pop(name, None)
+            if last == "prepare":
+                self._spawn(generator, last)
+            else:
+                self._starting[name] = asyncio.create_task(self._begin_training(generator, last))
+
+    async def _begin_training(self, generator: Generator, last: str) -> None:
+        """Waits until the device is free, then begins."""
+        name = generator.chosen.name
+        try:
+            known = (generator.run_state().get("forecast") or {}).get("device")
+            await self.turns.training_is(known or await self.forecast.device())
             self._spawn(generator, last)
+        except RefusedError as refusal:
+            self._refusals[name] = refusal.error
+            await self.turns.training_is(None)
+        finally:
+            del self._starting[name]
 
     def _check_source(self, generator: Generator) -> None:
         """The folder of music is still there, and still leads nowhere else."""
@@ -230,7 +236,10 @@ class Studio:
         """
         generator = self.generator(name)
         status, state = self.status(generator), generator.run_state()
-        if status == RUNNING:
+        if name in self._starting:
+            self._starting[name].cancel()
+            await self.turns.training_is(None)
+        elif status == RUNNING:
             self._stopping.add(name)
             own, number = self._runners.get(name), signal.SIGINT if for_good else signal.SIGTERM
             send(state.get("runner") if own is None or own.poll() is not None else mark_of(own.pid), number)
@@ -315,6 +324,8 @@ class Studio:
             generator = self.generator(name)
         except RefusedError:
             return False
+        if name in self._starting:
+            return True
         own = self._runners.get(name)
         starting = own is not None and own.poll() is None  # before it has written so itself
         last = self._lasts[name] if starting else generator.run_state().get("last")

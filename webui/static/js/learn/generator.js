@@ -53,7 +53,7 @@ export class GeneratorView {
     const now = state.stages.find((stage) => stage.status === 'running');
     this.#logStage = state.stage ?? 'prepare';
     const left = now?.left ? ` · ${leftText(now.left)}, ${endText(now.left)}` : '';
-    const status = state.stopping ? W.stopping : now ? `${STAGES[now.name].title}${left}` : STATUS[state.status] ?? state.status;
+    const status = state.stopping ? W.stopping : state.starting ? W.starting : now ? `${STAGES[now.name].title}${left}` : STATUS[state.status] ?? state.status;
     setText(this.#head, status);
     if (this.#shown.status && this.#shown.status !== state.status) announce(`${this.name}: ${STATUS[state.status]}`);
     this.#shown.status = state.status;

@@ -33,7 +33,11 @@ export class Wizard {
 
   async #readPresets() {
     try {
-      const found = await call('GET', '/api/learn/presets');
+      let found = await call('GET', '/api/learn/presets');
+      while (found.status === 'running') {
+        await new Promise((resolve) => { setTimeout(resolve, 1000); });
+        found = await call('GET', '/api/learn/presets');
+      }
       this.#kindText.textContent = W.kindText(found);
       this.#kinds.replaceChildren(...found.presets.map((preset) => this.#kind(preset)));
     } catch (error) {
