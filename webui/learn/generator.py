@@ -3,7 +3,7 @@
 <work>/generators/<name>/generator.json   what was chosen; written by the server
 <work>/generators/<name>/run.json         how far its commands are; written by `webui.learn.runner`
 <work>/generators/<name>/<stage>.log      what each command printed
-<work>/datasets/<name>/, <work>/models/<name>/
+<work>/datasets/<name>/, and the model where the page finds models
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ class Chosen(Config):
     """Of the generator, its dataset and its model."""
     source: Path
     """Folder of music."""
+    model: Path
+    """The model folder that is made."""
     preset_name: str
     """Of the file in config/generators/."""
     preset: Preset
@@ -50,7 +52,7 @@ class Generator:
 
     chosen: Chosen
     work: Path
-    """Absolute; where `generators`, `datasets` and `models` lie."""
+    """Absolute; where `generators` and `datasets` lie."""
 
     @classmethod
     def load(cls, work: Path, name: str) -> Generator:
@@ -80,7 +82,7 @@ class Generator:
     @property
     def model(self) -> Path:
         """The model folder."""
-        return self.work / "models" / self.chosen.name
+        return self.chosen.model
 
     @property
     def run_path(self) -> Path:

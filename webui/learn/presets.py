@@ -87,4 +87,4 @@ def _problem(preset: Preset, runs: list[dict[str, Any]], forecast: dict[str, Any
 
 def gib(count: float) -> str:
     """Bytes as people read them."""
-    return f"{count / 2**30:.1f} GiB"
+    return f"{count / 2**20:.0f} MiB" if count < 2**29 else f"{count / 2**30:.1f} GiB"

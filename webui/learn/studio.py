@@ -41,6 +41,7 @@ class Studio:
         UserError: the presets cannot be used.
         """
         self._work, self._service = settings.work.resolve(), service
+        self._models = self._work / "models"
         self.roots, self.surveys = Roots(settings.music), Surveys()
         self.presets = load_presets(settings.presets)
         self.turns = Turns(service, Loaders(settings.loader, settings.cpu_loader))
@@ -174,7 +175,10 @@ class Studio:
             raise RefusedError(409, f"there are {MOST_GENERATORS} generators already; remove some folders")
         source = self.roots.folder(place)
         self.roots.check_links(source)
-        chosen = Chosen(name=name, source=source, preset_name=preset, preset=self.presets[preset], created=time.time())
+        model = self._models / name
+        chosen = Chosen(
+            name=name, source=source, model=model, preset_name=preset, preset=self.presets[preset], created=time.time()
+        )
         generator = Generator(chosen, self._work)
         if any(path.exists() for path in (generator.folder, generator.dataset, generator.model)):
             raise RefusedError(409, f"name: there is something called {name!r} already; choose another name", "name")

@@ -75,7 +75,10 @@ def test_a_folder_without_presets_is_one_line(tmp_path: Path) -> None:
 def generator(tmp_path: Path) -> Generator:
     preset = load_presets(SHIPPED)["chiptune"]
     source = tmp_path / "my music"
-    return Generator(Chosen(name="mine", source=source, preset_name="chiptune", preset=preset), tmp_path / "work")
+    chosen = Chosen(
+        name="mine", source=source, model=tmp_path / "models" / "mine", preset_name="chiptune", preset=preset
+    )
+    return Generator(chosen, tmp_path / "work")
 
 
 def test_the_commands_are_those_of_the_guide(generator: Generator) -> None:

@@ -28,7 +28,8 @@ class Running:
 
     def __init__(self, work: Path) -> None:
         preset = Preset(title="Fake", dataset="d", vae="v", unet="u")
-        self.generator = Generator(Chosen(name="mine", source=work, preset_name="fake", preset=preset), work)
+        chosen = Chosen(name="mine", source=work, model=work / "model", preset_name="fake", preset=preset)
+        self.generator = Generator(chosen, work)
         self.generator.save()
         self.began: list[subprocess.Popen[bytes]] = []
         self.commands = {stage: f"echo {stage} >> order" for stage in ("prepare", "vae", "encode", "unet")}

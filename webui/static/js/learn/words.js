@@ -54,7 +54,7 @@ export function hoursText(hours) {
 export const counted = (count, noun) => `${count.toLocaleString('en')} ${noun}${count === 1 ? '' : 's'}`;
 
 /** @param {number} bytes */
-export const gib = (bytes) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+export const gib = (bytes) => (bytes < 2 ** 29 ? `${Math.round(bytes / 2 ** 20)} MiB` : `${(bytes / 2 ** 30).toFixed(1)} GiB`);
 
 /** @param {?number} left seconds */
 export const leftText = (left) => (left === null || left === undefined ? '' : `${roughly(left)} left`);
