@@ -39,7 +39,7 @@ from sampling.recommended import RECOMMENDABLE, Recommended
 from sampling.request import Request as SamplingRequest
 from sampling.solvers.samplers import SAMPLERS
 from sampling.solvers.schedules import SCHEDULES
-from webui.learn.routes import learn_router
+from webui.learn.routes import add_learn_routes
 from webui.learn.studio import Studio
 from webui.media_types import media_type
 from webui.methods import add_error_handlers, answer_head
@@ -87,7 +87,7 @@ def create_app(settings: Settings) -> FastAPI:
     _add_job_routes(app, service)
     _add_file_routes(app, service)
     _add_page(app, service)
-    app.include_router(learn_router(studio, _body))
+    add_learn_routes(app, studio, _body)
     answer_head(app)
     return app
 

@@ -17,7 +17,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal, TypeVar
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import Depends, FastAPI, Query, Request
 from fastapi.responses import FileResponse, Response
 from pydantic import Field, ValidationError
 
@@ -29,6 +29,7 @@ from webui.refusal import RefusedError, json_response
 
 # Of the report, which holds its own style sheet and sounds, and neither scripts nor anything from elsewhere.
 REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
+BASE = "/api/learn"
 MOST_PATH = 4096  # characters
 
 C = TypeVar("C", bound=Config)
@@ -77,49 +78,47 @@ def parsed(config: type[C], body: bytes) -> C:
         raise RefusedError(422, explain(config, error).removeprefix(": ")[:500], field) from None
 
 
-def learn_router(studio: Studio, read_body: BodyReader) -> APIRouter:
-    """All addresses.
+def add_learn_routes(app: FastAPI, studio: Studio, read_body: BodyReader) -> None:
+    """Adds all addresses.
 
     Args:
         read_body: gives the body of a request, or refuses it.
     """
-    router = APIRouter(prefix="/api/learn")
     body = Depends(read_body)
-    _add_choosing(router, studio, body)
-    _add_making(router, studio, body)
-    _add_reading(router, studio)
-    return router
+    _add_choosing(app, studio, body)
+    _add_making(app, studio, body)
+    _add_reading(app, studio)
 
 
-def _add_choosing(router: APIRouter, studio: Studio, body: object) -> None:
-    @router.get("")
+def _add_choosing(app: FastAPI, studio: Studio, body: object) -> None:
+    @app.get(BASE)
     async def overview() -> Response:
         return json_response(await asyncio.to_thread(studio.overview))
 
-    @router.get("/presets")
+    @app.get(BASE + "/presets")
     async def presets() -> Response:
         return json_response(studio.forecast.state())
 
-    @router.get("/folders")
+    @app.get(BASE + "/folders")
     async def folders(
         root: Annotated[int, Query(ge=0, lt=1000)] = 0, path: Annotated[str, Query(max_length=MOST_PATH)] = ""
     ) -> Response:
         return json_response(await asyncio.to_thread(studio.roots.listing, Place(root, path)))
 
-    @router.post("/surveys")
+    @app.post(BASE + "/surveys")
     async def survey(data: bytes = body) -> Response:  # type: ignore[assignment]
         wanted = parsed(Wanted, data)
         place = Place(wanted.root, wanted.path)
         await asyncio.to_thread(studio.check_place, place)
         return json_response(studio.survey(place, wanted.preset), 202)
 
-    @router.get("/surveys")
+    @app.get(BASE + "/surveys")
     async def survey_state(
         root: Annotated[int, Query(ge=0, lt=1000)] = 0, path: Annotated[str, Query(max_length=MOST_PATH)] = ""
     ) -> Response:
         return json_response(studio.surveys.state(Place(root, path)))
 
-    @router.post("/turn")
+    @app.post(BASE + "/turn")
     async def turn(data: bytes = body) -> Response:  # type: ignore[assignment]
         choice = parsed(Turn, data).choice
         if choice not in options_for(studio.turns.training):
@@ -128,69 +127,69 @@ def _add_choosing(router: APIRouter, studio: Studio, body: object) -> None:
         return json_response(studio.turns.to_json())
 
 
-def _add_making(router: APIRouter, studio: Studio, body: object) -> None:
-    @router.post("/generators")
+def _add_making(app: FastAPI, studio: Studio, body: object) -> None:
+    @app.post(BASE + "/generators")
     async def create(data: bytes = body) -> Response:  # type: ignore[assignment]
         new = parsed(New, data)
         await asyncio.to_thread(studio.create, new.name, Place(new.root, new.path), new.preset)
         return json_response(studio.describe(new.name), 201)
 
-    @router.get("/generators/{name}")
+    @app.get(BASE + "/generators/{name}")
     async def generator(name: str) -> Response:
         return json_response(await asyncio.to_thread(studio.describe, name))
 
-    @router.post("/generators/{name}/prepare")
+    @app.post(BASE + "/generators/{name}/prepare")
     async def prepare(name: str) -> Response:
         await studio.start(name, "prepare")
         return json_response(studio.describe(name), 202)
 
-    @router.post("/generators/{name}/train")
+    @app.post(BASE + "/generators/{name}/train")
     async def train(name: str) -> Response:
         await studio.start(name, "unet")
         return json_response(studio.describe(name), 202)
 
-    @router.post("/generators/{name}/pause")
+    @app.post(BASE + "/generators/{name}/pause")
     async def pause(name: str) -> Response:
         await studio.pause(name)
         return json_response(studio.describe(name), 202)
 
-    @router.post("/generators/{name}/stop")
+    @app.post(BASE + "/generators/{name}/stop")
     async def stop(name: str) -> Response:
         await studio.pause(name, for_good=True)
         return json_response(studio.describe(name), 202)
 
-    @router.post("/generators/{name}/play")
+    @app.post(BASE + "/generators/{name}/play")
     async def play(name: str) -> Response:
         return json_response(await studio.play(name))
 
 
-def _add_reading(router: APIRouter, studio: Studio) -> None:
+def _add_reading(app: FastAPI, studio: Studio) -> None:
     def reading(name: str):  # type: ignore[no-untyped-def]
         return studio.reading(studio.generator(name))
 
-    @router.get("/generators/{name}/curves")
+    @app.get(BASE + "/generators/{name}/curves")
     async def curves(name: str) -> Response:
         return json_response(await asyncio.to_thread(reading(name).curves))
 
-    @router.get("/generators/{name}/demos")
+    @app.get(BASE + "/generators/{name}/demos")
     async def demos(name: str) -> Response:
         return json_response(await asyncio.to_thread(reading(name).demos))
 
-    @router.get("/generators/{name}/demos/{module}/{demo_id}")
+    @app.get(BASE + "/generators/{name}/demos/{module}/{demo_id}")
     async def demo(name: str, module: str, demo_id: str) -> Response:
         sound = await asyncio.to_thread(reading(name).sound, module, demo_id)
         if sound is None:
             raise RefusedError(404, "this demo is gone")
         return Response(sound, headers={"Cache-Control": "private, max-age=86400"}, media_type="audio/wav")
 
-    @router.get("/generators/{name}/report")
+    @app.get(BASE + "/generators/{name}/report")
     async def report(name: str) -> Response:
         found = await asyncio.to_thread(reading(name).report)
         if found is None:
             raise RefusedError(404, "there is no report of this dataset yet")
         return json_response(found)
 
-    @router.get("/generators/{name}/report.html")
+    @app.get(BASE + "/generators/{name}/report.html")
     async def report_page(name: str) -> Response:
         path = studio.generator(name).dataset / "report.html"
         if not path.is_file():
@@ -198,6 +197,6 @@ def _add_reading(router: APIRouter, studio: Studio) -> None:
         headers = {"Cache-Control": "no-cache", "Content-Security-Policy": REPORT_POLICY}
         return FileResponse(path, media_type="text/html", headers=headers)
 
-    @router.get("/generators/{name}/log")
+    @app.get(BASE + "/generators/{name}/log")
     async def log(name: str, stage: Literal["prepare", "check", "vae", "encode", "unet"]) -> Response:
         return json_response({"text": await asyncio.to_thread(reading(name).log, stage)})

@@ -55,7 +55,12 @@ class Running:
         until(
             lambda: log.exists() and "at work" in log.read_text().split("$ ")[-1].splitlines(), f"{stage} at work", 30
         )
-        return self.generator.run_state()
+
+        def told() -> dict[str, Any] | None:
+            state = self.generator.run_state()
+            return state if state["stage"] == stage and state["command"] else None
+
+        return until(told, f"{stage} is told to be at work")
 
     def close(self) -> None:
         for process in self.began:
