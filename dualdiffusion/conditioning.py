@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
+
+GAMES = "games"  # among the ids of what is told: the labels
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,6 @@ class Conditioning:
     kept: Mapping[str, Tensor] = field(default_factory=dict)
     concat: Tensor | None = None
 
-    @property
-    def tells(self) -> bool:
-        """Whether there is anything that could be untold."""
-        return self.labels is not None or bool(self.values)
-
     def to(self, device: torch.device) -> Conditioning:
         """The same conditions on another device."""
 
@@ -73,13 +70,23 @@ class Conditioning:
 
         return Conditioning(**{name: moved(value) for name, value in vars(self).items()})
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """What could be untold: `GAMES`, where there are labels, and the ids of the values."""
+        return (*((GAMES,) if self.labels is not None else ()), *self.values)
+
+    def without(self, ids: Iterable[str]) -> Conditioning:
+        """The same shapes with some of `ids` untold."""
+        ids = set(ids)
+        untold = {name: value.new_zeros(len(value)) for name, value in self.values.items() if name in ids}
+        kept = {**self.kept, **untold}
+        if self.labels is None or GAMES not in ids:
+            return replace(self, kept=kept)
+        return replace(self, labels_kept=torch.zeros(len(self.labels), device=self.labels.device), kept=kept)
+
     def unconditional(self) -> Conditioning:
         """The same shapes with everything untold."""
-        untold = {name: value.new_zeros(len(value)) for name, value in self.values.items()}
-        if self.labels is None:
-            return replace(self, kept=untold)
-        dropped = torch.zeros(len(self.labels), device=self.labels.device)
-        return replace(self, labels_kept=dropped, kept=untold)
+        return self.without(self.ids)
 
 
 class ToldGames(Protocol):

@@ -17,7 +17,7 @@ from dualdiffusion.machine.stopping import exit_code
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.shipped import is_shipped
 from sampling.command.grid import GAME, SEED, Axis, Cell
-from sampling.command.options import build_parser, check, model_and_request, output_settings, plan_clips
+from sampling.command.options import build_parser, check, model_and_request, notes, output_settings, plan_clips
 from sampling.output.settings import OutputSettings
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ def _make_clips(arguments: argparse.Namespace) -> int:
     if folder is None:
         raise UserError('--model is missing, and no request file names a "model"; give a folder, such as models/demo')
     axes, cells = plan_clips(arguments, asked, folder)
+    for note in notes(asked, cells):
+        print(f"note: {note}")
     arguments.out.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as locks:
         # Two commands that fill the same gaps take turns, and a model is not retrained meanwhile, as shipped ones never
@@ -145,6 +147,8 @@ def _generate(
                 done += 1
                 if sheet:
                     sheet.add(cell, path)
+                for note in result.notes:
+                    bar.print(f"note: {note}")
                 if cell.request.guidance.interval:
                     bar.print(str(result.passes))
                 bar.finish(str(path))

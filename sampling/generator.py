@@ -10,7 +10,7 @@ from typing import Self
 
 import torch
 
-from dualdiffusion.conditioning import Conditioning
+from dualdiffusion.conditioning import GAMES, Conditioning
 from dualdiffusion.contracts import Autoencoder, Denoiser, SpectrogramFormat
 from dualdiffusion.controls import Control, check_controls
 from dualdiffusion.errors import UserError, one_line
@@ -21,7 +21,7 @@ from dualdiffusion.model.loaded import LoadedModel, load_model
 from dualdiffusion.model.shipped import reference
 from sampling.batch import BATCH_COLUMNS, Batch, Result
 from sampling.fingerprints import Weights, load_weak_weights, load_weights, names_weak
-from sampling.guidance import Guidance
+from sampling.guidance import Guidance, check_scales
 from sampling.progress import Cancelled, OnStep, Progress, StepReport
 from sampling.request import Request
 from sampling.solvers.samplers import ONE_ITEM_AT_A_TIME
@@ -203,6 +203,7 @@ class Generator:
         for request in requests:  # before hours are spent on those before it
             check_length(request, self.grid(self.unet(self._ema)))
             check_controls(request.controls, self.controls)
+            check_scales(request.guidance, self._told())
         done, waiting = 0, deque(self._batches(requests))
         while waiting:
             batch, begun = waiting.popleft(), done
@@ -219,6 +220,11 @@ class Generator:
             left = batch[done - begun :]
             half = (len(left) + 1) // 2
             waiting.extendleft(part for part in (left[half:], left[:half]) if part)
+
+    def _told(self) -> list[str]:
+        """The ids of what the denoiser can be told."""
+        denoiser = self.unet(self._ema)
+        return [*([GAMES] if denoiser.label_dim else []), *denoiser.told]
 
     def _batches(self, requests: Sequence[Request]) -> Iterator[list[Request]]:
         """Requests that are sampled together."""

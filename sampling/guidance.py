@@ -5,9 +5,15 @@ under none, and D_weak a weaker network under the conditions asked for,
 
     guided = D + (cfg_scale - 1) (D - D_uncond) + (weak_scale - 1) (D - D_weak)
 
-which for the first difference alone is the usual D_uncond + cfg_scale (D - D_uncond). In this order:
+which for the first difference alone is the usual D_uncond + cfg_scale (D - D_uncond). Where `scales` gives ids of what
+is told other scales s, the first difference becomes a chain (Brooks et al. 2023, equation 3), the strongest s first:
 
-    interval    both differences count only at noise levels inside; outside, no other pass than D's is made;
+    (s_1 - 1) (D - D_1) + (s_2 - 1) (D_1 - D_2) + ...
+
+with D_k told no id of the first k scales. What has scale 1 is told in every pass and takes none of its own; ids of one
+scale are untold together; so as two scales come closer, the result comes closer to that of one. In this order:
+
+    interval    differences count only at noise levels inside; outside, no other pass than D's is made;
     projected   changes each difference before it is scaled (adaptive projected guidance, APG);
     rescale     brings the result's standard deviation back towards that of D.
 
@@ -16,15 +22,17 @@ Imports no torch, so that requests can hold a `Guidance` in the web process.
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, model_validator
 
-from dualdiffusion.config import Config
+from dualdiffusion.config import Config, nearest
 from dualdiffusion.errors import UserError
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.shipped import find_model
@@ -47,6 +55,9 @@ EPSILON = 1e-12
 class Guidance(Config):
     """How guidance is applied, beside its scale. The default is plain classifier-free guidance at all noise levels."""
 
+    scales: dict[str, Scale] = Field(default_factory=dict)
+    """Scales of their own, by what is told: `games`, or the name of a control, such as {"tempo": 1}; what is not named
+    has cfg_scale. 1: told in all passes and not pushed. Each other scale than 1 takes one pass of the network."""
     interval: tuple[Sigma, Sigma] | None = None
     """Noise levels (low, high) with guidance, low < sigma <= high; null: all (Kynkaanniemi et al. 2024)."""
     rescale: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -81,6 +92,21 @@ class Guidance(Config):
     def holds_at(self, sigma: float) -> bool:
         """Whether there is guidance at this noise level."""
         return self.interval is None or self.interval[0] < sigma <= self.interval[1]
+
+
+def check_scales(guidance: Guidance, told: Iterable[str]) -> None:
+    """
+    Args:
+        told: what a model can be told: `games`, and the names of its controls.
+
+    Raises:
+        UserError: `scales` names something else.
+    """
+    known = list(told)
+    for name in guidance.scales:
+        if name not in known:
+            has = ", ".join(nearest(name, known) or known) or "nothing"
+            raise UserError(f"guidance.scales.{name}: this model is not told {name}; it is told: {has}")
 
 
 @dataclass
@@ -132,11 +158,12 @@ def guided(
 ) -> Denoise:
     """The guided estimate as this module's text defines it. Make one for each sampling run: momentum is its state.
 
-    D and D_uncond are one batch of twice the clips. Another network cannot share it, so D_weak is a call of its own.
+    D and D_uncond, or D_1, D_2..., are one batch. Another network cannot share it, so D_weak is a call of its own.
 
     Args:
         conditioning: may differ from clip to clip; where it tells nothing there is no classifier-free guidance.
-        cfg_scale: of classifier-free guidance (Ho and Salimans 2022); 1 is off, 0 is unconditional.
+        cfg_scale: of classifier-free guidance (Ho and Salimans 2022) where `guidance.scales` says nothing else; 1 is
+            off, 0 is unconditional.
         guidance: None is `Guidance()`.
         weak: the network that `guidance` names as the weaker one (see `load_weak`); the denoiser itself is off.
         counter: counts the passes.
@@ -148,10 +175,10 @@ def guided(
     if weak is None and guidance.weak_scale != 1:
         raise ValueError("guidance: weak_ema or weak_model is given, but not the network; see load_weak")
     alone = conditional(denoiser, conditioning, position=position)
-    strong, references, scales = alone, [], []
-    if cfg_scale != 1 and conditioning.tells:
-        strong = _with_unconditional(denoiser, conditioning, position)
-        scales.append(cfg_scale)
+    chain = _chain(conditioning, cfg_scale, guidance.scales)
+    scales = [scale for scale, _ in chain]
+    strong = _together(denoiser, [conditioning, *(less for _, less in chain)], position) if chain else alone
+    references = []
     if guidance.weak_scale != 1 and weak is not denoiser:
         references.append(conditional(weak, conditioning, position=position))
         scales.append(guidance.weak_scale)
@@ -162,24 +189,37 @@ def guided(
         counter.add(1 + len(scales) * inside, 1 + len(scales))
         if not (inside and scales):
             return alone(x, sigma)
-        estimate, *others = strong(x, sigma).split(len(x))
-        others += [reference(x, sigma) for reference in references]
-        result = estimate
-        for other, scale, change in zip(others, scales, changes, strict=True):
-            result = result + (scale - 1) * change(estimate - other, estimate, sigma)
+        steps = strong(x, sigma).split(len(x))
+        estimate = result = steps[0]
+        pairs = [*itertools.pairwise(steps), *((estimate, reference(x, sigma)) for reference in references)]
+        for (better, worse), scale, change in zip(pairs, scales, changes, strict=True):
+            result = result + (scale - 1) * change(better - worse, estimate, sigma)
         return rescaled(result, estimate, guidance.rescale) if guidance.rescale else result
 
     return denoise
 
 
-def _with_unconditional(denoiser: Denoiser, conditioning: Conditioning, position: Tensor | None) -> Denoise:
-    """D and D_uncond of x in one batch: (B, ...) -> (2 B, ...)."""
+def _chain(conditioning: Conditioning, cfg_scale: float, own: Mapping[str, float]) -> list[tuple[float, Conditioning]]:
+    """The scales other than 1, those farthest from it first, each with the conditions that are left without its ids."""
+    of_scale: dict[float, list[str]] = {}
+    for name in conditioning.ids:
+        of_scale.setdefault(own.get(name, cfg_scale), []).append(name)
+    chain = []
+    for scale in sorted(of_scale, key=lambda scale: (-abs(scale - 1), scale)):
+        if scale != 1:
+            conditioning = conditioning.without(of_scale[scale])
+            chain.append((scale, conditioning))
+    return chain
+
+
+def _together(denoiser: Denoiser, conditions: Sequence[Conditioning], position: Tensor | None) -> Denoise:
+    """The estimates of x under n sets of conditions in one batch: (B, ...) -> (n B, ...)."""
     import torch
 
     from dualdiffusion.conditioning import concatenate
 
-    both = conditional(denoiser, concatenate(conditioning, conditioning.unconditional()), position=position)
-    return lambda x, sigma: both(torch.cat([x, x]), sigma)
+    joined = conditional(denoiser, functools.reduce(concatenate, conditions), position=position)
+    return lambda x, sigma: joined(torch.cat([x] * len(conditions)), sigma)
 
 
 def load_weak(guidance: Guidance, folder: ModelFolder, device: torch.device | str = "cpu") -> Denoiser | None:

@@ -17,6 +17,7 @@ from dualdiffusion.errors import UserError
 from dualdiffusion.model.folder import ModelFolder
 from sampling.recommended import Asked
 from sampling.request import Request
+from sampling.without_effect import without_effect
 from webui.refusal import RefusedError
 from webui.stored import usable, usable_controls, usable_recommendation
 
@@ -33,6 +34,8 @@ class ModelRequests:
 
     def __init__(self, folder: ModelFolder, least_seconds: Callable[[], float]) -> None:
         self.folder, self._least_seconds = folder, least_seconds
+        self.ema: str | None = None
+        """The weights where a request says nothing; None for the model's own choice."""
         self.read()
 
     def read(self) -> None:
@@ -48,8 +51,20 @@ class ModelRequests:
     def revision(self) -> str:
         """Differs where a page must read anew what it may ask for: 16 hex digits of games, controls, recommendation."""
         controls = {name: control.to_json() for name, control in self.controls.items()}
-        world = [str(self.folder.path.resolve()), self.labels.to_json(), self.recommended.fields, controls]
+        fields = [self.recommended.fields, self.ema]
+        world = [str(self.folder.path.resolve()), self.labels.to_json(), fields, controls]
         return hashlib.sha256(json.dumps(world, sort_keys=True).encode()).hexdigest()[:16]
+
+    def choose(self, ema: str | None) -> None:
+        """Takes other weights where a request says nothing.
+
+        Raises:
+            RefusedError: 422, the model has none of this name.
+        """
+        known = self.folder.emas("unet")
+        if ema is not None and ema not in known:
+            raise RefusedError(422, f"ema: this model has no {ema[:80]!r}; it has: {', '.join(known)}", "ema")
+        self.ema = ema
 
     def usable(self, body: bytes) -> dict[str, Any]:
         """What of the fields of a request this model can do: {"request": fields, "dropped": {field: why}}.
@@ -104,10 +119,19 @@ class ModelRequests:
             )
         return request
 
+    def without_effect(self, body: bytes) -> list[str]:
+        """What of a request that `parse` takes changes nothing, a line for each.
+
+        Raises:
+            RefusedError: as `parse`.
+        """
+        return without_effect(self.parse(body), from_json(body))
+
     def _completed(self, body: bytes) -> bytes:
         """The request with what the model recommends; one that is no JSON object is left for the checks to refuse."""
         with contextlib.suppress(ValueError):
             said = from_json(body)
             if isinstance(said, dict):
-                return json.dumps(Asked(said).over(self.recommended)).encode()
+                chosen = {} if self.ema is None else {"ema": self.ema}
+                return json.dumps(chosen | Asked(said).over(self.recommended)).encode()
         return body

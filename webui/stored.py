@@ -37,9 +37,10 @@ REPAIRS = (
     ),
     *(
         f"{text} = NULL WHERE {text} IS NOT NULL AND typeof({text}) != 'text'"
-        for text in ("error", "file", "fingerprint")
+        for text in ("error", "file", "fingerprint", "model", "games", "words")
     ),
     "title = '' WHERE typeof(title) != 'text'",
+    "notes = '' WHERE typeof(notes) != 'text'",
     "request = '{}' WHERE typeof(request) != 'text'",
 )
 """Updates of the history's table. SQLite takes any type in any column; what the page cannot use is replaced."""

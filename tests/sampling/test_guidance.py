@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.config import validate
+from dualdiffusion.diffusion.preconditioning import Denoiser
 from dualdiffusion.errors import UserError
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.randomness import SeededNoise
@@ -22,6 +23,7 @@ from sampling.guidance import (
     Guidance,
     PassCounter,
     Projection,
+    check_scales,
     conditional,
     guided,
     load_weak,
@@ -145,6 +147,103 @@ def test_a_counter_tells_what_a_whole_run_saved() -> None:
     assert (counter.evaluations, counter.guided, counter.passes) == (10, inside, 10 + inside)
     assert counter.saved == pytest.approx((10 - inside) / 20)
     assert str(counter) == f"guided {inside} of 10 evaluations, {(10 - inside) / 20:.0%} of the network's work saved"
+
+
+# A scale for each thing that is told
+
+
+@pytest.fixture(scope="module")
+def told() -> tuple[Denoiser, Conditioning]:
+    """A denoiser that is told games and a beat, and what two clips are told."""
+    torch.manual_seed(0)
+    backbone = {"type": "conditioned.Conditioned", "backbone": tiny.UNET, "input_concat_ids": ["tempo"]}
+    backbone |= {"conditioners": {"tempo": {"type": "beats.Beats"}}}
+    denoiser = Denoiser(Denoiser.Config(backbone=backbone)).eval()
+    for name, parameter in denoiser.named_parameters():
+        if name.endswith("gain"):
+            torch.nn.init.constant_(parameter, 0.5)
+    values = torch.randn(2, 4, 8, generator=torch.Generator().manual_seed(4))
+    return denoiser, Conditioning(LABELS.labels, values={"tempo": values})
+
+
+def guide_told(
+    told: tuple[Denoiser, Conditioning], cfg_scale: float, scales: dict[str, float], **options: object
+) -> tuple[Tensor, PassCounter]:
+    denoiser, conditioning = told
+    counter = PassCounter()
+    more = {"guidance": Guidance(scales=scales, **options), "weak": WEAK, "counter": counter}
+    return guided(denoiser, conditioning, cfg_scale=cfg_scale, position=None, **more)(X, SIGMA), counter
+
+
+def less(told: tuple[Denoiser, Conditioning], *untold: str) -> Tensor:
+    """The estimate of X under what is told but for some ids."""
+    denoiser, conditioning = told
+    return conditional(denoiser, conditioning.without(untold), position=None)(X, SIGMA)
+
+
+def test_what_has_scale_one_is_told_in_both_passes_and_only_the_rest_is_pushed(
+    told: tuple[Denoiser, Conditioning],
+) -> None:
+    result, counter = guide_told(told, 3.0, {"tempo": 1.0})
+    full, without_games = less(told), less(told, "games")
+    assert not torch.allclose(without_games, less(told, "games", "tempo"), atol=1e-3)
+    assert torch.allclose(result, full + 2 * (full - without_games), atol=1e-5)
+    assert counter.passes == 2
+    same, _ = guide_told(told, 1.0, {"games": 3.0})
+    assert torch.equal(result, same)
+
+
+def test_each_scale_of_its_own_takes_a_pass_and_the_strongest_is_untold_first(
+    told: tuple[Denoiser, Conditioning],
+) -> None:
+    full, neither = less(told), less(told, "games", "tempo")
+    for scales, first in (({"tempo": 2.0}, "games"), ({"games": 1.5}, "tempo")):
+        result, counter = guide_told(told, 3.0, scales)
+        (weaker,) = scales.values()
+        one = less(told, first)
+        assert torch.allclose(result, full + 2 * (full - one) + (weaker - 1) * (one - neither), atol=1e-5)
+        assert counter.passes == 3
+
+
+def test_scales_that_come_together_give_what_one_scale_gives(told: tuple[Denoiser, Conditioning]) -> None:
+    together, counter = guide_told(told, 3.0, {})
+    full, neither = less(told), less(told, "games", "tempo")
+    assert torch.allclose(together, full + 2 * (full - neither), atol=1e-5)
+    assert counter.passes == 2
+    for scales in ({"games": 3.0}, {"games": 3.0, "tempo": 3.0}):
+        same, counter = guide_told(told, 3.0, scales)
+        assert torch.equal(same, together)
+        assert counter.passes == 2
+    assert torch.allclose(guide_told(told, 3.0, {"tempo": 3.0001})[0], together, atol=1e-3)
+    alone, counter = guide_told(told, 3.0, {"games": 1.0, "tempo": 1.0})
+    assert torch.equal(alone, full)
+    assert counter.passes == 1
+
+
+def test_scales_of_their_own_go_with_every_other_option(told: tuple[Denoiser, Conditioning]) -> None:
+    options = ALL.model_dump(exclude={"scales"})
+    full, weak = less(told), estimates()[2]
+    result = full
+    for better, worse, scale in (
+        (full, less(told, "games"), 4.0),
+        (less(told, "games"), less(told, "games", "tempo"), 2.5),
+        (full, weak, 2.0),
+    ):
+        difference = better - worse
+        difference = difference * (0.5 / rms(difference).clamp(min=0.5))[:, None, None, None]
+        result = result + (scale - 1) * (difference - 0.8 * parallel_part(difference, full))
+    made, counter = guide_told(told, 2.5, {"games": 4.0}, **options)
+    assert torch.allclose(made, rescaled(result, full, 0.7), atol=1e-5)
+    assert counter.passes == 4
+    outside, counter = guide_told(told, 2.5, {"games": 4.0}, interval=(2.0, 3.0))
+    assert torch.equal(outside, full)
+    assert counter.passes == 1
+
+
+def test_a_scale_of_something_that_a_model_is_not_told_is_one_line() -> None:
+    check_scales(Guidance(scales={"games": 2.0, "tempo": 1.0}), ["games", "tempo"])
+    with pytest.raises(UserError, match=r"^guidance\.scales\.tempi: this model is not told tempi; it is told: tempo$"):
+        check_scales(Guidance(scales={"tempi": 2.0}), ["games", "tempo"])
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])

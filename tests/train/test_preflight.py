@@ -216,7 +216,7 @@ def test_a_first_step_without_memory_is_tried_with_the_next_smaller_micro_batch(
 def test_too_little_memory_is_told_before_the_run_with_what_helps(
     model: ModelFolder, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = make_config("unet", model, dataset, tmp_path, "validation.batch_size=1")
+    config = make_config("unet", model, dataset, tmp_path, "validation.batch_size=1", "micro_batch_size=2")
     warn_if_too_large(config, 2**40)
     assert capsys.readouterr().out == ""
     warn_if_too_large(config, 2**10)

@@ -184,6 +184,7 @@ def test_a_clip_from_audio_goes_on_in_the_beat_of_its_source(trained: ModelFolde
         ("controls.tempi=100", "controls.tempi: this model has no such control; it has: tempo"),
         ("controls.tempo=20", "controls.tempo: must be from 55 to 205 BPM, not 20"),
         ("controls.tempo=fast", "controls.tempo"),
+        ("guidance.scales.tempi=1", "guidance.scales.tempi: this model is not told tempi; it is told: tempo"),
     ],
 )
 def test_the_command_takes_controls_and_says_what_is_wrong_in_one_line(
@@ -199,7 +200,7 @@ def test_the_command_takes_controls_and_says_what_is_wrong_in_one_line(
 def test_a_clip_remembers_the_controls_and_a_model_that_is_told_games_alone_refuses_them(
     trained: ModelFolder, model: ModelFolder, tmp_path: Path
 ) -> None:
-    words = ["--game", "Castle", "--seconds", 1, "--set", "steps=2", "controls.tempo=120"]
+    words = ["--game", "Castle", "--seconds", 1, "--set", "steps=2", "controls.tempo=120", "guidance.scales.tempo=1"]
     made = tiny.run("-m", "sampling", "--model", trained.path, "--out", tmp_path / "out", *words)
     assert made.returncode == 0, made.stderr
     (clip,) = (tmp_path / "out").glob("*.flac")

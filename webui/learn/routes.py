@@ -14,14 +14,14 @@ POST   /api/learn/turn                         {"choice": "wait" | "cpu" | "shar
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
-from fastapi import Depends, FastAPI, Query, Request
+from fastapi import FastAPI, Query
 from fastapi.responses import FileResponse, Response
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from dualdiffusion.config import Config, explain
+from dualdiffusion.config import Config
+from webui.bodies import Body, parsed
 from webui.learn.roots import Place
 from webui.learn.studio import Studio
 from webui.learn.turns import options_for
@@ -31,9 +31,6 @@ from webui.refusal import RefusedError, json_response
 REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
 BASE = "/api/learn"
 MOST_PATH = 4096  # characters
-
-C = TypeVar("C", bound=Config)
-BodyReader = Callable[[Request], Awaitable[bytes]]
 
 
 class Wanted(Config):
@@ -67,30 +64,14 @@ class Turn(Config):
     """wait: the queue waits; cpu: play there; share: play on the device of the training."""
 
 
-def parsed(config: type[C], body: bytes) -> C:
-    """Raises:
-    RefusedError: 422, with the field.
-    """
-    try:
-        return config.model_validate_json(body, strict=True)
-    except ValidationError as error:
-        field = ".".join(str(part) for part in error.errors()[0]["loc"]) or None
-        raise RefusedError(422, explain(config, error).removeprefix(": ")[:500], field) from None
-
-
-def add_learn_routes(app: FastAPI, studio: Studio, read_body: BodyReader) -> None:
-    """Adds all addresses.
-
-    Args:
-        read_body: gives the body of a request, or refuses it.
-    """
-    body = Depends(read_body)
-    _add_choosing(app, studio, body)
-    _add_making(app, studio, body)
+def add_learn_routes(app: FastAPI, studio: Studio) -> None:
+    """Adds all addresses."""
+    _add_choosing(app, studio)
+    _add_making(app, studio)
     _add_reading(app, studio)
 
 
-def _add_choosing(app: FastAPI, studio: Studio, body: object) -> None:
+def _add_choosing(app: FastAPI, studio: Studio) -> None:
     @app.get(BASE)
     async def overview() -> Response:
         return json_response(await asyncio.to_thread(studio.overview))
@@ -106,7 +87,7 @@ def _add_choosing(app: FastAPI, studio: Studio, body: object) -> None:
         return json_response(await asyncio.to_thread(studio.roots.listing, Place(root, path)))
 
     @app.post(BASE + "/surveys")
-    async def survey(data: bytes = body) -> Response:  # type: ignore[assignment]
+    async def survey(data: Body) -> Response:
         wanted = parsed(Wanted, data)
         place = Place(wanted.root, wanted.path)
         await asyncio.to_thread(studio.check_place, place)
@@ -119,7 +100,7 @@ def _add_choosing(app: FastAPI, studio: Studio, body: object) -> None:
         return json_response(studio.surveys.state(Place(root, path)))
 
     @app.post(BASE + "/turn")
-    async def turn(data: bytes = body) -> Response:  # type: ignore[assignment]
+    async def turn(data: Body) -> Response:
         choice = parsed(Turn, data).choice
         if choice not in options_for(studio.turns.training):
             raise RefusedError(409, "choice: no training is at work with which that could be chosen", "choice")
@@ -127,9 +108,9 @@ def _add_choosing(app: FastAPI, studio: Studio, body: object) -> None:
         return json_response(studio.turns.to_json())
 
 
-def _add_making(app: FastAPI, studio: Studio, body: object) -> None:
+def _add_making(app: FastAPI, studio: Studio) -> None:
     @app.post(BASE + "/generators")
-    async def create(data: bytes = body) -> Response:  # type: ignore[assignment]
+    async def create(data: Body) -> Response:
         new = parsed(New, data)
         await asyncio.to_thread(studio.create, new.name, Place(new.root, new.path), new.preset)
         return json_response(studio.describe(new.name), 201)

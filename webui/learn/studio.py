@@ -22,26 +22,28 @@ from webui.learn.presets import load_presets
 from webui.learn.processes import is_alive, mark_of, send
 from webui.learn.reading import Reading
 from webui.learn.roots import Place, Roots
-from webui.learn.runner import FAILED, PAUSED, RUNNING, STOPPED
+from webui.learn.runner import DONE, FAILED, PAUSED, RUNNING, STOPPED
 from webui.learn.survey import Surveys
-from webui.learn.turns import HasPlayer, Loaders, Turns
+from webui.learn.turns import Loaders, Turns
 from webui.refusal import RefusedError
+from webui.service import Service
 from webui.settings import Settings
 
 LOOK = 1.0  # seconds between two looks at what runs
 MOST_GENERATORS = 200
+PREPARED = "prepared"  # and not trained yet
 INTERRUPTED = "interrupted"  # a runner that is gone without having said how it ended
 
 
 class Studio:
     """The generators in the making. Lives on the event loop; the commands are processes of their own."""
 
-    def __init__(self, settings: Settings, service: HasPlayer) -> None:
+    def __init__(self, settings: Settings, service: Service) -> None:
         """Raises:
         UserError: the presets cannot be used.
         """
         self._work, self._service = settings.work.resolve(), service
-        self._models = self._work / "models"
+        self._models = (settings.models or self._work / "models").resolve()
         self.roots, self.surveys = Roots(settings.music), Surveys()
         self.presets = load_presets(settings.presets)
         self.turns = Turns(service, Loaders(settings.loader, settings.cpu_loader))
@@ -93,7 +95,7 @@ class Studio:
             raise RefusedError(409, one_line(error), "name") from None
 
     def status(self, generator: Generator) -> str:
-        """new, running, paused, failed, done or interrupted."""
+        """new, prepared, running, paused, stopped, failed, done or interrupted."""
         state = generator.run_state()
         if self._runs(generator, state):
             return RUNNING
@@ -101,6 +103,8 @@ class Studio:
             return FAILED
         if not state:
             return "new"
+        if state.get("status") == DONE and state.get("last") == "prepare":
+            return PREPARED
         return INTERRUPTED if state.get("status") == RUNNING else str(state.get("status"))
 
     def _runs(self, generator: Generator, state: dict[str, Any]) -> bool:
@@ -261,11 +265,14 @@ class Studio:
         generator = self.generator(name)
         if not self.reading(generator).is_playable():
             raise RefusedError(409, "there is nothing to play yet: the training of the UNet has not saved anything")
-        use_model = getattr(self._service, "use_model", None)
-        if use_model is not None:
-            await use_model(generator.model)
+        shelf = self._service.models.shelf
+        name = shelf.name_of(generator.model)
+        found = (await asyncio.to_thread(shelf.names)).get(name)
+        opened = found is not None and found.resolve() == generator.model.resolve()
+        if opened:
+            await self._service.choose(name, None)
         command = shlex.join(["python", "-m", "webui", "--model", str(generator.model)])
-        return {"opened": use_model is not None, "command": command}
+        return {"opened": opened, "command": command}
 
     def _spawn(self, generator: Generator, last: str) -> None:
         words = [sys.executable, "-m", "webui.learn.runner", str(self._work), generator.chosen.name, last]

@@ -114,6 +114,7 @@ def settings_of(folder: Path, port: int = 0) -> Settings:
         cpu_loader="tests.webui.fake_model:load",
         music=(folder / "music",),
         work=folder / "work",
+        models=folder / "models",
         presets=folder / "presets",
     )
 

@@ -68,8 +68,9 @@ def test_a_new_generator_from_a_folder_of_music_with_a_restart_in_the_middle(pag
     assert page.locator(".stage-row[data-status=done]").count() == 5
     heard_and_seen(page, studio)
     page.click("[data-what=play]")
-    until(lambda: "models/mine" in page.inner_text("article.generator"), "how to play it")
-    assert {"vae", "unet", "format"} <= {path.name for path in (studio.work / "models" / "mine").iterdir()}
+    until(lambda: studio.client.get("/api/health").json()["model"] == "mine", "the page plays the new model")
+    until(lambda: page.locator("#desk").is_visible(), "the instrument is back")
+    assert {"vae", "unet", "format"} <= {path.name for path in (studio.folder / "models" / "mine").iterdir()}
 
 
 def studio_command(studio: StudioServer) -> int | None:

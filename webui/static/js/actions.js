@@ -1,9 +1,14 @@
 /** What the buttons of queue and history do; every refusal becomes a notice. */
 
+import { address } from './address.js';
 import { call } from './api.js';
+import { confirmed } from './confirm.js';
+import { byId, el } from './dom.js';
 import { isActive } from './library.js';
 import { titleOf } from './format.js';
 import { announce, notice } from './notices.js';
+
+const clips = (count) => (count === 1 ? 'One clip' : `${count.toLocaleString('en')} clips`);
 
 /**
  * @param {import('./library.js').Library} library
@@ -22,6 +27,25 @@ export function makeActions(library, player, applySettings) {
       return null;
     }
   };
+  const attempt = async (work) => {
+    try {
+      return await work();
+    } catch (error) {
+      notice(error.message);
+      return null;
+    }
+  };
+  const batch = async (ids, action) => {
+    const told = { bin: 'in the bin', restore: 'back', delete: 'deleted', star: 'starred', unstar: 'without a star', cancel: 'cancelled' }[action];
+    if (action === 'delete' && !(await confirmed('Delete for good?', `${clips(ids.length)}, with the audio. This cannot be undone.`, 'Delete'))) return false;
+    const answer = await attempt(() => call('POST', '/api/history/batch', { body: { ids, action } }));
+    if (!answer) return false;
+    if (action === 'bin' || action === 'delete') ids.forEach((id) => player.drop(id));
+    const undo = action === 'bin' && { label: 'Undo', action: () => batch(answer.changed, 'restore') };
+    notice(`${clips(answer.changed.length)} ${answer.changed.length === 1 ? 'is' : 'are'} ${told}.`, undo || {});
+    library.reload().catch(() => {});
+    return true;
+  };
   const restore = (id) => change('POST', id, '/restore');
   return {
     cancel: (id) => change('DELETE', id),
@@ -33,6 +57,34 @@ export function makeActions(library, player, applySettings) {
     rename: (id, title) => change('PATCH', id, '', { title }),
     star: (id) => change('PATCH', id, '', { starred: !library.get(id).starred }),
     restore,
+    batch,
+    emptyBin: async (count) => {
+      if (!(await confirmed('Empty the bin?', `${clips(count)}, with the audio. This cannot be undone.`, 'Empty the bin'))) return;
+      const answer = await attempt(() => call('DELETE', '/api/history/bin'));
+      if (!answer) return;
+      answer.changed.forEach((id) => player.drop(id));
+      library.reload().catch(() => {});
+    },
+    takeIn: async () => {
+      const answer = await attempt(() => call('POST', '/api/history/import'));
+      if (answer) notice(answer.added ? `${clips(answer.added)} taken in from the outputs folder.` : 'Nothing new lies in the outputs folder.');
+    },
+    choices: () => call('GET', '/api/history').catch(() => null),
+    note: (id) => {
+      const [dialog, field] = [byId('note'), byId('note-text')];
+      const before = library.get(id).notes ?? '';
+      byId('note-title').textContent = `Notes on ${titleOf(library.get(id))}`;
+      field.value = before;
+      dialog.returnValue = '';
+      dialog.onclose = () => dialog.returnValue === 'keep' && field.value !== before && change('PATCH', id, '', { notes: field.value });
+      dialog.showModal();
+    },
+    download: async (ids) => {
+      for (const id of ids) {
+        el('a', { href: address(`/api/jobs/${id}/audio?download=1`), download: '' }).click();
+        await new Promise((resolve) => { setTimeout(resolve, 300); }); // browsers drop what comes all at once
+      }
+    },
     bin: async (id) => {
       const job = await change('POST', id, '/bin');
       if (!job) return;

@@ -9,7 +9,7 @@ const PATIENCE = 30_000; // ms for an answer; a proxy that has lost the server m
  *   sampler: string, schedule: string, sampler_options?: Record<string, any>}} Request
  * @typedef {{id: string, status: string, progress: number, text: ?string, error: ?string, missing: boolean,
  *   request: Request, position: number, created: number, started: ?number, finished: ?number, file: ?string,
- *   title: string, starred: boolean, binned: boolean, audio: ?string, peaks: ?string, spectrogram: ?string,
+ *   title: string, notes: string, model: ?string, starred: boolean, binned: boolean, audio: ?string, peaks: ?string, spectrogram: ?string,
  *   preview: ?string}} Job
  * @typedef {{id: number, name: string, tracks: number}} Game
  */

@@ -11,6 +11,7 @@ import { showHealth, showLost } from './health.js';
 import { HistoryView } from './history.js';
 import { initDecimals, initKeyboard } from './keyboard.js';
 import { Library } from './library.js';
+import { ModelsView } from './models/view.js';
 import { announce, clearFieldErrors, notice, showFieldError } from './notices.js';
 import { Panel } from './panel.js';
 import { Player } from './player.js';
@@ -24,7 +25,7 @@ const asked = new Set();
 
 const panel = new Panel((request) => predictedSeconds(library.history(), request));
 const actions = makeActions(library, player, (request) => panel.apply(request));
-const queue = new QueueView(library, { cancel: actions.cancel, predict: panel.predict });
+const queue = new QueueView(library, { cancel: actions.cancel, cancelAll: (ids) => actions.batch(ids, 'cancel'), predict: panel.predict });
 const history = new HistoryView(library, player, actions);
 /** Of the model that the instrument fits; see /api/health. @type {?string} */
 let revision = null;
@@ -80,7 +81,8 @@ function onHealth(health) {
 }
 
 function connectControls() {
-  const generate = makeGenerate(() => history.show('all'));
+  new ModelsView(onHealth);
+  const generate = makeGenerate(() => history.showNew());
   const playNew = /** @type {HTMLInputElement} */ (byId('play-new'));
   playNew.checked = remembered('play-new', true, isSwitch);
   playNew.onchange = () => remember('play-new', playNew.checked);
@@ -101,6 +103,7 @@ function connectControls() {
 function makeGenerate(showHistory) {
   const button = byId('generate');
   let isAsking = false;
+  let lastTold = ''; // what changes nothing is told once
   // The server answers between the two clicks of a double click, so that waiting for it does not suffice.
   button.addEventListener('click', (event) => event.detail > 1 && event.preventDefault());
   return async () => {
@@ -109,13 +112,16 @@ function makeGenerate(showHistory) {
     button.setAttribute('aria-busy', 'true');
     clearFieldErrors();
     try {
-      const { id } = await call('POST', '/api/jobs', { body: panel.request, headers: { 'Idempotency-Key': randomKey() } });
+      const { id, notes = [] } = await call('POST', '/api/jobs', { body: panel.request, headers: { 'Idempotency-Key': randomKey() } });
       asked.add(id);
       library.dispatchEvent(new Event('asked'));
       panel.advanceSeed();
       if (!library.get(id)) library.put(await call('GET', `/api/jobs/${id}`));
-      if (library.view === 'bin') showHistory();
+      showHistory();
       announce('Generating.');
+      const told = notes.join('; ');
+      if (told && told !== lastTold) notice(`Without effect: ${told}.`);
+      lastTold = told;
       showStage();
     } catch (error) {
       showFieldError(error);

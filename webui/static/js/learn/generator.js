@@ -66,7 +66,7 @@ export class GeneratorView {
   #showMemory(state) {
     const texts = [];
     if (state.status === 'interrupted') texts.push(W.interruptedHelp);
-    if (state.stages[0].status === 'done' && state.stages[1].status === 'waiting' && state.status === 'done') texts.push(W.nextTrain);
+    if (state.status === 'prepared') texts.push(W.nextTrain);
     setText(this.#note, texts.join(' '));
   }
 

@@ -15,7 +15,7 @@ const place = byId('learn');
 const banner = new TurnBanner();
 const tabs = el('nav', { class: 'generators', 'aria-label': 'Generators' });
 const body = el('div');
-const lost = el('p', { class: 'soft', role: 'status' });
+const lost = el('p', { class: 'soft lost', role: 'status' });
 /** @type {?GeneratorView} */
 let view = null;
 let shown = ''; // which generator, "new", or nothing yet

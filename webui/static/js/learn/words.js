@@ -12,6 +12,7 @@ export const STAGES = {
 
 export const STATUS = {
   new: 'nothing is made yet',
+  prepared: 'the music is prepared',
   running: 'at work',
   paused: 'paused',
   stopped: 'stopped',
