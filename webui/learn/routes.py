@@ -40,8 +40,6 @@ class Wanted(Config):
     """Number of the root."""
     path: Annotated[str, Field(max_length=MOST_PATH)] = ""
     """Names below it, joined by "/"."""
-    preset: str | None = None
-    """By which to look at it; null: any."""
 
 
 class New(Config):
@@ -91,7 +89,7 @@ def _add_choosing(app: FastAPI, studio: Studio) -> None:
         wanted = parsed(Wanted, data)
         place = Place(wanted.root, wanted.path)
         await asyncio.to_thread(studio.check_place, place)
-        return json_response(studio.survey(place, wanted.preset), 202)
+        return json_response(studio.survey(place), 202)
 
     @app.get(BASE + "/surveys")
     async def survey_state(

@@ -159,11 +159,9 @@ class Studio:
         """Raises RefusedError for a folder that cannot be chosen; see `Roots`."""
         self.roots.check_links(self.roots.folder(place))
 
-    def survey(self, place: Place, preset: str | None) -> dict[str, Any]:
-        """Begins to look into a folder of music, which has been checked."""
-        folder = self.roots.folder(place)
-        config = self.presets[preset].dataset if preset in self.presets else next(iter(self.presets.values())).dataset
-        return self.surveys.start(place, folder, config)
+    def survey(self, place: Place) -> dict[str, Any]:
+        """Begins to look into a folder of music, which has been checked; what is in it is the same for all presets."""
+        return self.surveys.start(place, self.roots.folder(place), next(iter(self.presets.values())).dataset)
 
     def create(self, name: str, place: Place, preset: str) -> Generator:
         """A new generator, of which nothing is made yet.
@@ -200,7 +198,7 @@ class Studio:
             busy = [other for other in names(self._work) if self._is_running(other)]
             if busy:
                 raise RefusedError(409, f"{busy[0]} is being made; pause it, or wait until it is ready")
-            self._check_source(generator)
+            await asyncio.to_thread(self._check_source, generator)
             stages = generator.run_state().get("stages", {})
             if last != "prepare" and stages.get("prepare", {}).get("status") != "done":
                 raise RefusedError(409, "the music is not prepared yet")
@@ -218,8 +216,8 @@ class Studio:
             known = (generator.run_state().get("forecast") or {}).get("device")
             await self.turns.training_is(known or await self.forecast.device())
             self._spawn(generator, last)
-        except RefusedError as refusal:
-            self._refusals[name] = refusal.error
+        except (RefusedError, OSError) as error:
+            self._refusals[name] = error.error if isinstance(error, RefusedError) else one_line(error)
             await self.turns.training_is(None)
         finally:
             del self._starting[name]

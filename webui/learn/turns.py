@@ -118,10 +118,21 @@ class Turns:
                 return
             player: Player = self._service.supervisor
             if self.seat != "resting":
-                player.hold()  # what is asked for from now on waits
-                while self._service.running is not None:
-                    await asyncio.sleep(POLL)
-                player.let_go()
+                await self._take_from(player)
             self.seat = seat
             if seat != "resting":
-                player.wake(self._loaders.cpu if seat == "cpu" else self._loaders.device)
+                player.wake(self._loader(seat))
+
+    async def _take_from(self, player: Player) -> None:
+        """Ends the model's process when the clip that it forms is ready; cancelled before, nothing has changed."""
+        player.hold()  # what is asked for from now on waits
+        try:
+            while self._service.running is not None:
+                await asyncio.sleep(POLL)
+        except asyncio.CancelledError:
+            player.wake(self._loader(self.seat))
+            raise
+        player.let_go()
+
+    def _loader(self, seat: Seat) -> str:
+        return self._loaders.cpu if seat == "cpu" else self._loaders.device

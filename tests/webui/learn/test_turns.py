@@ -72,6 +72,20 @@ def test_a_clip_that_is_forming_is_finished_first(turns: Turns, service: Service
     assert service.supervisor.told == ["hold", "let go"]
 
 
+def test_who_changes_their_mind_meanwhile_finds_everything_as_it_was(turns: Turns, service: Service) -> None:
+    async def scene() -> None:
+        service.running = "a job"
+        taking = asyncio.create_task(turns.training_is("cuda"))
+        await asyncio.sleep(0.05)
+        taking.cancel()
+        await asyncio.gather(taking, return_exceptions=True)
+        await turns.training_is(None)
+
+    asyncio.run(scene())
+    assert service.supervisor.told == ["hold", "wake usual"]
+    assert turns.seat == "device"
+
+
 def test_playing_on_the_cpu_while_the_gpu_trains(turns: Turns, service: Service) -> None:
     async def scene() -> None:
         await turns.training_is("cuda")
