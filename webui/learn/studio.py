@@ -6,23 +6,19 @@ import asyncio
 import contextlib
 import shlex
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 from dualdiffusion.errors import UserError, one_line
-from dualdiffusion.files import write_json
-from dualdiffusion.machine.system import group_of_its_own
-from webui.learn.commands import REPOSITORY
+from webui.learn.crew import Crew
 from webui.learn.forecast import Forecast
 from webui.learn.generator import NAME, NAME_RULE, Chosen, Generator, names
 from webui.learn.presets import load_presets
-from webui.learn.processes import is_alive, mark_of, send
 from webui.learn.reading import Reading
 from webui.learn.roots import Place, Roots
-from webui.learn.runner import DONE, FAILED, PAUSED, RUNNING, STOPPED
+from webui.learn.runner import FAILED, RUNNING
 from webui.learn.survey import Surveys
 from webui.learn.turns import Loaders, Turns
 from webui.refusal import RefusedError
@@ -31,8 +27,6 @@ from webui.settings import Settings
 
 LOOK = 1.0  # seconds between two looks at what runs
 MOST_GENERATORS = 200
-PREPARED = "prepared"  # and not trained yet
-INTERRUPTED = "interrupted"  # a runner that is gone without having said how it ended
 
 
 class Studio:
@@ -47,21 +41,18 @@ class Studio:
         self.roots, self.surveys = Roots(settings.music), Surveys()
         self.presets = load_presets(settings.presets)
         self.turns = Turns(service, Loaders(settings.loader, settings.cpu_loader))
-        self._runners: dict[str, subprocess.Popen[bytes]] = {}
-        self._lasts: dict[str, str] = {}  # the last stages that these were started for
+        self._crew = Crew(self._work)
         self._readings: dict[str, Reading] = {}
         self.forecast = Forecast(self.presets, self._work / "generators" / ".none")
         self._starting: dict[str, asyncio.Task[None]] = {}  # trainings that wait for the device
         self._refusals: dict[str, str] = {}  # why these could not begin
         self._turn = asyncio.Lock()
-        self._stopping: set[str] = set()  # generators that were asked to stop, and have not yet
-        self._adopted: set[int] = set()  # commands for which a runner was started that had lost theirs
-        self.turns.begin(self._training_device())
+        self.turns.begin(self._crew.training_device())
 
     @contextlib.asynccontextmanager
     async def active(self) -> AsyncIterator[None]:
         """Watches what runs for as long as the block; what runs goes on afterwards."""
-        self._take_up()
+        self._crew.look()
         watching = asyncio.create_task(self._watch())
         try:
             yield
@@ -96,22 +87,10 @@ class Studio:
 
     def status(self, generator: Generator) -> str:
         """new, prepared, running, paused, stopped, failed, done or interrupted."""
-        state = generator.run_state()
-        if self._runs(generator, state):
-            return RUNNING
-        if generator.chosen.name in self._refusals:
-            return FAILED
-        if not state:
-            return "new"
-        if state.get("status") == DONE and state.get("last") == "prepare":
-            return PREPARED
-        return INTERRUPTED if state.get("status") == RUNNING else str(state.get("status"))
-
-    def _runs(self, generator: Generator, state: dict[str, Any]) -> bool:
-        own = self._runners.get(generator.chosen.name)
         if generator.chosen.name in self._starting:
-            return True
-        return (own is not None and own.poll() is None) or is_alive(state.get("runner"))
+            return RUNNING
+        status = self._crew.status(generator, generator.run_state())
+        return FAILED if generator.chosen.name in self._refusals and status != RUNNING else status
 
     def summary(self, name: str) -> dict[str, Any]:
         """A generator in a list: {"name", "status", "stage", "title", "error"}."""
@@ -144,7 +123,7 @@ class Studio:
             "forecast": state.get("forecast"),
             "report": reading.has_report(),
             "playable": reading.is_playable(),
-            "stopping": name in self._stopping,
+            "stopping": name in self._crew.stopping,
             "starting": name in self._starting,
             "turn": self.turns.to_json(),
         }
@@ -195,17 +174,16 @@ class Studio:
         """
         async with self._turn:
             generator = self.generator(name)
-            busy = [other for other in names(self._work) if self._is_running(other)]
+            busy = [*self._starting, *self._crew.running()]
             if busy:
                 raise RefusedError(409, f"{busy[0]} is being made; pause it, or wait until it is ready")
             await asyncio.to_thread(self._check_source, generator)
             stages = generator.run_state().get("stages", {})
             if last != "prepare" and stages.get("prepare", {}).get("status") != "done":
                 raise RefusedError(409, "the music is not prepared yet")
-            self._stopping.discard(name)
             self._refusals.pop(name, None)
             if last == "prepare":
-                self._spawn(generator, last)
+                self._crew.start(generator, last)
             else:
                 self._starting[name] = asyncio.create_task(self._begin_training(generator, last))
 
@@ -215,7 +193,7 @@ class Studio:
         try:
             known = (generator.run_state().get("forecast") or {}).get("device")
             await self.turns.training_is(known or await self.forecast.device())
-            self._spawn(generator, last)
+            self._crew.start(generator, last)
         except (RefusedError, OSError) as error:
             self._refusals[name] = error.error if isinstance(error, RefusedError) else one_line(error)
             await self.turns.training_is(None)
@@ -241,18 +219,14 @@ class Studio:
             RefusedError: 404, or 409 where nothing runs.
         """
         generator = self.generator(name)
-        status, state = self.status(generator), generator.run_state()
         if name in self._starting:
             self._starting[name].cancel()
             await self.turns.training_is(None)
-        elif status == RUNNING:
-            self._stopping.add(name)
-            own, number = self._runners.get(name), signal.SIGINT if for_good else signal.SIGTERM
-            send(state.get("runner") if own is None or own.poll() is not None else mark_of(own.pid), number)
-        elif for_good and status in (PAUSED, FAILED, INTERRUPTED):
-            write_json(generator.run_path, {**state, "status": STOPPED, "error": None})
+        elif for_good and self.status(generator) != RUNNING:
+            self._refusals.pop(name, None)
+            self._crew.put_aside(generator)
         else:
-            raise RefusedError(409, "nothing of this generator runs")
+            self._crew.ask_to_stop(generator, signal.SIGINT if for_good else signal.SIGTERM)
 
     async def play(self, name: str) -> dict[str, Any]:
         """Opens the new model; where this server cannot, says how to start one that does.
@@ -272,47 +246,10 @@ class Studio:
         command = shlex.join(["python", "-m", "webui", "--model", str(generator.model)])
         return {"opened": opened, "command": command}
 
-    def _spawn(self, generator: Generator, last: str) -> None:
-        words = [sys.executable, "-m", "webui.learn.runner", str(self._work), generator.chosen.name, last]
-        generator.folder.mkdir(parents=True, exist_ok=True)
-        with open(generator.log("runner"), "ab") as log:
-            own = subprocess.Popen(
-                words, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **group_of_its_own()
-            )
-        self._runners[generator.chosen.name], self._lasts[generator.chosen.name] = own, last
-
     # -- watching --------------------------------------------------------------------------------------------------
 
-    def _is_running(self, name: str) -> bool:
-        try:
-            return self.status(self.generator(name)) == RUNNING
-        except RefusedError:
-            return False
-
-    def _training_device(self) -> str | None:
-        """The device of the training at work; None where there is none."""
-        for name in names(self._work):
-            with contextlib.suppress(RefusedError):
-                state = self.generator(name).run_state()
-                alive = is_alive(state.get("runner")) or is_alive(state.get("command"))
-                if state.get("status") == RUNNING and alive and state.get("last") != "prepare":
-                    return (state.get("forecast") or {}).get("device", "cpu")
-        return None
-
-    def _take_up(self) -> None:
-        """A command that outlived the process which ran it gets another one, to hear how it ends."""
-        for name in names(self._work):
-            with contextlib.suppress(RefusedError):
-                generator = self.generator(name)
-                state = generator.run_state()
-                command = state.get("command")
-                lost = state.get("status") == RUNNING and not self._runs(generator, state) and is_alive(command)
-                if lost and command["pid"] not in self._adopted:
-                    self._adopted.add(command["pid"])
-                    self._spawn(generator, str(state.get("last")))
-
     async def _watch(self) -> None:
-        """Gives the device back when a training has ended, and tells the pages of every change."""
+        """Gives the device back when a training has ended."""
         while True:
             await asyncio.sleep(LOOK)
             try:
@@ -321,21 +258,9 @@ class Studio:
                 print(f"generators: {one_line(error)}", file=sys.stderr, flush=True)
 
     async def _look(self) -> None:
-        for runner in self._runners.values():
-            runner.poll()  # takes the ended ones out of the system's table
-        self._take_up()
-        self._stopping = {name for name in self._stopping if self._is_running(name)}
-        if self.turns.training and not self._turn.locked() and not any(map(self._trains, names(self._work))):
-            await self.turns.training_is(None)
-
-    def _trains(self, name: str) -> bool:
-        try:
-            generator = self.generator(name)
-        except RefusedError:
-            return False
-        if name in self._starting:
-            return True
-        own = self._runners.get(name)
-        starting = own is not None and own.poll() is None  # before it has written so itself
-        last = self._lasts[name] if starting else generator.run_state().get("last")
-        return self.status(generator) == RUNNING and last != "prepare"
+        await asyncio.to_thread(self._crew.look)
+        if self._turn.locked() or self._starting:
+            return
+        device = self._crew.training_device(known=self.turns.training)
+        if device != self.turns.training:
+            await self.turns.training_is(device)
