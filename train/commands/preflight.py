@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from dualdiffusion.errors import UserError
-from train.memory.auto_batch import USABLE_SHARE, choose_micro_batch, device_memory, with_micro_batch
-from train.memory.preflight import predict
+from train.memory.auto_batch import USABLE_SHARE, device_memory, with_micro_batch
+from train.memory.preflight import predict, validated_bytes
 from train.precision import local_device_type
 from train.starting import load_train_config
 from train.train_config import TrainConfig
@@ -60,10 +60,17 @@ def _run(path: Path, overrides: Sequence[str], device: str, room: int) -> dict[s
 
 
 def _smaller(config: TrainConfig, device: str, room: int, need: int) -> tuple[int, int | None]:
-    """(Predicted bytes, micro batch) of the largest micro batch that fits; (`need`, None) where none does."""
-    try:
-        fit = choose_micro_batch(config, room, device_type=device)
-    except UserError:
+    """(Predicted bytes, micro batch) of the largest smaller micro batch that fits; (`need`, None) where none does."""
+    now = config.micro_batch_size or config.batch_size
+    sizes = [size for size in range(now - 1, 0, -1) if config.batch_size % size == 0]
+    validated = validated_bytes(config, device)
+
+    def need_of(size: int) -> int:
+        return predict(with_micro_batch(config, size), device_type=device, validated=validated).need
+
+    if not sizes or (least := need_of(1)) > room * USABLE_SHARE:
         return need, None
-    config = with_micro_batch(config, fit.micro_batch_size)
-    return predict(config, device_type=device).need, fit.micro_batch_size
+    for size in sizes[:-1]:
+        if (found := need_of(size)) <= room * USABLE_SHARE:
+            return found, size
+    return least, 1
