@@ -1,11 +1,11 @@
-"""`python -m tests.webui.learn.fake_run WORK NAME LAST`: the runner, with shell commands for stages.
-
-They stand in `commands.json` of the generator's folder, by stage.
-"""
+"""The runner in a fork, with shell commands for stages: they stand in `commands.json` of the generator's folder."""
 
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -23,13 +23,21 @@ class FakeGenerator(Generator):
         return ["/bin/sh", "-c", script.replace("MICRO", str((micro_batches or {}).get(stage)))]
 
 
-def main() -> int:
-    """Runs the stages."""
-    work, name, last = sys.argv[1:]
-    generator = FakeGenerator.load(Path(work), name)
+def start(work: Path, name: str, last: str, errors: Path) -> multiprocessing.Process:
+    """Begins to run stages in another process; what it says of errors goes into a file."""
+    process = multiprocessing.get_context("fork").Process(target=_child, args=(work, name, last, errors))
+    process.start()
+    return process
+
+
+def _child(work: Path, name: str, last: str, errors: Path) -> None:
+    os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT), 2)
+    sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 (for as long as the process)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    run_command(lambda: _run(work, name, last))
+
+
+def _run(work: Path, name: str, last: str) -> int:
+    generator = FakeGenerator.load(work, name)
     with folder_lock(generator.folder):
         return Runner(generator, last).run()
-
-
-if __name__ == "__main__":
-    run_command(main)

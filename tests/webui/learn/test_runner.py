@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
+from multiprocessing import Process
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.commands import ROOT
 from tests.webui.conftest import is_alive, until
+from tests.webui.learn import fake_run
 from webui.learn.generator import Chosen, Generator
 from webui.learn.presets import Preset
 from webui.learn.runner import last_error, stages_until
@@ -31,22 +30,21 @@ class Running:
         chosen = Chosen(name="mine", source=work, model=work / "model", preset_name="fake", preset=preset)
         self.generator = Generator(chosen, work)
         self.generator.save()
-        self.began: list[subprocess.Popen[bytes]] = []
+        self.began: list[Process] = []
         self.commands = {stage: f"echo {stage} >> order" for stage in ("prepare", "vae", "encode", "unet")}
         self.commands = {stage: f"echo {stage} >> {work}/order" for stage in self.commands}
         self.commands["check"] = f"echo a warning; echo '{json.dumps(CHECKED)}'"
-        self.order = work / "order"
+        self.order, self.errors = work / "order", work / "errors"
 
-    def begin(self, last: str = "unet", **commands: str) -> subprocess.Popen[bytes]:
+    def begin(self, last: str = "unet", **commands: str) -> Process:
         self.commands |= commands
         (self.generator.folder / "commands.json").write_text(json.dumps(self.commands))
-        words = [sys.executable, "-m", "tests.webui.learn.fake_run", str(self.generator.work), "mine", last]
-        process = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE)
+        process = fake_run.start(self.generator.work, "mine", last, self.errors)
         self.began.append(process)
         return process
 
-    def ends(self, process: subprocess.Popen[bytes]) -> dict[str, Any]:
-        process.wait(30)
+    def ends(self, process: Process) -> dict[str, Any]:
+        process.join(30)
         return self.generator.run_state()
 
     def at_work(self, stage: str) -> dict[str, Any]:
@@ -64,9 +62,8 @@ class Running:
 
     def close(self) -> None:
         for process in self.began:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
+            process.kill()
+            process.join()
         command = self.generator.run_state().get("command")
         if command and is_alive(command["pid"]):
             os.killpg(command["pid"], signal.SIGKILL)
@@ -117,7 +114,7 @@ def test_a_pause_reaches_the_command_and_resuming_gives_it_again(running: Runnin
 def test_stopping_is_told_apart_from_pausing(running: Running) -> None:
     process = running.begin(vae=STAYS)
     running.at_work("vae")
-    process.send_signal(signal.SIGINT)
+    os.kill(process.pid, signal.SIGINT)
     assert running.ends(process)["status"] == "stopped"
 
 
@@ -149,7 +146,7 @@ def test_a_killed_runner_leaves_its_command_to_the_next_one(running: Running) ->
     first = running.begin(vae=waits)
     command = running.at_work("vae")["command"]["pid"]
     first.kill()
-    first.wait()
+    first.join()
     assert is_alive(command)
     second = running.begin(vae=f"echo vae again >> {work}/order")
     (work / "go").touch()
@@ -162,8 +159,9 @@ def test_two_runners_of_one_generator_do_not_meet(running: Running) -> None:
     running.begin(vae=STAYS)
     running.at_work("vae")
     second = running.begin()
-    assert second.wait(30) == 2
-    assert b"is already at work on this folder" in second.stderr.read()
+    second.join(30)
+    assert second.exitcode == 2
+    assert "is already at work on this folder" in running.errors.read_text()
 
 
 def test_what_does_not_fit_is_not_begun(running: Running) -> None:
