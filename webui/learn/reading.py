@@ -33,7 +33,7 @@ class Reading:
         status = told.get("status", "waiting")
         shown: dict[str, Any] = {"name": name, "status": status, "killed": told.get("killed", 0)}
         if status == "done" and told.get("began") and told.get("ended"):
-            shown["seconds"] = max(told["ended"] - told["began"], 0.0)
+            shown |= {"seconds": max(told["ended"] - told["began"], 0.0), "ended": told["ended"]}
         if status in ("waiting", "done") or name == "check":
             return {**shown, "fraction": 1.0 if status == "done" else None, "text": "", "left": None}
         if name in TRAINING:

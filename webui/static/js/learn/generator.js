@@ -20,7 +20,7 @@ export class GeneratorView {
   #charts = el('div', { class: 'charts' });
   #demos = el('div');
   #log = el('pre', { class: 'log', tabindex: '0' });
-  #shown = { status: '', buttons: '', report: false, curves: '' };
+  #shown = { status: '', buttons: '', report: 0, curves: '' };
   #logStage = 'prepare';
 
   /** @param {string} name */
@@ -44,7 +44,8 @@ export class GeneratorView {
     this.#show(state);
     const begun = state.stages.some((stage) => stage.name === 'vae' && stage.status !== 'waiting');
     if (begun && everything) await Promise.all([this.#readCurves(), this.#readDemos()]);
-    if (state.report && !this.#shown.report && state.stages[0].status === 'done') await this.#readReport();
+    const prepared = state.stages[0].ended ?? 0; // when: it may be done again
+    if (state.report && prepared !== this.#shown.report) await this.#readReport(prepared);
     if (this.log.open) await this.#readLog(this.log);
     return state.status === 'running';
   }
@@ -97,7 +98,6 @@ export class GeneratorView {
       const answer = await call('POST', `${this.base}/${what}`);
       if (what === 'play') this.#showPlay(answer);
       else this.#show(answer);
-      if (what === 'prepare') this.#shown.report = false;
     } catch (error) {
       problem = error.message;
     }
@@ -145,9 +145,9 @@ export class GeneratorView {
     return el('li', {}, el('span', { class: 'demo-name' }, label, el('span', { class: 'soft' }, ` ${W.atSamples(demo.samples)}`)), sound);
   }
 
-  async #readReport() {
+  async #readReport(prepared) {
     const report = await call('GET', `${this.base}/report`);
-    this.#shown.report = true;
+    this.#shown.report = prepared;
     const whole = el('a', { href: address(`${this.base}/report.html`), target: '_blank', rel: 'noopener' }, W.wholeReport);
     this.#report.replaceChildren(summaryOf(report, W.refusedDone), el('p', {}, whole));
     this.reportCard.hidden = false;

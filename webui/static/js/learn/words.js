@@ -94,7 +94,7 @@ export const W = {
   cannot: (problem) => `not here: ${problem}`,
   nameTitle: '3. What is it called?',
   prepare: 'Prepare the music',
-  prepareAgain: 'Prepare again',
+  prepareAgain: 'The music has changed: prepare again',
   train: 'Train',
   resume: 'Resume',
   pause: 'Pause',
