@@ -23,7 +23,7 @@ from sampling.output.loudness import levelled
 from sampling.output.settings import OutputSettings
 from sampling.recommended import Asked, read_recommended
 from sampling.request import Request
-from sampling.without_effect import without_effect
+from sampling.without_effect import other_length, without_effect
 
 
 @dataclass(frozen=True, repr=False)
@@ -102,7 +102,7 @@ def generate(model: LoadedModel, fields: dict[str, Any]) -> Clip:
     request.label_vector(model.labels)
     model.folder.chosen_ema("unet", request.ema)
     result = Generator.of(model).generate(request)
-    for note in result.notes:
+    for note in (*result.notes, *other_length(fields, result.request)):
         warnings.warn(f"generate: {note}", stacklevel=3)
     return Clip(result, model.device)
 

@@ -36,6 +36,18 @@ def without_effect(request: Request, said: dict[str, Any]) -> list[str]:
     return [f"{key}: {reason}" for key, reason in _unused(request) if key in keys]
 
 
+def other_length(said: dict[str, Any], request: Request) -> list[str]:
+    """A line where a length was said, and the clip that was made from a source has another.
+
+    Args:
+        request: of the clip as it was made.
+    """
+    seconds = said.get("seconds")
+    if request.source is None or not isinstance(seconds, int | float) or abs(seconds - request.seconds) < 0.01:
+        return []
+    return [f"seconds: the clip is as long as its source, {request.seconds:.6g} s, not {seconds:g} s"]
+
+
 def _values(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """All dotted keys of some data, with their values."""
     for key, value in data.items():

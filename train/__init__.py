@@ -9,7 +9,7 @@ module_trainers/      Module trainers
 reports/              What a run tells about itself
 interruption.py       Requests to stop: signals, a dead parent, and the file `save_now`
 launch.py             Starts a training run in the process, or one of the processes, that `accelerate launch` made
-launcher_settings.py  What `accelerate launch` or its saved settings ask for beside the config
+launcher_settings.py  What is asked for and not done
 loader.py             Reads the samples of each process, in order, from any point of the training on
 module_trainer.py     The contract between the training loop and the module trainers
 muon.py               Muon: steps of equal size along all directions of a weight matrix

@@ -57,7 +57,7 @@ def launch(config: TrainConfig, *, wait: bool, auto_batch: bool = False, memory_
         torch.set_num_threads(config.cpu_threads or threads_asked() or share)
     config = with_precision(config, state.device.type, state)
     if state.is_main_process:
-        for line in not_used(config):
+        for line in not_used(config, state.device.type):
             print(line)
     alone = GradientAccumulationPlugin(num_steps=1)  # else accelerate may divide losses by a number of its own
     accelerator = Accelerator(cpu=cpu, mixed_precision=config.mixed_precision, gradient_accumulation_plugin=alone)

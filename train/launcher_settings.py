@@ -1,4 +1,4 @@
-"""What `accelerate launch` or its saved settings ask for beside the config: done, refused, or told in one line."""
+"""What is asked for and not done: by `accelerate launch` or its saved settings beside the config, and in the config."""
 
 from __future__ import annotations
 
@@ -31,9 +31,15 @@ def check_launcher() -> None:
             )
 
 
-def not_used(config: TrainConfig) -> list[str]:
-    """A line for each of the launcher's settings that the config decides."""
-    lines = []
+def not_used(config: TrainConfig, device_type: str = "cpu") -> list[str]:
+    """A line for each of the launcher's settings that the config decides, and for what the config itself says in vain.
+
+    Args:
+        device_type: where the run trains, such as "cuda".
+    """
+    lines = [f"schedule.{name}: a schedule of type {config.schedule.type} has none" for name in config.schedule.unused]
+    if config.cpu_threads and device_type != "cpu":
+        lines.append(f"cpu_threads: {config.cpu_threads} is not used: the run is on {device_type}")
     if (asked := precision_asked()) not in (None, config.mixed_precision):
         change = f"--set mixed_precision={asked} changes it" if asked in PRECISIONS else "it may be no, bf16 or auto"
         lines.append(

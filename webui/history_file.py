@@ -44,6 +44,10 @@ ALTER TABLE jobs ADD COLUMN words TEXT;
 CREATE INDEX jobs_found ON jobs (position, status, binned, starred, model, games, words);
 CREATE INDEX jobs_by_file ON jobs (file);
 """,
+    """
+ALTER TABLE jobs ADD COLUMN parent TEXT;
+CREATE INDEX jobs_by_parent ON jobs (parent);
+""",
 )
 """What brings the file from each version to the next, from an empty one on."""
 

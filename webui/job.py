@@ -28,6 +28,8 @@ class Job:
     binned: float | None
     model: str | None
     notes: str
+    parent: str | None
+    """Id of the clip that this is a version of."""
 
     @staticmethod
     def from_row(row: sqlite3.Row) -> Job:

@@ -20,12 +20,13 @@ class Running:
     cancelling: bool = False
 
 
-def describe_job(job: Job, live: Running | None, *, missing: bool) -> dict[str, Any]:
+def describe_job(job: Job, live: Running | None, *, missing: bool, is_drawn: bool) -> dict[str, Any]:
     """A job as the API shows it.
 
     Args:
         live: what is known of it while it runs.
         missing: whether its audio should be in the outputs folder, and is not.
+        is_drawn: whether there are its spectrogram and peaks.
     """
     base = f"/api/jobs/{job.id}"
     done = job.status == "done"
@@ -48,8 +49,9 @@ def describe_job(job: Job, live: Running | None, *, missing: bool) -> dict[str, 
         "model": job.model,
         "starred": job.starred,
         "binned": job.binned is not None,
+        "parent": job.parent,
         "audio": f"{base}/audio" if done and not missing else None,
-        "peaks": f"{base}/peaks" if done else None,
-        "spectrogram": f"{base}/spectrogram" if done else None,
+        "peaks": f"{base}/peaks" if done and is_drawn else None,
+        "spectrogram": f"{base}/spectrogram" if done and is_drawn else None,
         "preview": f"{base}/preview?version={live.preview_version}" if live and live.preview else None,
     }

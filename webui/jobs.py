@@ -24,6 +24,7 @@ from webui.job import Clip, Job
 
 ACTIVE = ("queued", "running")
 RETRIABLE = ("failed", "cancelled", "interrupted")
+MAX_FAMILY = 500  # versions of a clip that are told; more would be no tree that one can see
 
 
 class QueueFullError(Exception):
@@ -89,9 +90,17 @@ class JobStore:
             self._file.close()
 
     def add(
-        self, request: dict[str, Any], limit: int, key: str | None = None, model: str | None = None
+        self,
+        request: dict[str, Any],
+        limit: int,
+        key: str | None = None,
+        model: str | None = None,
+        parent: str | None = None,
     ) -> tuple[Job, bool]:
         """Queues a request for a model; returns the job, and False where one with this idempotency key was there.
+
+        Args:
+            parent: id of the clip that this becomes a version of.
 
         Raises:
             QueueFullError: `limit` jobs wait or run.
@@ -103,9 +112,9 @@ class JobStore:
             self._check_room(db, limit)
             job_id = secrets.token_hex(8)
             db.execute(
-                "INSERT INTO jobs (id, position, idempotency_key, status, request, created, model) "
-                "VALUES (?, (SELECT COALESCE(MAX(position), 0) + 1 FROM jobs), ?, 'queued', ?, ?, ?)",
-                (job_id, key, json.dumps(request), time.time(), model),
+                "INSERT INTO jobs (id, position, idempotency_key, status, request, created, model, parent) "
+                "VALUES (?, (SELECT COALESCE(MAX(position), 0) + 1 FROM jobs), ?, 'queued', ?, ?, ?, ?)",
+                (job_id, key, json.dumps(request), time.time(), model, parent),
             )
             return _indexed(db, job_id), True
 
@@ -119,6 +128,26 @@ class JobStore:
         with self._present() as db:
             row = db.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
         return Job.from_row(row) if row else None
+
+    def family(self, job_id: str) -> list[Job]:
+        """All versions of a clip, oldest first: what it was made from, and what was made from any of them."""
+        with self._present() as db:
+            # UNION drops what was seen before: rows of nonsense may name each other as parents.
+            rows = db.execute(
+                """
+                WITH RECURSIVE
+                up(id, parent) AS (
+                    SELECT id, parent FROM jobs WHERE id = ?
+                    UNION SELECT jobs.id, jobs.parent FROM jobs JOIN up ON jobs.id = up.parent
+                ),
+                down(id) AS (
+                    SELECT id FROM up UNION SELECT jobs.id FROM jobs JOIN down ON jobs.parent = down.id
+                )
+                SELECT * FROM jobs WHERE id IN (SELECT id FROM down) ORDER BY created, position LIMIT ?
+                """,
+                (job_id, MAX_FAMILY),
+            ).fetchall()
+        return [Job.from_row(row) for row in rows]
 
     def active(self) -> list[Job]:
         """Running and queued jobs in the order in which they are made."""

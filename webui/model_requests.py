@@ -19,6 +19,7 @@ from sampling.recommended import Asked
 from sampling.request import Request
 from sampling.without_effect import without_effect
 from webui.refusal import RefusedError
+from webui.sources import as_request
 from webui.stored import usable, usable_controls, usable_recommendation
 
 
@@ -95,9 +96,6 @@ class ModelRequests:
             # Only the first line, and not endlessly much of what a hostile request can contain.
             text = explain(Request, error).removeprefix(": ")[:500]
             raise RefusedError(422, text if field else f"the body: {text}", field) from None
-        # Who may use the page may not have every file of the machine read.
-        if request.source is not None:
-            raise RefusedError(422, "source: files are read by python -m sampling only, not by the page", "source")
         if request.guidance.weak_model is not None:
             raise RefusedError(422, "guidance.weak_model: other models are read by python -m sampling only", "guidance")
         try:
@@ -128,10 +126,14 @@ class ModelRequests:
         return without_effect(self.parse(body), from_json(body))
 
     def _completed(self, body: bytes) -> bytes:
-        """The request with what the model recommends; one that is no JSON object is left for the checks to refuse."""
+        """The request with what the model recommends; one that is no JSON object is left for the checks to refuse.
+
+        Raises:
+            RefusedError: 422, a source that is no clip of the history.
+        """
         with contextlib.suppress(ValueError):
             said = from_json(body)
             if isinstance(said, dict):
                 chosen = {} if self.ema is None else {"ema": self.ema}
-                return json.dumps(chosen | Asked(said).over(self.recommended)).encode()
+                return json.dumps(as_request(chosen | Asked(said).over(self.recommended))).encode()
         return body

@@ -4,6 +4,7 @@
 <outputs>/history.sqlite3          the queue and the history
 <outputs>/.webui/<job id>.webp     spectrogram, of the size of a card; .png where older software has made it
 <outputs>/.webui/<job id>.json     waveform peaks: {"seconds", "peaks"}
+<outputs>/.webui/uploads/<id>.flac what visitors brought in, and .json beside it
 <outputs>/.bin/                    deleted audio
 """
 
@@ -54,9 +55,23 @@ class OutputFolder:
         png = self.extras / f"{job_id}.png"
         return self.spectrogram(job_id) if self.spectrogram(job_id).is_file() or not png.is_file() else png
 
+    def is_drawn(self, job_id: str) -> bool:
+        """Whether a job's clip has its picture and its peaks."""
+        return self.picture(job_id).is_file() and self.peaks(job_id).is_file()
+
     def peaks(self, job_id: str) -> Path:
         """Of a job's clip, as JSON."""
         return self.extras / f"{job_id}.json"
+
+    @property
+    def uploads(self) -> Path:
+        """Where lies what visitors brought in."""
+        return self.extras / "uploads"
+
+    def upload(self, upload_id: str) -> Path | None:
+        """The audio that a visitor brought in; None where it is not there."""
+        path = self.uploads / f"{upload_id}.flac"
+        return path if path.is_file() and path.resolve().parent == self.uploads.resolve() else None
 
     def audio(self, file: str | None, binned: bool = False) -> Path | None:
         """The audio file, or None where there is none (any more), or where its name leads out of the folder."""

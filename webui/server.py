@@ -3,16 +3,23 @@
     GET    /api/health                     {"status": "loading|ready|failed", "model", "games", "controls", ...}
     GET    /api/options                    what a request may contain: the model's defaults, ranges, samplers, schedules
     POST   /api/check                      fields of a request -> {"request": those that the model can do, "dropped"}
-    POST   /api/jobs                       a request -> {"id", "notes": what of it changes nothing, if anything};
-                                           the header Idempotency-Key makes repeating it harmless
+    POST   /api/jobs?parent=<id>           a request -> {"id", "notes": what of it changes nothing, if anything};
+                                           the header Idempotency-Key makes repeating it harmless;
+                                           "source": {"job": <id>} starts from a clip; both make it a version of a clip;
+                                           "source": {"upload": <id>} starts from what was brought in
     GET    /api/jobs?view=active|all|starred|bin&search=&game=&model=&offset=&limit=50   -> {"jobs": [...], "total"}
     GET    /api/jobs/{id}                  {"status", "progress", "error", "request", ...}
+    GET    /api/jobs/{id}/versions         what it was made from and what was made from that -> {"jobs": [...]}
     PATCH  /api/jobs/{id}                  {"title", "notes", "starred"}
     DELETE /api/jobs/{id}                  cancels; 409 if the job has ended
     POST   /api/jobs/{id}/retry            again, after failed, cancelled or interrupted
     POST   /api/jobs/{id}/bin, /restore    delete, and undo
     GET    /api/jobs/{id}/audio            the audio file, with byte ranges; ?download=1 to save it
     GET    /api/jobs/{id}/spectrogram, /peaks, /preview
+    POST   /api/jobs/{id}/draw             has the first two made where they are missing; an event tells when
+    WS     /api/events                     {"type": "job|progress|preview|health|presets", ...}
+
+More of them: request_schema.py, presets.py, uploads.py, downloads.py, grids.py.
     WS     /api/events                     {"type": "job|progress|preview|health|learn", ...}
     ...    /api/learn...                   new generators: see webui/learn/routes.py
 
@@ -25,13 +32,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import Depends, FastAPI, Request, WebSocket
+from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 from pydantic import Field
@@ -42,21 +48,26 @@ from sampling.request import Request as SamplingRequest
 from sampling.solvers.samplers import SAMPLERS
 from sampling.solvers.schedules import SCHEDULES
 from webui.bodies import Body, parsed
+from webui.downloads import add_download_routes
+from webui.grids import add_grid_routes
 from webui.history_routes import add_history_routes
+from webui.ids import JobId
 from webui.learn.routes import add_learn_routes
 from webui.learn.studio import Studio
 from webui.media_types import media_type
 from webui.methods import add_error_handlers, answer_head
 from webui.model_routes import add_model_routes
+from webui.presets import add_preset_routes
 from webui.refusal import RefusedError, json_response
+from webui.request_schema import add_schema_routes
 from webui.security import Guard
 from webui.sending import send_file
 from webui.service import Service
 from webui.settings import Settings
+from webui.uploads import add_upload_routes
 
 STATIC = Path(__file__).resolve().parent / "static"
 HEARTBEAT = 10.0  # seconds; a page that hears nothing for longer takes its socket for dead
-JOB_ID = re.compile(r"[0-9a-f]{16}")
 
 
 class Edit(Config):
@@ -94,19 +105,15 @@ def create_app(settings: Settings) -> FastAPI:
     add_model_routes(app, service)
     _add_job_routes(app, service)
     _add_file_routes(app, service)
+    add_schema_routes(app, service)
+    add_preset_routes(app, service)
+    add_upload_routes(app, service)
+    add_download_routes(app, service)
+    add_grid_routes(app, service)
     _add_page(app, service)
     add_learn_routes(app, studio)
     answer_head(app)
     return app
-
-
-def _job_id(job_id: str) -> str:
-    if not JOB_ID.fullmatch(job_id):
-        raise RefusedError(404, "there is no job with this id", "id")
-    return job_id
-
-
-JobId = Annotated[str, Depends(_job_id)]
 
 
 def _add_job_routes(app: FastAPI, service: Service) -> None:
@@ -116,24 +123,30 @@ def _add_job_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/api/options")
     async def options() -> Response:
-        return json_response(request_options(service.requests.recommended))
+        return json_response(request_options(service.requests.recommended, service.requests.ema))
 
     @app.post("/api/check")
     async def check(body: Body) -> Response:
         return json_response(service.requests.usable(body))
 
     @app.post("/api/jobs")
-    async def submit(request: Request, body: Body) -> Response:
+    async def submit(request: Request, body: Body, parent: str | None = None) -> Response:
         key = request.headers.get("idempotency-key")
         if key is not None and not 1 <= len(key) <= 200:
             raise RefusedError(422, "Idempotency-Key: must have 1 to 200 characters", "Idempotency-Key")
-        job = await service.submit(body, key)
+        job = await service.submit(body, key, parent)
         notes = service.requests.without_effect(body)
         return json_response({"id": job.id, "status": job.status, **({"notes": notes} if notes else {})}, 201)
 
     @app.get("/api/jobs/{job_id}")
     async def job(job_id: JobId) -> Response:
         return json_response(service.describe(await service.job(job_id)))
+
+    @app.get("/api/jobs/{job_id}/versions")
+    async def versions(job_id: JobId) -> Response:
+        await service.job(job_id)
+        family = await asyncio.to_thread(lambda: [service.describe(job) for job in service.store.family(job_id)])
+        return json_response({"jobs": family})
 
     @app.patch("/api/jobs/{job_id}")
     async def edit(job_id: JobId, body: Body) -> Response:
@@ -172,11 +185,16 @@ def _add_file_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/api/jobs/{job_id}/spectrogram")
     async def spectrogram(request: Request, job_id: JobId) -> Response:
-        return await _extra(request, service, job_id, service.outputs.picture(job_id))
+        return _extra(request, service.outputs.picture(job_id))
 
     @app.get("/api/jobs/{job_id}/peaks")
     async def peaks(request: Request, job_id: JobId) -> Response:
-        return await _extra(request, service, job_id, service.outputs.peaks(job_id))
+        return _extra(request, service.outputs.peaks(job_id))
+
+    @app.post("/api/jobs/{job_id}/draw")
+    async def draw(job_id: JobId) -> Response:
+        service.draw(await service.job(job_id))
+        return Response(status_code=202)
 
     @app.get("/api/jobs/{job_id}/preview")
     async def preview(job_id: JobId) -> Response:
@@ -186,21 +204,19 @@ def _add_file_routes(app: FastAPI, service: Service) -> None:
         return Response(running.preview, headers={"Cache-Control": "no-store"}, media_type="image/webp")
 
 
-async def _extra(request: Request, service: Service, job_id: str, path: Path) -> Response:
-    if path.is_file():
-        return send_file(request, path, cache="private, max-age=86400")
-    service.draw(await service.job(job_id))  # of which pages are told
-    raise RefusedError(404, "this file is gone from the outputs folder; it is made again if the clip is there")
+def _extra(request: Request, path: Path) -> Response:
+    if not path.is_file():
+        raise RefusedError(404, "this file is gone from the outputs folder; POST .../draw has it made again")
+    return send_file(request, path, cache="private, max-age=86400")
 
 
 def _add_page(app: FastAPI, service: Service) -> None:
     @app.get("/")
-    async def page(request: Request) -> Response:
+    async def page() -> Response:
         html = (STATIC / "index.html").read_text(encoding="utf-8")
         # Relative without a prefix: a proxy may add one that nobody has told us.
         prefix = service.settings.prefix
         html = html.replace("{{root}}", f"{quote(prefix)}/" if prefix else "")
-        html = html.replace("{{nonce}}", request.scope["state"]["nonce"])
         return Response(html, headers={"Cache-Control": "no-store"}, media_type="text/html")
 
     @app.get("/api/events")
@@ -258,16 +274,19 @@ class _Static(StaticFiles):
         return response
 
 
-def request_options(recommended: Recommended) -> dict[str, Any]:
+def request_options(recommended: Recommended, ema: str | None = None) -> dict[str, Any]:
     """What a request may contain, read from its class, so that the page needs no change when one is added.
 
     The fields' defaults are the model's, where it recommends any; `plain` has those that hold without a recommendation,
     of all fields that a model may recommend.
+
+    Args:
+        ema: the weights that were chosen for requests that name none.
     """
     schema = SamplingRequest.model_json_schema()["properties"]
     bounds = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
     plain = {**SamplingRequest(games={"any": 1.0}).to_json(), "games": None}
-    defaults = {**plain, **recommended.fields}
+    defaults = {**plain, **recommended.fields, "ema": ema}
     fields = {
         name: {"default": defaults[name]} | {ours: field[theirs] for ours, theirs in bounds.items() if theirs in field}
         for name, field in schema.items()

@@ -31,6 +31,7 @@ from webui.models import ModelShelf
 from webui.outputs import OutputFolder
 from webui.refusal import RefusedError
 from webui.settings import Settings
+from webui.sources import Sources, source_job
 from webui.supervisor import FAILED, LOADING, READY, SILENT, Supervisor
 
 CANCEL_GRACE = 30.0  # seconds for the step in progress; then the model's process is ended and started anew
@@ -48,6 +49,7 @@ class Service:
         self.outputs = OutputFolder(settings.outputs)
         self.outputs.create()
         self.store = JobStore(self.outputs.database)
+        self.sources = Sources(self.store, self.outputs)
         self.events = Events()
         self.running: Running | None = None
         self._turn = asyncio.Lock()
@@ -142,7 +144,7 @@ class Service:
         job = self.ends.seen(job)
         missing = job.status == "done" and self.outputs.audio(job.file, job.binned is not None) is None
         live = self.running if self.running and self.running.id == job.id and job.status == "running" else None
-        return describe_job(job, live, missing=missing)
+        return describe_job(job, live, missing=missing, is_drawn=self.outputs.is_drawn(job.id))
 
     async def job(self, job_id: str) -> Job:
         """Raises:
@@ -159,14 +161,22 @@ class Service:
 
     # -- what can be done ------------------------------------------------------------------------------------------
 
-    async def submit(self, body: bytes, key: str | None) -> Job:
+    async def submit(self, body: bytes, key: str | None, parent: str | None = None) -> Job:
         """Queues a request; with a `key` that was used before, returns the job of that time instead.
 
+        Args:
+            parent: id of the clip that this becomes a version of; None for its source, if it has one.
+
         Raises:
-            RefusedError: 422 for a request that cannot be made, 429 when the queue is full.
+            RefusedError: 422 for a request that cannot be made, or a parent that is not there; 429 when the queue is
+                full.
         """
         request, model = self.requests.parse(body), self.models.chosen
-        job, is_new = await in_thread(lambda: self.store.add(request.to_json(), self.settings.queue_limit, key, model))
+        fields = await in_thread(lambda: self.sources.completed(request))
+        if parent is not None and await in_thread(lambda: self.store.get(parent)) is None:
+            raise RefusedError(422, "parent: there is no job with this id", "parent")
+        parent = parent or source_job(fields)
+        job, is_new = await in_thread(lambda: self.store.add(fields, self.settings.queue_limit, key, model, parent))
         if is_new:
             self._publish(job)
             await self._dispatch()
@@ -238,7 +248,11 @@ class Service:
                 return
             self.running = Running(job.id)
             if refusal is None:
-                self.supervisor.send({"type": "generate", "id": job.id, "request": job.request})
+                try:
+                    request = await in_thread(lambda: self.sources.resolved(job.request))
+                    self.supervisor.send({"type": "generate", "id": job.id, "request": request})
+                except RefusedError as gone:
+                    refusal = gone
         await self._changed(job.id)
         if refusal is not None:
             await self._finish(End("failed", error=refusal.error))

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import errno
 import importlib
 import io
 import json
@@ -27,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from dualdiffusion.errors import UserError, one_line
 from dualdiffusion.files import atomic_path, sweep, write_json
+from dualdiffusion.machine.limits import no_room
 from dualdiffusion.machine.memory import is_out_of_memory
 from dualdiffusion.machine.output import guard_output
 from dualdiffusion.machine.threads import prepare_cpu
@@ -219,8 +219,8 @@ def explain(error: Exception, request: Request) -> str:
         return one_line(error)
     if is_out_of_memory(error):  # not while generating, of which the generator tells, but in what comes after
         return f"out of memory while writing {request.seconds:g} s of audio; choose a shorter length"
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "the disk is full; free some space and try again"
+    if reason := no_room(error):
+        return f"{reason[0]}; {reason[1]} and try again"
     if isinstance(error, OSError) and error.errno is not None:  # its text names temporary files
         return f"the outputs folder cannot be written: {os.strerror(error.errno)}; see its permissions, and try again"
     return one_line(f"{type(error).__name__}: {error}"[:500])

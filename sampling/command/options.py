@@ -100,6 +100,10 @@ def check(arguments: argparse.Namespace) -> None:
     many = arguments.grid or arguments.seeds or arguments.count or arguments.each_game
     if arguments.plot_schedule and many:
         raise UserError("--plot-schedule makes no clips; leave out --grid, --seeds, --count and --each-game")
+    names = ("raw", "latents", "spectrogram", "settings", *OUTPUT_FIELDS)
+    of_clips = [name for name in names if getattr(arguments, name) not in (None, False)]
+    if arguments.plot_schedule and of_clips:
+        raise UserError(f"--plot-schedule makes no clips; leave out --{of_clips[0].replace('_', '-')}")
     if arguments.source and _changes_clip(arguments):
         raise UserError("--from repeats a clip as it was; leave out options that change it")
 

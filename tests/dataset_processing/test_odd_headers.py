@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import struct
@@ -15,7 +16,7 @@ from mutagen.id3 import COMM, ID3, TIT2
 from dataset_processing.step import Paths, Record
 from dataset_processing.steps.convert import Convert
 from dataset_processing.steps.scan import Scan
-from dualdiffusion.audio.decode import AudioError, open_audio
+from dualdiffusion.audio.decode import AudioError, flac, open_audio
 from dualdiffusion.audio.decode.parts import Part, common, joined
 from dualdiffusion.audio.tags import MOST_BYTES, read_tags, without_huge
 from tests.dataset_processing.sounds import RATE, tune
@@ -201,6 +202,15 @@ def test_junk_within_a_part_is_still_damage(tmp_path):
     (tmp_path / "x.ogg").write_bytes(data[:at] + b"junk" * 10 + data[at:])
     with pytest.raises(AudioError, match="no Ogg page where one must start"):
         decoded(tmp_path / "x.ogg")
+
+
+def test_flac_is_read_where_no_file_can_be_mapped(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+
+    monkeypatch.setattr(flac.mmap, "mmap", refuse)
+    (tmp_path / "x.flac").write_bytes(flac_header(frames=5, sound=SOUND))
+    assert len(decoded(tmp_path / "x.flac")[0]) == len(SOUND)
 
 
 def test_segments_of_a_stream_with_a_tag_each_are_one_track(tmp_path):

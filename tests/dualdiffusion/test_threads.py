@@ -18,6 +18,7 @@ from dualdiffusion.model.folder import ModelFolder
 from tests import tiny
 from tests.tiny import ROOT
 from train import interruption, launcher_settings
+from train.optimizer import SCHEDULES, ScheduleConfig
 from train.train_config import TrainConfig
 
 OPENMP = (*WAITING, "OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -236,6 +237,21 @@ def test_what_a_launcher_was_asked_for_beside_the_config_is_told(
     assert len(lines) == bool(told)
     assert told in "".join(lines)
     launcher_settings.check_launcher()
+
+
+@pytest.mark.parametrize("type", list(SCHEDULES))
+def test_what_a_learning_rate_does_not_follow_is_told(type: str) -> None:
+    usual = ScheduleConfig(type=type, reference_samples=100)
+    for name, value in {"reference_samples": 200, "power": 2.0, "final_factor": 0.3}.items():
+        other = usual.model_copy(update={name: value})
+        follows = any(other.factor(samples) != usual.factor(samples) for samples in range(0, 400, 20))
+        assert (name in other.unused) != follows
+    assert not set(ScheduleConfig(type=type).unused)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config" / "train").glob("*.json")), ids=lambda path: path.stem)
+def test_our_own_configs_say_nothing_in_vain(path: Path) -> None:
+    assert not load_config(TrainConfig, path).schedule.unused
 
 
 @pytest.mark.parametrize("name", ["DEEPSPEED", "FSDP", "MEGATRON_LM"])

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from dualdiffusion.randomness import SeededNoise
+from sampling.command.grid import parse_grid
 from sampling.request import Request
 from sampling.solvers.noise import BrownianNoise
 from sampling.solvers.samplers import SAMPLERS, UNUSED
 from sampling.solvers.schedules import NEED_ERROR, SCHEDULES, TAKE_RHO
-from sampling.without_effect import without_effect
+from sampling.without_effect import other_length, without_effect
 from tests.sampling.conftest import Command
 
 
@@ -97,8 +98,34 @@ def test_a_sampler_follows_what_is_not_told_of_it(sampler: str) -> None:
     assert changed == {"schedule", "steps", "noise"} - silent
 
 
+def test_another_length_than_that_of_the_source_is_told() -> None:
+    made = Request.from_json({"games": {"Castle": 1}, "source": {"path": "a.flac"}, "seconds": 2.5})
+    assert other_length({"seconds": 3}, made) == ["seconds: the clip is as long as its source, 2.5 s, not 3 s"]
+    assert other_length({"seconds": 2.5}, made) == other_length({}, made) == []
+
+
+@pytest.mark.parametrize("option", [["--latents"], ["--format", "wav"], ["--raw"]])
+def test_a_picture_of_the_schedule_takes_no_options_of_clips(command: Command, tmp_path, option: list[str]) -> None:
+    result = command("--plot-schedule", tmp_path / "x.png", *option)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert f"leave out {option[0]}" in result.stderr
+
+
 def test_the_command_line_tells_it_once(command: Command, model, tmp_path) -> None:
     games = ["--game", "Castle", "--seconds", 1, "--steps", 2, "--out", tmp_path, "--count", 2]
     result = command("--model", model.path, *games, "--set", "rho=3", "schedule=linear")
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("note: rho: the schedule linear has no exponent") == 1
+
+
+def test_a_game_that_is_given_twice_is_refused_in_whatever_form(command: Command, model, tmp_path) -> None:
+    given = ["--model", model.path, "--out", tmp_path, "--game", "Pok\u00e9mon=1", "--game", "Poke\u0301mon=2"]
+    result = command(*given)
+    assert result.returncode == 2
+    assert "is given twice" in result.stderr
+    with pytest.raises(ValueError, match="stands there twice"):
+        Request.from_json({"games": {"Pok\u00e9mon": 1, "Poke\u0301mon": 2}})
+
+
+def test_games_that_are_called_numbers_vary_by_their_names() -> None:
+    assert parse_grid(["game=1.50,1942,null"])[0].values == ("1.50", "1942", "null")

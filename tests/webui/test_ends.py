@@ -142,8 +142,11 @@ def test_clips_of_the_command_line_are_taken_in_drawn_and_not_twice(page: Page) 
     job = page.client.get("/api/jobs?search=4711").json()["jobs"][0]
     assert (job["model"], job["fingerprint"], job["request"]["games"]) == ("mine", "e" * 16, REQUEST["games"])
     assert page.client.get(job["audio"]).content[:4] == b"fLaC"
-    until(lambda: page.client.get(job["spectrogram"]).status_code == 200, "its picture is made when it is asked for")
-    assert page.client.get(job["peaks"]).json()["seconds"] == 1
+    assert job["spectrogram"] is None and job["peaks"] is None
+    assert page.client.post(f"/api/jobs/{job['id']}/draw").status_code == 202
+    drawn = until(lambda: (now := page.job(job["id"]))["spectrogram"] and now, "its picture is made")
+    assert page.client.get(drawn["spectrogram"]).content[8:12] == b"WEBP"
+    assert page.client.get(drawn["peaks"]).json()["seconds"] == 1
 
 
 def test_a_lost_history_comes_back_from_the_clips_also_those_in_the_bin(tmp_path: Path) -> None:

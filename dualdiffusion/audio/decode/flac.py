@@ -5,8 +5,10 @@ FLAC's layout is that of RFC 9639, sections 8 (metadata) and 9.1 (frame headers)
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
+from collections.abc import Iterator
 from typing import IO
 
 from dualdiffusion.audio.decode.claim import AudioError, Claim
@@ -41,7 +43,7 @@ def claim(file: IO[bytes], start: int) -> Claim:
     notes = () if frames else ("its header does not state a length",)
     header, first = b"", start
     end = before_tags(file, file.seek(0, os.SEEK_END))
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with _contents(file) as data:
         held = _held(data, end, int.from_bytes(head[10:12], "big"))
         if data.find(b"fLaC\0\0\0\x22", start + _STREAMINFO_END) >= 0:
             notes += ("another FLAC file follows it and is left out",)
@@ -66,7 +68,20 @@ def claim(file: IO[bytes], start: int) -> Claim:
     return Claim(frames or None, 0, notes, md5, bits, first, header=header, needs_ffmpeg=not frames)
 
 
-def _held(data: mmap.mmap, end: int, block_samples: int) -> int:
+@contextlib.contextmanager
+def _contents(file: IO[bytes]) -> Iterator[mmap.mmap | bytes]:
+    """A file's bytes, mapped; read where no file can be mapped, as on some shares."""
+    try:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError:
+        file.seek(0)
+        yield file.read()
+        return
+    with mapped:
+        yield mapped
+
+
+def _held(data: mmap.mmap | bytes, end: int, block_samples: int) -> int:
     """How many samples per channel come to the end of a file's last frame; 0 where that cannot be told.
 
     Args:
@@ -86,7 +101,7 @@ def _held(data: mmap.mmap, end: int, block_samples: int) -> int:
     return 0
 
 
-def _after_metadata(data: mmap.mmap, start: int) -> int:
+def _after_metadata(data: mmap.mmap | bytes, start: int) -> int:
     """Where the first frame should be by what the metadata blocks state of their sizes; -1 if they state nonsense."""
     at, kind = start + 4, 0
     while not kind & _LAST_BLOCK:
@@ -97,7 +112,7 @@ def _after_metadata(data: mmap.mmap, start: int) -> int:
     return at
 
 
-def _first_frame(data: mmap.mmap, at: int) -> int:
+def _first_frame(data: mmap.mmap | bytes, at: int) -> int:
     """The first frame from byte `at` on; -1 if there is none."""
     while (at := data.find(b"\xff", at)) >= 0:
         if _is_frame(data, at):
@@ -106,13 +121,13 @@ def _first_frame(data: mmap.mmap, at: int) -> int:
     return -1
 
 
-def _is_frame(data: mmap.mmap, at: int) -> bool:
+def _is_frame(data: mmap.mmap | bytes, at: int) -> bool:
     """Whether the header of a file's first frame stands at byte `at`."""
     frame = _frame(data, at)
     return frame is not None and frame[0] == 0
 
 
-def _frame(data: mmap.mmap, at: int) -> tuple[int, int, bool] | None:
+def _frame(data: mmap.mmap | bytes, at: int) -> tuple[int, int, bool] | None:
     """The frame header at byte `at`, if its CRC-8 is right: number, samples per channel, and whether it counts them."""
     head = data[at : at + 20] if at >= 0 else b""
     if len(head) < 8 or head[0] != 0xFF or head[1] & 0xFE != 0xF8:

@@ -1,9 +1,8 @@
 /** What the buttons of queue and history do; every refusal becomes a notice. */
 
-import { address } from './address.js';
 import { call } from './api.js';
 import { confirmed } from './confirm.js';
-import { byId, el } from './dom.js';
+import { byId } from './dom.js';
 import { isActive } from './library.js';
 import { titleOf } from './format.js';
 import { announce, notice } from './notices.js';
@@ -14,8 +13,9 @@ const clips = (count) => (count === 1 ? 'One clip' : `${count.toLocaleString('en
  * @param {import('./library.js').Library} library
  * @param {import('./player.js').Player} player
  * @param {(request: import('./api.js').Request) => Promise<void>} applySettings
+ * @param {{edit: (id: string) => void, compare: (id: string) => void}} more
  */
-export function makeActions(library, player, applySettings) {
+export function makeActions(library, player, applySettings, more) {
   const change = async (method, id, path = '', body = undefined) => {
     try {
       const job = await call(method, `/api/jobs/${id}${path}`, { body });
@@ -48,10 +48,12 @@ export function makeActions(library, player, applySettings) {
   };
   const restore = (id) => change('POST', id, '/restore');
   return {
+    ...more,
     cancel: (id) => change('DELETE', id),
-    cancelRunning: () => {
+    cancelRunning: async () => {
       const running = library.active()[0];
-      if (running && isActive(running)) change('DELETE', running.id);
+      if (!running || !isActive(running) || !(await change('DELETE', running.id))) return;
+      notice(`${titleOf(running)} is cancelled.`, { label: 'Make it after all', action: () => change('POST', running.id, '/retry') });
     },
     retry: (id) => change('POST', id, '/retry'),
     rename: (id, title) => change('PATCH', id, '', { title }),
@@ -69,6 +71,7 @@ export function makeActions(library, player, applySettings) {
       const answer = await attempt(() => call('POST', '/api/history/import'));
       if (answer) notice(answer.added ? `${clips(answer.added)} taken in from the outputs folder.` : 'Nothing new lies in the outputs folder.');
     },
+    draw: (id) => fetch(address(`/api/jobs/${id}/draw`), { method: 'POST' }).catch(() => {}),
     choices: () => call('GET', '/api/history').catch(() => null),
     note: (id) => {
       const [dialog, field] = [byId('note'), byId('note-text')];
@@ -80,10 +83,8 @@ export function makeActions(library, player, applySettings) {
       dialog.showModal();
     },
     download: async (ids) => {
-      for (const id of ids) {
-        el('a', { href: address(`/api/jobs/${id}/audio?download=1`), download: '' }).click();
-        await new Promise((resolve) => { setTimeout(resolve, 300); }); // browsers drop what comes all at once
-      }
+      const jobs = await Promise.all(ids.map((id) => library.get(id) ?? call('GET', `/api/jobs/${id}`).catch(() => null)));
+      document.dispatchEvent(new CustomEvent('take-home', { detail: jobs.filter((job) => job?.audio) }));
     },
     bin: async (id) => {
       const job = await change('POST', id, '/bin');

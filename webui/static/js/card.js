@@ -12,7 +12,8 @@ const OUTCOMES = { failed: 'Failed', cancelled: 'Cancelled', interrupted: 'Inter
 /**
  * @typedef {{play: (id: string, at?: number) => void, reuse: (id: string) => void, star: (id: string) => void,
  *   rename: (id: string, title: string) => void, bin: (id: string) => void, restore: (id: string) => void,
- *   retry: (id: string) => void, note: (id: string) => void, takeIn: () => void,
+ *   retry: (id: string) => void, edit: (id: string) => void, compare: (id: string) => void, note: (id: string) => void,
+ *   takeIn: () => void, draw: (id: string) => void,
  *   batch: (ids: string[], action: string) => Promise<boolean>, emptyBin: (count: number) => void,
  *   download: (ids: string[]) => void, choices: () => Promise<?{games: string[], models: string[]}>}} Actions
  */
@@ -92,9 +93,15 @@ export function showPlaying(card, { isCurrent, isPlaying, progress, title }) {
 
 function picture(job, actions) {
   const canvas = el('canvas', { class: 'wave' });
-  drawWhenSeen(canvas, job);
-  const image = el('img', { src: address(job.spectrogram), alt: '', loading: 'lazy', class: 'spectrogram' });
+  const image = el('img', { alt: '', loading: 'lazy', class: 'spectrogram' });
   image.addEventListener('error', () => { image.hidden = true; });
+  if (job.peaks && job.spectrogram) {
+    drawWhenSeen(canvas, job);
+    image.setAttribute('src', address(job.spectrogram));
+  } else {
+    image.hidden = true;
+    if (!job.missing) actions.draw(job.id); // after which the card is made anew
+  }
   const area = el('div', { class: 'card-picture', title: 'Play from here' }, image, canvas, el('span', { class: 'playhead' }),
     el('button', { type: 'button', class: 'play-button card-play' }));
   area.addEventListener('click', (event) => {
@@ -130,9 +137,12 @@ function buttons(job, actions) {
   const download = el('a', { class: 'icon-button download', href: address(`${job.audio ?? ''}?download=1`), download: job.file, 'aria-label': 'Download', title: 'Download' }, icon('download'));
   return [
     button('star', 'Star', () => actions.star(job.id), { 'aria-pressed': 'false' }),
+    job.missing ? null : button('edit', 'Edit', () => actions.edit(job.id)),
+    job.missing ? null : button('compare', 'Compare', () => actions.compare(job.id), { 'aria-pressed': 'false', 'data-id': job.id }),
     reuse,
     job.missing ? null : download,
     button('note', 'Notes', () => actions.note(job.id)),
+    job.missing ? null : button('export', 'Take home as …', () => document.dispatchEvent(new CustomEvent('take-home', { detail: [job] }))),
     button('rename', 'Rename', (event) => editTitle(event.currentTarget.closest('.card'), job.id, actions)),
     bin,
   ].filter(Boolean);

@@ -118,7 +118,7 @@ export class HistoryView {
     const items = Array.from({ length: last - first }, (_, place) => ({ index: first + place, job: jobs[place] }));
     reconcile(list, items, {
       // A card is made anew where its buttons change.
-      key: ({ index, job }) => (job ? `${job.id} ${job.status} ${job.binned} ${job.missing} ${job.audio}` : `hole ${index}`),
+      key: ({ index, job }) => (job ? `${job.id} ${job.status} ${job.binned} ${job.missing} ${job.audio} ${job.peaks}` : `hole ${index}`),
       create: ({ job }) => (job ? createCard(job, this.actions, this.selection) : createHole()),
       update: (card, { index, job }) => {
         card.setAttribute('aria-setsize', String(this.clips.total));
