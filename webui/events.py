@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from webui.refusal import RefusedError
+from webui.http.refusal import RefusedError
 
 BACKLOG = 500
 MAX_LISTENERS = 64

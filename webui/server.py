@@ -1,4 +1,4 @@
-"""The page and its JSON API. Imports no torch: the model lives in a process of its own (webui/worker.py).
+"""The page and its JSON API. Imports no torch: the model lives in a process of its own (webui/models/worker.py).
 
     GET    /api/health                     {"status": "loading|ready|failed", "model", "games", "controls", ...}
     GET    /api/options                    what a request may contain: the model's defaults, ranges, samplers, schedules
@@ -19,11 +19,12 @@
     POST   /api/jobs/{id}/draw             has the first two made where they are missing; an event tells when
     WS     /api/events                     {"type": "job|progress|preview|health|presets", ...}
 
-More of them: request_schema.py, presets.py, uploads.py, downloads.py, grids.py.
+More of them: desk/request_schema.py, desk/presets.py, desk/grids.py, exchange/uploads.py, exchange/downloads.py,
+learn/routes.py.
     WS     /api/events                     {"type": "job|progress|preview|health|learn", ...}
     ...    /api/learn...                   new generators: see webui/learn/routes.py
 
-What is done with many jobs at once, and the models, stand in history_routes.py and model_routes.py.
+What is done with many jobs at once, and the models, stand in history/routes.py and models/routes.py.
 Every address with GET has HEAD and OPTIONS, too. Below a prefix (--root-path), addresses in answers follow the prefix.
 Every refusal is {"error": "seconds: input should be less than or equal to 600, not 9999", "field": "seconds"}.
 """
@@ -47,24 +48,24 @@ from sampling.recommended import RECOMMENDABLE, Recommended
 from sampling.request import Request as SamplingRequest
 from sampling.solvers.samplers import SAMPLERS
 from sampling.solvers.schedules import SCHEDULES
-from webui.bodies import Body, parsed
-from webui.downloads import add_download_routes
-from webui.grids import add_grid_routes
-from webui.history_routes import add_history_routes
-from webui.ids import JobId
+from webui.desk.grids import add_grid_routes
+from webui.desk.presets import add_preset_routes
+from webui.desk.request_schema import add_schema_routes
+from webui.exchange.downloads import add_download_routes
+from webui.exchange.uploads import add_upload_routes
+from webui.history.routes import add_history_routes
+from webui.http.bodies import Body, parsed
+from webui.http.ids import JobId
+from webui.http.media_types import media_type
+from webui.http.methods import add_error_handlers, answer_head
+from webui.http.refusal import RefusedError, json_response
+from webui.http.security import Guard
+from webui.http.sending import send_file
 from webui.learn.routes import add_learn_routes
 from webui.learn.studio import Studio
-from webui.media_types import media_type
-from webui.methods import add_error_handlers, answer_head
-from webui.model_routes import add_model_routes
-from webui.presets import add_preset_routes
-from webui.refusal import RefusedError, json_response
-from webui.request_schema import add_schema_routes
-from webui.security import Guard
-from webui.sending import send_file
+from webui.models.routes import add_model_routes
 from webui.service import Service
 from webui.settings import Settings
-from webui.uploads import add_upload_routes
 
 STATIC = Path(__file__).resolve().parent / "static"
 HEARTBEAT = 10.0  # seconds; a page that hears nothing for longer takes its socket for dead

@@ -19,20 +19,20 @@ from typing import Any
 from dualdiffusion.errors import UserError, one_line
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.shipped import is_shipped
-from webui.ends import End, Ends, tell
 from webui.events import Events
-from webui.history import History, in_thread
-from webui.job import Job
-from webui.job_view import Running, describe_job
-from webui.jobs import RETRIABLE, JobStore
-from webui.model_choice import ModelChoice
-from webui.model_requests import ModelRequests
-from webui.models import ModelShelf
-from webui.outputs import OutputFolder
-from webui.refusal import RefusedError
+from webui.exchange.sources import Sources, source_job
+from webui.history.actions import History, in_thread
+from webui.history.ends import End, Ends, tell
+from webui.history.job import Job
+from webui.history.job_view import Running, describe_job
+from webui.history.jobs import RETRIABLE, JobStore
+from webui.history.outputs import OutputFolder
+from webui.http.refusal import RefusedError
+from webui.models.choice import ModelChoice
+from webui.models.folders import ModelShelf
+from webui.models.requests import ModelRequests
+from webui.models.supervisor import FAILED, LOADING, READY, SILENT, Supervisor
 from webui.settings import Settings
-from webui.sources import Sources, source_job
-from webui.supervisor import FAILED, LOADING, READY, SILENT, Supervisor
 
 CANCEL_GRACE = 30.0  # seconds for the step in progress; then the model's process is ended and started anew
 MOST_DRAWN = 200  # clips without a picture that wait to be drawn

@@ -92,7 +92,7 @@ def test_whatever_starts_torch_has_prepared_threads_by_then(commands: dict[str, 
 def test_the_pages_model_process_has_prepared_threads_also_when_it_is_started_alone(
     model: ModelFolder, tmp_path: Path
 ) -> None:
-    words = ["webui.worker", model.path, tmp_path, "webui.worker:SamplingModel"]
+    words = ["webui.models.worker", model.path, tmp_path, "webui.models.worker:SamplingModel"]
     assert settings_at_torch(*words) == OURS
 
 

@@ -12,8 +12,8 @@ import soundfile
 
 from tests.webui.conftest import REQUEST
 from tests.webui.serve import GAMES
-from webui.history_search import games_column, words_column
-from webui.jobs import JobStore
+from webui.history.jobs import JobStore
+from webui.history.search import games_column, words_column
 
 
 def fill(outputs: Path, count: int) -> None:

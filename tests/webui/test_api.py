@@ -13,8 +13,8 @@ import soundfile
 
 from tests.webui.conftest import REQUEST, Server, until
 from tests.webui.fake_model import CRASHES, OUT_OF_MEMORY, PRINTS, REFUSES
-from webui.jobs import JobStore
-from webui.outputs import OutputFolder
+from webui.history.jobs import JobStore
+from webui.history.outputs import OutputFolder
 
 
 def test_health_names_the_model_and_its_games(server: Server) -> None:

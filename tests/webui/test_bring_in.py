@@ -20,8 +20,8 @@ import soundfile
 
 from dualdiffusion.errors import UserError
 from tests.webui.conftest import REQUEST, Server
-from webui import incoming, uploads
-from webui.outputs import OutputFolder
+from webui.exchange import incoming, uploads
+from webui.history.outputs import OutputFolder
 
 RAW = {"Content-Type": "application/octet-stream"}
 

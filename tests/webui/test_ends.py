@@ -18,7 +18,7 @@ from fastapi.testclient import TestClient
 
 from tests.webui.conftest import REQUEST, Server, is_alive, until
 from tests.webui.serve import make_model
-from webui import supervisor as supervising
+from webui.models import supervisor as supervising
 from webui.server import create_app
 from webui.settings import Settings
 

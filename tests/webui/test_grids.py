@@ -9,7 +9,7 @@ from sampling.request import Request
 from sampling.solvers.samplers import SAMPLERS
 from sampling.solvers.schedules import SCHEDULES
 from tests.webui.conftest import REQUEST, Server
-from webui.request_schema import request_schema
+from webui.desk.request_schema import request_schema
 
 
 def test_a_grid_is_all_combinations_with_a_sheet_that_is_found_again(own_server: Server) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from tests.webui.conftest import REQUEST
 from tests.webui.many import fill
-from webui.history_file import UPGRADES
-from webui.history_search import Search
-from webui.jobs import JobStore
+from webui.history.database import UPGRADES
+from webui.history.jobs import JobStore
+from webui.history.search import Search
 
 
 def ended(store: JobStore, file: str, **request: Any) -> str:

@@ -13,8 +13,8 @@ from dualdiffusion.model.folder import ModelFolder
 from tests.webui.conftest import REQUEST, Server, until
 from tests.webui.serve import make_model
 from tests.webui.test_page import Visit
-from webui.models import CURVE_POINTS, ModelShelf, curves, describe_model
-from webui.refusal import RefusedError
+from webui.http.refusal import RefusedError
+from webui.models.folders import CURVE_POINTS, ModelShelf, curves, describe_model
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ import pytest
 
 from sampling.request import Request
 from tests.webui.conftest import Server, until
-from webui.presets import MOST, Presets
-from webui.refusal import RefusedError
+from webui.desk.presets import MOST, Presets
+from webui.http.refusal import RefusedError
 
 SOFT = {"steps": 40, "guidance": {"rescale": 0.5}, "games": {"Castle": 1}}
 

@@ -12,7 +12,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from tests.webui.conftest import REQUEST, Server
-from webui.security import Guard
+from webui.http.security import Guard
 from webui.settings import Settings
 
 GAMES = '"games":{"Castle":1}'
@@ -92,7 +92,7 @@ def test_odd_addresses_are_refused(server: Server, method: str, path: str) -> No
 
 
 def test_a_file_name_in_the_database_cannot_lead_outside(tmp_path: Path) -> None:
-    from webui.outputs import OutputFolder
+    from webui.history.outputs import OutputFolder
 
     outputs = OutputFolder(tmp_path / "outputs")
     outputs.create()

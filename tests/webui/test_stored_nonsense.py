@@ -12,8 +12,8 @@ import pytest
 from dualdiffusion.model.folder import ModelFolder
 from tests.webui.conftest import Server, until
 from tests.webui.test_changing_world import BROWSER, Visitor
+from webui.history.stored import usable_recommendation
 from webui.server import request_options
-from webui.stored import usable_recommendation
 
 NONSENSE = [
     "5",

@@ -15,7 +15,7 @@ import soundfile
 
 from dualdiffusion.audio import LoudnessMeter
 from tests.webui.conftest import Server
-from webui.outgoing import work
+from webui.exchange.outgoing import work
 
 
 def downloaded(server: Server, job: dict, **how: object) -> bytes:

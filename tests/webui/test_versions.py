@@ -7,8 +7,8 @@ import sqlite3
 from pathlib import Path
 
 from tests.webui.conftest import REQUEST, Server
-from webui.history_file import UPGRADES
-from webui.jobs import JobStore
+from webui.history.database import UPGRADES
+from webui.history.jobs import JobStore
 
 
 def versions(server: Server, job_id: str) -> list[str]:

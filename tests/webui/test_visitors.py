@@ -19,12 +19,13 @@ import uvicorn
 from dualdiffusion.errors import UserError
 from tests.webui.conftest import REPOSITORY, Server, until
 from tests.webui.serve import make_model
-from webui import bodies, running
+from webui import running
 from webui.__main__ import addresses, bind, models_root
-from webui.refusal import RefusedError
-from webui.security import Guesses
+from webui.http import bodies
+from webui.http.refusal import RefusedError
+from webui.http.security import Guesses
+from webui.models.worker import explain
 from webui.settings import Settings, read_token
-from webui.worker import explain
 
 REQUEST = b"GET /hello HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 

@@ -18,7 +18,7 @@ from tests.webui.conftest import REQUEST, Server
 from tests.webui.serve import make_model
 from tests.webui.test_page import Visit
 from webui.__main__ import bind
-from webui.jobs import JobStore
+from webui.history.jobs import JobStore
 from webui.server import STATIC, create_app
 from webui.settings import Settings
 

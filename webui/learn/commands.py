@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from dualdiffusion.machine.system import end_group, group_of_its_own
+from webui.http.refusal import RefusedError
 from webui.learn.runner import last_error
-from webui.refusal import RefusedError
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 

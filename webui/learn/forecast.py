@@ -7,9 +7,9 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+from webui.http.refusal import RefusedError
 from webui.learn.commands import answer_of
 from webui.learn.presets import Preset, judged
-from webui.refusal import RefusedError
 
 
 class Forecast:

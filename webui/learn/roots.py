@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from webui.refusal import RefusedError
+from webui.http.refusal import RefusedError
 
 MOST_ENTRIES = 2000  # folders that are listed at once
 MOST_VISITED = 500_000  # files and folders that are looked at for links

@@ -1,4 +1,4 @@
-"""The addresses of new generators. Host, Origin and token are checked around all of them (webui/security.py).
+"""The addresses of new generators. Host, Origin and token are checked around all of them (webui/http/security.py).
 
 GET    /api/learn                              {"roots", "generators", "turn"}
 GET    /api/learn/presets                      what the machine can do: {"device", "room", "presets": [...]}
@@ -21,11 +21,11 @@ from fastapi.responses import FileResponse, Response
 from pydantic import Field
 
 from dualdiffusion.config import Config
-from webui.bodies import Body, parsed
+from webui.http.bodies import Body, parsed
+from webui.http.refusal import RefusedError, json_response
 from webui.learn.roots import Place
 from webui.learn.studio import Studio
 from webui.learn.turns import options_for
-from webui.refusal import RefusedError, json_response
 
 # Of the report, which holds its own style sheet and sounds, and neither scripts nor anything from elsewhere.
 REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"

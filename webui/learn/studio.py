@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from dualdiffusion.errors import UserError, one_line
+from webui.http.refusal import RefusedError
 from webui.learn.crew import Crew
 from webui.learn.forecast import Forecast
 from webui.learn.generator import NAME, NAME_RULE, Chosen, Generator, names
@@ -21,7 +22,6 @@ from webui.learn.roots import Place, Roots
 from webui.learn.runner import FAILED, RUNNING
 from webui.learn.survey import Surveys
 from webui.learn.turns import Loaders, Turns
-from webui.refusal import RefusedError
 from webui.service import Service
 from webui.settings import Settings
 

@@ -7,9 +7,9 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+from webui.http.refusal import RefusedError
 from webui.learn.commands import answer_of
 from webui.learn.roots import Place
-from webui.refusal import RefusedError
 
 MOST = 16  # results that are kept
 

@@ -18,7 +18,7 @@ POLL = 0.1  # seconds
 
 
 class Player(Protocol):
-    """What holds the model's process; see `webui.supervisor.Supervisor`."""
+    """What holds the model's process; see `webui.models.supervisor.Supervisor`."""
 
     def hold(self) -> None:
         """Takes no more jobs, and starts no process."""

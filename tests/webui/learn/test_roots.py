@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from webui.http.refusal import RefusedError
 from webui.learn.roots import Place, Roots
-from webui.refusal import RefusedError
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ export class Panel {
     return { games: this.#mixer.weights, ...this.#settings.values, games_end: this.#mixer.end };
   }
 
-  /** The schema that controls are drawn from; see webui/request_schema.py. */
+  /** The schema that controls are drawn from; see webui/desk/request_schema.py. */
   get schema() {
     return this.#options?.schema;
   }

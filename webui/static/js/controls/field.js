@@ -5,7 +5,7 @@ import { labelOf } from './keys.js';
 
 /**
  * @typedef {{key: string, kind: string, nullable: boolean, default: any, help: string, ge?: number, gt?: number,
- *   le?: number, lt?: number, choices?: string[], names?: string[]}} Field as webui/request_schema.py has it
+ *   le?: number, lt?: number, choices?: string[], names?: string[]}} Field as webui/desk/request_schema.py has it
  * @typedef {{element: HTMLElement, show: (value: any) => void}} Control
  */
 

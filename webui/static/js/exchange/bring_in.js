@@ -5,7 +5,7 @@ import { byId } from '../dom.js';
 import { announce, notice } from '../notices.js';
 
 const PATIENCE = 300_000; // ms for a large file over a slow line
-const MAX_FILE = 64 * 2 ** 20; // bytes, as webui/uploads.py has it
+const MAX_FILE = 64 * 2 ** 20; // bytes, as webui/exchange/uploads.py has it
 
 export class BringIn {
   #isBusy = false;

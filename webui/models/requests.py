@@ -1,0 +1,139 @@
+"""What the model of the page may be asked for: its games, what it recommends, and checks of requests."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from dualdiffusion.config import explain
+from dualdiffusion.controls import check_controls
+from dualdiffusion.errors import UserError
+from dualdiffusion.model.folder import ModelFolder
+from sampling.recommended import Asked
+from sampling.request import Request
+from sampling.without_effect import without_effect
+from webui.exchange.sources import as_request
+from webui.history.stored import usable, usable_controls, usable_recommendation
+from webui.http.refusal import RefusedError
+
+
+class ModelRequests:
+    """Completes and checks requests against a model folder, without the weights.
+
+    Args:
+        least_seconds: the shortest clip that the loaded model makes; 0 until it is loaded, when its own process tells.
+
+    Raises:
+        UserError: the model has no labels.
+    """
+
+    def __init__(self, folder: ModelFolder, least_seconds: Callable[[], float]) -> None:
+        self.folder, self._least_seconds = folder, least_seconds
+        self.ema: str | None = None
+        """The weights where a request says nothing; None for the model's own choice."""
+        self.read()
+
+    def read(self) -> None:
+        """Takes games, controls and recommendation from the folder as it is now.
+
+        Raises:
+            UserError: the model has no labels.
+        """
+        self.labels, self.recommended = self.folder.labels(), usable_recommendation(self.folder)
+        self.controls = usable_controls(self.folder)
+
+    @property
+    def revision(self) -> str:
+        """Differs where a page must read anew what it may ask for: 16 hex digits of games, controls, recommendation."""
+        controls = {name: control.to_json() for name, control in self.controls.items()}
+        fields = [self.recommended.fields, self.ema]
+        world = [str(self.folder.path.resolve()), self.labels.to_json(), fields, controls]
+        return hashlib.sha256(json.dumps(world, sort_keys=True).encode()).hexdigest()[:16]
+
+    def choose(self, ema: str | None) -> None:
+        """Takes other weights where a request says nothing.
+
+        Raises:
+            RefusedError: 422, the model has none of this name.
+        """
+        known = self.folder.emas("unet")
+        if ema is not None and ema not in known:
+            raise RefusedError(422, f"ema: this model has no {ema[:80]!r}; it has: {', '.join(known)}", "ema")
+        self.ema = ema
+
+    def usable(self, body: bytes) -> dict[str, Any]:
+        """What of the fields of a request this model can do: {"request": fields, "dropped": {field: why}}.
+
+        Raises:
+            RefusedError: 422, no JSON object.
+        """
+        try:
+            said = from_json(body)
+        except ValueError as error:
+            raise RefusedError(422, f"the body: not valid JSON: {error}"[:500]) from None
+        if not isinstance(said, dict):
+            raise RefusedError(422, "the body: must be a JSON object with fields of a request")
+        request, dropped = usable(said, self.labels.names, self.parse)
+        return {"request": request, "dropped": dropped}
+
+    def parse(self, body: bytes) -> Request:
+        """Completes a request by what the model recommends, and checks it as far as is possible without the weights.
+
+        Raises:
+            RefusedError: 422 with the field and what is allowed there.
+        """
+        try:
+            request = Request.model_validate_json(self._completed(body), strict=True)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            field = ".".join(str(part) for part in first["loc"]) or None
+            # Only the first line, and not endlessly much of what a hostile request can contain.
+            text = explain(Request, error).removeprefix(": ")[:500]
+            raise RefusedError(422, text if field else f"the body: {text}", field) from None
+        if request.guidance.weak_model is not None:
+            raise RefusedError(422, "guidance.weak_model: other models are read by python -m sampling only", "guidance")
+        try:
+            request.label_vector(self.labels)
+        except UserError as error:
+            raise RefusedError(422, f"games: {str(error).removeprefix('games: ')[:500]}", "games") from None
+        try:
+            check_controls(request.controls, self.controls)
+        except UserError as error:
+            raise RefusedError(422, str(error)[:500], "controls") from None
+        for field, ema in (("ema", request.ema), ("guidance.weak_ema", request.guidance.weak_ema)):
+            if ema is not None and ema not in (known := self.folder.emas("unet")):
+                has = f"this model has no {ema[:80]!r}; it has: {', '.join(known)}"
+                raise RefusedError(422, f"{field}: {has}", field)
+        least = self._least_seconds()
+        if request.seconds < least:
+            raise RefusedError(
+                422, f"seconds: this model makes {least:.4g} or more, not {request.seconds:g}", "seconds"
+            )
+        return request
+
+    def without_effect(self, body: bytes) -> list[str]:
+        """What of a request that `parse` takes changes nothing, a line for each.
+
+        Raises:
+            RefusedError: as `parse`.
+        """
+        return without_effect(self.parse(body), from_json(body))
+
+    def _completed(self, body: bytes) -> bytes:
+        """The request with what the model recommends; one that is no JSON object is left for the checks to refuse.
+
+        Raises:
+            RefusedError: 422, a source that is no clip of the history.
+        """
+        with contextlib.suppress(ValueError):
+            said = from_json(body)
+            if isinstance(said, dict):
+                chosen = {} if self.ema is None else {"ema": self.ema}
+                return json.dumps(as_request(chosen | Asked(said).over(self.recommended))).encode()
+        return body
