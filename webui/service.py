@@ -99,7 +99,7 @@ class Service:
             "sample_rate": self.supervisor.info.get("sample_rate"),
             "games": games,
             "controls": [
-                {"id": name, "label": control.label, "unit": control.unit, "low": control.low, "high": control.high}
+                {"id": name} | {key: value for key, value in control.to_json().items() if key != "usual"}
                 for name, control in self.requests.controls.items()
             ],
             "model_folder": str(self.folder.path),

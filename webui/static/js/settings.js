@@ -6,6 +6,7 @@
 import { byId, el, setText } from './dom.js';
 import { icon } from './icons.js';
 import { short } from './format.js';
+import { makeToldRow, stepOf } from './told.js';
 
 /** The sliders' ranges are the musically useful ones; the number beside takes all that the server takes. */
 const PARAMETERS = [
@@ -159,7 +160,7 @@ export class SettingsPanel extends EventTarget {
 
   /** A row for each control of the model; the request's field `controls` holds those that are not "as usual". */
   #makeControls(controls) {
-    const rows = controls.map((control) => this.#makeControl(control));
+    const rows = controls.map((control) => (control.kind === 'number' ? this.#makeControl(control) : makeToldRow(control, () => this.#changed()))).filter(Boolean);
     byId('controls').replaceChildren(...rows.map((row) => row.element), ...(rows.length ? [el('p', { class: 'field-error', id: 'error-controls' })] : []));
     this.#getters.set('controls', () => Object.fromEntries(rows.filter((row) => row.value() !== undefined).map((row) => [row.id, row.value()])));
     this.#setters.set('controls', (values) => {
@@ -173,8 +174,9 @@ export class SettingsPanel extends EventTarget {
     const modes = { usual: 'usual', set: 'set', free: 'free' };
     const hints = 'usual: as the games have it, another for each seed; set: the number beside; free: the model chooses';
     const select = /** @type {HTMLSelectElement} */ (el('select', { id: `control-mode-${id}`, 'aria-label': `${label}: usual, set or free`, title: hints }, ...Object.entries(modes).map(([value, text]) => el('option', { value }, text))));
-    const slider = el('input', { type: 'range', min: Math.ceil(low), max: Math.floor(high), step: 1, id: `control-${id}`, 'aria-label': label, class: 'plain-range' });
-    const number = el('input', { type: 'number', id: `control-number-${id}`, class: 'number', min: low, max: high, step: 1, 'aria-label': `${label}, as a number`, 'aria-describedby': 'error-controls' });
+    const step = stepOf(low, high);
+    const slider = el('input', { type: 'range', min: Math.ceil(low / step) * step, max: Math.floor(high / step) * step, step, id: `control-${id}`, 'aria-label': label, class: 'plain-range' });
+    const number = el('input', { type: 'number', id: `control-number-${id}`, class: 'number', min: low, max: high, step, 'aria-label': `${label}, as a number`, 'aria-describedby': 'error-controls' });
     const fill = () => slider.style.setProperty('--fill', String((slider.valueAsNumber - slider.min) / (slider.max - slider.min)));
     const element = el('div', { class: 'parameter control' },
       el('label', { for: `control-${id}`, title: hints }, label, ' ', el('span', { class: 'unit' }, unit)), select, slider, number);
@@ -190,7 +192,7 @@ export class SettingsPanel extends EventTarget {
       slider.value = String(value);
       fill();
     };
-    slider.value = String(Math.round((low + high) / 2));
+    slider.value = String(Math.round((low + high) / 2 / step) * step);
     number.value = slider.value;
     fill();
     show('usual');
