@@ -253,7 +253,9 @@ def test_demos_are_requests_and_each_is_what_the_command_makes_of_it(
     generator = Generator.load(saved, "cpu")
     for demo, said in zip(demos, asked, strict=True):
         request = Request.from_json({"games": {"Castle": 1.0}, **said})
-        assert torch.equal(demo.audio, generator.generate(request).audio)
+        # A loaded network lies in memory in another order than one in training: the last bits may differ.
+        assert torch.allclose(demo.audio, generator.generate(request).audio, atol=1e-4)
+        assert float(demo.audio.abs().max()) > 0.01
     config = json.loads(path.read_text())
     config["module_trainer"]["demos"] = [{"stepz": 3}]
     path.write_text(json.dumps(config))
@@ -361,4 +363,4 @@ def test_an_exported_model_lists_its_controls_and_makes_the_same_kind_of_clip(
     assert read_controls(exported.module_entry("unet"), "") == read_controls(trained.module_entry("unet"), "")
     request = Request.from_json({"games": {"Castle": 1.0}, "seconds": 1.0, "steps": 2, "phase_iterations": 1})
     one, other = (Generator.load(folder, "cpu").generate(request).latents for folder in (trained, exported))
-    assert torch.allclose(one, other, atol=0.05)
+    assert torch.allclose(one, other, atol=0.005 * float(one.std()))  # float16 weights
