@@ -10,7 +10,7 @@ solving on a GPU. `--whole` installs everything.
 
 from __future__ import annotations
 
-import fcntl
+import os
 import platform
 import re
 import shutil
@@ -20,6 +20,7 @@ import time
 import urllib.request
 import venv
 from pathlib import Path
+from typing import IO
 
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 # torch's own requirements on Linux, and accelerate's, in groups that are installed at the same time: none needs a
@@ -37,6 +38,7 @@ PLAIN += ["packaging", "psutil", "pyyaml", "huggingface_hub"]
 LEFT_OUT = ("triton", "nvidia-cuda-nvrtc", "nvidia-cusolver", "nvidia-nvtx", "cuda-bindings", "cuda-pathfinder")
 # Installed without asking for what they require, as they require torch, and torch all of it.
 ON_TORCH = ("torch", "torchaudio", "accelerate")
+SCRIPTS = "Scripts" if os.name == "nt" else "bin"
 WITHOUT_GPU = "# without GPU\n"  # the last line of FOLDER/.ready then; before it, the text of REQUIREMENTS
 
 
@@ -55,10 +57,20 @@ def main() -> int:
     folder, requirements, *more = map(Path, arguments)
     whole = "--whole" in sys.argv or has_gpu() or (sys.platform, platform.machine()) != ("linux", "x86_64")
     with open(f".lock-{folder.name.strip('.')}", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # held until this process ends, however it ends, and what it has started
+        hold(lock)  # until this process ends, however it ends, and what it has started
         environment = Environment(folder, lock.fileno())
         code = environment.make(requirements, whole)
         return code or next((code for path in more if (code := environment.complete(path))), 0)
+
+
+def hold(lock: IO[str]) -> None:
+    """Waits for other runs of this program, where the system and the file system can lock; else says so."""
+    try:
+        import fcntl
+
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    except (ImportError, OSError):  # Windows; Lustre, some NFS and FUSE mounts, volumes of containers
+        print("no locks here: let no other `make` run in this folder meanwhile", file=sys.stderr)
 
 
 class Environment:
@@ -94,7 +106,7 @@ class Environment:
 
     def _settle(self) -> None:
         """Gives the scripts of an environment that was moved or copied its new place, which they name."""
-        scripts, now = self.folder / "bin", self.folder.absolute()
+        scripts, now = self.folder / SCRIPTS, self.folder.absolute()
         activate = scripts / "activate"
         if not activate.exists():
             return
@@ -141,7 +153,7 @@ class Environment:
             groups = [["--no-deps", *on_torch], CUDA_TOOLKIT, ["--no-deps", *CUDA_OTHERS], others]
         if all([process.wait() == 0 for process in [self._pip(["--quiet", *group]) for group in groups]]):
             modules = ", ".join(sorted({name_of(line) for line in (*on_torch, "fastapi", "uvicorn", "av")}))
-            if subprocess.run([self.folder / "bin" / "python", "-c", f"import {modules}"]).returncode == 0:
+            if subprocess.run([self.folder / SCRIPTS / "python", "-c", f"import {modules}"]).returncode == 0:
                 return 0
         print("that does not work here; installing everything", flush=True)
         return self._whole(requirements)
@@ -149,8 +161,9 @@ class Environment:
     def _pip(self, arguments: list[str]) -> subprocess.Popen[bytes]:
         # Byte code is made when a module is first imported, which most never are.
         options = ["--disable-pip-version-check", "--no-compile", "--no-warn-conflicts"]
-        command = [self.folder / "bin" / "python", "-m", "pip", "install", *options, *arguments]
-        return subprocess.Popen(command, pass_fds=[self.lock])
+        command = [self.folder / SCRIPTS / "python", "-m", "pip", "install", *options, *arguments]
+        # Windows passes no descriptors on.
+        return subprocess.Popen(command, **({"pass_fds": [self.lock]} if os.name == "posix" else {}))
 
 
 def write(path: Path, text: str) -> None:

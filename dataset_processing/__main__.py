@@ -102,6 +102,8 @@ def run_dataset_command(options: argparse.Namespace) -> int:
     from dataset_processing.run import runner, terminal
 
     config, selected = _load(options)
+    if options.dry_run and options.strict:
+        print("--strict: a dry run reads no audio, and so refuses none")
     if options.dry_run:
         terminal.print_plan(Console(), runner.plan(config, selected))
         return 0
@@ -169,7 +171,7 @@ def _run(options: argparse.Namespace, config: RunConfig, selected: list[str], ra
 
 
 def _ranks(config: RunConfig, selected: list[str]) -> Ranks:
-    """This process among those of `accelerate launch`; only asked for when a step can share its work."""
+    """This process among those of `accelerate launch` or `torchrun`; only asked for when a step can share its work."""
     from dataset_processing.run.result import Ranks
     from dataset_processing.run.run_config import step_name
 
@@ -177,10 +179,13 @@ def _ranks(config: RunConfig, selected: list[str]) -> Ranks:
         return Ranks()
     from datetime import timedelta
 
+    import torch
     from accelerate import PartialState
 
+    # Without a GPU, accelerate joins several processes only where it is told that the CPU is meant.
+    cpu = not (torch.cuda.is_available() or torch.backends.mps.is_available())
     # The other processes wait while the first one converts, for hours if need be.
-    state = PartialState(timeout=timedelta(days=30))
+    state = PartialState(cpu=cpu, timeout=timedelta(days=30))
     return Ranks(state.process_index, state.num_processes, state.wait_for_everyone)
 
 

@@ -14,7 +14,7 @@ from typing import NoReturn
 from dualdiffusion.errors import UserError, one_line
 from dualdiffusion.files import from_home
 from dualdiffusion.machine.account import name_the_account
-from dualdiffusion.machine.limits import raise_open_files, shortage
+from dualdiffusion.machine.limits import no_room, raise_open_files, shortage
 from dualdiffusion.machine.memory import allocation_text, is_out_of_memory
 from dualdiffusion.machine.output import guard_output
 from dualdiffusion.machine.stopping import exit_code, raise_when_stopped
@@ -181,9 +181,9 @@ def _outcome(error: Exception) -> tuple[str, int]:
     """One line for what a user or a machine can cause, and the exit code; 0 for a fault of ours."""
     if isinstance(error, UserError):
         return one_line(error), 2
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        where = f" while writing {error.filename}" if error.filename else ""
-        return f"the disk is full{where}; free some space and run the same command again", 3
+    if isinstance(error, OSError) and (reason := no_room(error)):
+        where = f" while writing {one_line(error.filename)}" if error.filename else ""
+        return f"{reason[0]}{where}; {reason[1]} and run the same command again", 3
     if isinstance(error, OSError) and error.errno in PATH_ERRORS and error.filename:
         return f"{one_line(error.filename)}: {error.strerror}", 2
     if text := shortage(error):

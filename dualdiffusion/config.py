@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -20,6 +21,11 @@ from dualdiffusion.errors import UserError
 from dualdiffusion.files import from_home, read_json
 
 C = TypeVar("C", bound="Config")
+
+
+# A key in a path, in double quotes or without; and all of a path.
+_KEY = re.compile(r'\s*"([^"]+)"\s*(?=[.=]|$)|([^.=]+)')
+_OVERRIDE = re.compile(rf"(?:{_KEY.pattern})(?:\.(?:{_KEY.pattern}))*=")
 
 
 class Config(BaseModel):
@@ -121,7 +127,10 @@ def _resolve_extends(value: Any, path: Path, seen: tuple[Path, ...]) -> Any:
         return own
     if not isinstance(value["extends"], str):
         raise UserError(f"{path}: extends: must be the path of one file, not {_json_type(value['extends'])}")
-    base_path = path.parent / from_home(Path(value["extends"]))
+    try:
+        base_path = path.parent / from_home(Path(value["extends"]))
+    except ValueError as error:
+        raise UserError(f"{path}: extends: {error}") from None
     if not base_path.is_file():
         raise UserError(f"{path}: extends: {value['extends']}: no such file (paths are relative to {path.parent}/)")
     return merge(read_config(base_path, seen), own)
@@ -149,11 +158,25 @@ def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> dict[str,
     # A deep copy: the caller's data stay as they are.
     data = json.loads(json.dumps(data))
     for override in overrides:
-        key_path, separator, text = override.partition("=")
-        if not separator or not key_path.strip():
-            raise UserError(f"--set {override}: must be key.path=value")
-        _set_path(data, key_path.strip().split("."), _parse_value(text), override)
+        keys, text = split_override(override)
+        _set_path(data, keys, _parse_value(text), override)
     return data
+
+
+def split_override(override: str) -> tuple[list[str], str]:
+    """The keys and the value's text of `key.path=value`. A key with a dot or = in it stands in double quotes.
+
+    >>> split_override('games."Mr. Do"=1')
+    (['games', 'Mr. Do'], '1')
+
+    Raises:
+        UserError: it has no such form.
+    """
+    found = _OVERRIDE.match(override)
+    keys = [quoted or plain.strip() for quoted, plain in _KEY.findall(found[0][:-1])] if found else []
+    if not found or not all(keys):
+        raise UserError(f"--set {override}: must be key.path=value; a key with a dot or = stands in double quotes")
+    return keys, override[found.end() :]
 
 
 def _parse_value(text: str) -> Any:
@@ -241,6 +264,8 @@ def _problems(config: type[BaseModel], error: ValidationError, prefix: tuple[str
             text = item["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
             text = text[:1].lower() + text[1:]
             shown = "" if inner is not None or len(given) > 80 else f", not {given}"
+            if isinstance(item["input"], dict) and item["type"] in ("float_type", "int_type"):
+                shown += "; a name with dots stands in double quotes in --set"
             yield f"{path}: {text}{shown}" if path else f"{text}{shown}"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import hashlib
 import itertools
@@ -100,7 +99,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_text(path: Path) -> str:
-    """Reads text as editors save it: UTF-8 with or without a byte order mark, or UTF-16 with one; any line ends.
+    """Reads text as editors save it: UTF-8, UTF-16 or UTF-32, each with or without a byte order mark; any line ends.
 
     Raises:
         UserError: the file is missing or cannot be read, or is not text.
@@ -110,21 +109,19 @@ def read_text(path: Path) -> str:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not text in UTF-8: {error}") from None
+        raise UserError(f"{path}: is not text in UTF-8, in which it must be saved: {error}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def decode_text(data: bytes) -> str:
-    """The text of a file's bytes. Its byte order mark says what it is in; without one, that is UTF-8.
+    """The text of a file's bytes. Its byte order mark says what it is in, or zero bytes where ASCII stands; else UTF-8.
 
     Raises:
         UnicodeDecodeError: it is not text in that encoding.
     """
-    # UTF-32's mark begins with UTF-16's, so it is looked for first.
-    marks = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32"}
-    marks |= {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-    encoding = next((name for mark, name in marks.items() if data.startswith(mark)), "utf-8-sig")
+    # Two characters of ASCII begin all JSON (RFC 4627, section 3): zeros among them tell UTF-16 and UTF-32 apart.
+    encoding = json.detect_encoding(data)
     return data.decode(encoding).replace("\r\n", "\n")
 
 
@@ -132,12 +129,23 @@ def read_json(path: Path) -> Any:
     """Reads JSON.
 
     Raises:
-        UserError: the file is missing or is not JSON; the message names the file and the line.
+        UserError: the file is missing, is not JSON, or has a key twice; the message says where.
     """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):  # the first would be dropped without a word
+            keys = [key for key, _ in pairs]
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise UserError(f"{path}: the key {twice!r} stands twice in one object; leave out one of the two")
+        return found
+
     try:
-        return json.loads(read_text(path))
+        return json.loads(read_text(path), object_pairs_hook=once)
     except json.JSONDecodeError as error:
         raise UserError(f"{path}: not valid JSON: {error}") from None
+    except RecursionError:
+        raise UserError(f"{path}: not valid JSON: nested too deep") from None
 
 
 def write_jsonl(path: Path, records: list[dict[str, Any]]) -> None:

@@ -8,7 +8,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dualdiffusion.command_line import Command, one_of, run_command
 from dualdiffusion.errors import UserError
@@ -17,8 +17,9 @@ from dualdiffusion.machine.stopping import exit_code
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.shipped import is_shipped
 from sampling.command.grid import GAME, SEED, Axis, Cell
-from sampling.command.options import build_parser, check, model_and_request, output_settings, plan_clips
+from sampling.command.options import build_parser, check, model_and_request, notes, output_settings, plan_clips
 from sampling.output.settings import OutputSettings
+from sampling.without_effect import other_length
 
 if TYPE_CHECKING:
     from sampling.output.contact_sheet import ContactSheet
@@ -76,6 +77,8 @@ def _make_clips(arguments: argparse.Namespace) -> int:
     if folder is None:
         raise UserError('--model is missing, and no request file names a "model"; give a folder, such as models/demo')
     axes, cells = plan_clips(arguments, asked, folder)
+    for note in notes(asked, cells):
+        print(f"note: {note}")
     arguments.out.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as locks:
         # Two commands that fill the same gaps take turns, and a model is not retrained meanwhile, as shipped ones never
@@ -86,11 +89,16 @@ def _make_clips(arguments: argparse.Namespace) -> int:
             locks.enter_context(folder_lock(own, wait=True))
         if arguments.grid or arguments.seeds:
             locks.enter_context(folder_lock(arguments.out / ".grid"))
-        return _make(axes, cells, output, folder, arguments)
+        return _make(axes, cells, output, folder, arguments, asked.said())
 
 
 def _make(
-    axes: list[Axis], cells: list[Cell], output: OutputSettings, folder: ModelFolder, arguments: argparse.Namespace
+    axes: list[Axis],
+    cells: list[Cell],
+    output: OutputSettings,
+    folder: ModelFolder,
+    arguments: argparse.Namespace,
+    said: dict[str, Any],
 ) -> int:
     from sampling.command.batch import clips_there, identity
     from sampling.fingerprints import fingerprints, model_fingerprint
@@ -108,7 +116,7 @@ def _make(
         print(f"{arguments.out}: has {what} already")
     elif len(missing) < len(cells):
         print(f"{arguments.out}: has {len(cells) - len(missing)} of {len(cells)} clips already; making the others")
-    code = _generate(axes, missing, output, folder, arguments, sheet) if missing else 0
+    code = _generate(axes, missing, output, folder, arguments, sheet, said) if missing else 0
     if sheet:
         print(f"sheet: {sheet.path}")
     return code
@@ -121,6 +129,7 @@ def _generate(
     folder: ModelFolder,
     arguments: argparse.Namespace,
     sheet: ContactSheet | None,
+    said: dict[str, Any],
 ) -> int:
     from sampling.command.batch import ProgressBar
     from sampling.generator import Generator
@@ -145,6 +154,8 @@ def _generate(
                 done += 1
                 if sheet:
                     sheet.add(cell, path)
+                for note in (*result.notes, *other_length(said, result.request)):
+                    bar.print(f"note: {note}")
                 if cell.request.guidance.interval:
                     bar.print(str(result.passes))
                 bar.finish(str(path))

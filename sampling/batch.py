@@ -48,6 +48,7 @@ class Result:
         latents: (Z, F, T), normalised, as diffusion made them.
         model: path and fingerprint of the model.
         passes: what guidance took, over all clips and windows that were sampled together.
+        notes: what is odd about the source's file.
     """
 
     request: Request
@@ -58,6 +59,7 @@ class Result:
     model: str
     fingerprint: str
     passes: PassCounter = field(default_factory=PassCounter)
+    notes: tuple[str, ...] = ()
 
 
 class Batch:
@@ -72,9 +74,12 @@ class Batch:
         mixes = [r.games for r in requests]
         self.codecs = [self._codec(mix) for mix in mixes]
         grid, samples, digest = generator.grid(self.denoiser), None, None
+        self.notes: tuple[str, ...] = ()
         if request.source is not None:
             channels = generator.format.num_channels
-            samples, digest = load_source(request.source, sample_rate=grid.sample_rate, channels=channels)
+            loaded = load_source(request.source, sample_rate=grid.sample_rate, channels=channels)
+            samples, digest = loaded.samples, loaded.digest
+            self.notes = tuple(f"source.path: {request.source.path}: {note}" for note in loaded.notes)
         self.canvas = plan_canvas(request, grid, None if samples is None else samples.shape[-1])
         self.told = tell(self.denoiser.told, self.requests, generator.controls, self.canvas, grid, samples)
         self.sources: list[PreparedSource] = []
@@ -196,6 +201,7 @@ class Batch:
             generator.model,
             self.fingerprint,
             self.passes,
+            self.notes,
         )
 
     def _codec(self, mix: dict[str, float]) -> Codec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import torch
 from torch import Tensor
 
 from dualdiffusion.config import validate
+from dualdiffusion.errors import UserError
+from dualdiffusion.files import from_home
 from dualdiffusion.model.loaded import LoadedModel
 from sampling.generator import Generator, Result
 from sampling.output.clips import save
@@ -20,6 +23,7 @@ from sampling.output.loudness import levelled
 from sampling.output.settings import OutputSettings
 from sampling.recommended import Asked, read_recommended
 from sampling.request import Request
+from sampling.without_effect import other_length, without_effect
 
 
 @dataclass(frozen=True, repr=False)
@@ -62,7 +66,10 @@ class Clip:
         Raises:
             UserError: another suffix, or settings that do not fit.
         """
-        path = Path(path)
+        try:
+            path = from_home(Path(path))
+        except ValueError as error:
+            raise UserError(str(error)) from None
         output = validate(OutputSettings, {"format": path.suffix.lstrip("."), **settings}, str(path))
         return save(self.result, path.parent, output, name=path.stem, device=self.device)
 
@@ -90,9 +97,14 @@ def generate(model: LoadedModel, fields: dict[str, Any]) -> Clip:
     """
     asked = Asked(fields).over(read_recommended(model.folder))
     request = validate(Request, asked, "generate")
+    for note in without_effect(request, fields):
+        warnings.warn(f"generate: {note}", stacklevel=3)
     request.label_vector(model.labels)
     model.folder.chosen_ema("unet", request.ema)
-    return Clip(Generator.of(model).generate(request), model.device)
+    result = Generator.of(model).generate(request)
+    for note in (*result.notes, *other_length(fields, result.request)):
+        warnings.warn(f"generate: {note}", stacklevel=3)
+    return Clip(result, model.device)
 
 
 def _mix(request: Request) -> str:

@@ -41,7 +41,10 @@ def _one_of(names: list[str]) -> AfterValidator:
 def _some_weight(games: dict[str, float]) -> dict[str, float]:
     if not any(games.values()):
         raise ValueError("at least one game needs a weight other than 0")
-    return {normal_form(name): weight for name, weight in games.items()}
+    named = {normal_form(name): weight for name, weight in games.items()}
+    if len(named) < len(games):
+        raise ValueError("a game stands there twice, with its accent written in two ways; leave out one of the two")
+    return named
 
 
 class Source(Config):

@@ -1,7 +1,7 @@
 """The project's real commands in forks of one process that has imported everything: tenths of a second, not five.
 
-What starts with a `python` of its own, such as a launcher, and what looks at how long an import takes, does not belong
-here.
+So are the processes that a command starts: those that read data or work on files, and other commands of ours. What
+starts with a `python` of its own, such as a launcher, and what looks at how long an import takes, does not belong here.
 """
 
 from __future__ import annotations
@@ -14,10 +14,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
 
 import torch
+
+import train.loader
+from dualdiffusion.machine.helping import end_with_parent
 
 # Imported once; torch._dynamo is what optimizers import when they are first made, in a second or two.
 PRELOADED = [
@@ -39,12 +44,22 @@ PRELOADED = [
     "train.module_trainers.vae",
     "train.commands.overfit",
     "train.commands.sweep",
+    "webui.server",
 ]
 ROOT = Path(__file__).resolve().parent.parent
 
+# In the tests' own process and in all forks: only a power cut needs what it does, and each of a training's hundred
+# calls waits for the disk. That files are synced is shown by tests that let it fail.
+os.fsync = lambda descriptor: None
+
 
 def run(
-    words: Sequence[object], *, timeout: float, prepare: Callable[[], object] | None = None, merged: bool = False
+    words: Sequence[object],
+    *,
+    timeout: float,
+    prepare: Callable[[], object] | None = None,
+    merged: bool = False,
+    forks: bool | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """`python WORDS` in the project's folder, with one thread and nothing on standard input.
 
@@ -52,6 +67,8 @@ def run(
         words: such as ("train.py", config) or ("-m", "sampling", ...).
         prepare: called in the fork before the command, to install a fault; must be picklable.
         merged: what is printed to standard error goes to standard output.
+        forks: whether processes that the command starts are forks, too. By default where nothing is prepared: limits,
+            mounts and the like would not be theirs.
 
     Raises:
         subprocess.TimeoutExpired: it took longer; it has been killed.
@@ -61,7 +78,8 @@ def run(
     context = multiprocessing.get_context("forkserver")
     with tempfile.TemporaryDirectory() as folder:
         streams = [Path(folder) / name for name in ("stdout", "stdout" if merged else "stderr")]
-        process = context.Process(target=_child, args=(arguments, streams, prepare))
+        server = forkserver._forkserver._forkserver_address if (prepare is None if forks is None else forks) else None
+        process = context.Process(target=_child, args=(arguments, streams, prepare, server))
         process.start()
         process.join(timeout)
         hangs = process.is_alive()
@@ -81,20 +99,57 @@ def start_server() -> None:
     forkserver.ensure_running()
 
 
-def _child(arguments: list[str], streams: list[Path], prepare: Callable[[], object] | None) -> None:
+def _child(arguments: list[str], streams: list[Path], prepare: Callable[[], object] | None, server: str | None) -> None:
     for descriptor, path in enumerate([Path(os.devnull), *streams]):
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), descriptor)
     sys.stdin = open(0, closefd=False)  # noqa: SIM115 (for as long as the process)
     os.chdir(ROOT)
+    torch.set_num_threads(1)
+    if server:
+        _fork_others(server)
+    if prepare:
+        prepare()
+    _execute(arguments)
+
+
+def _execute(arguments: list[str]) -> None:
     for number in (signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    torch.set_num_threads(1)
-    if prepare:
-        prepare()
     if arguments[0] == "-m":
         sys.argv = arguments[1:]
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
     else:
         sys.argv = arguments
         runpy.run_path(arguments[0], run_name="__main__")
+
+
+def _fork_others(server: str) -> None:
+    """Lets what this process starts be forks: of the server at an address, of which it is itself one, or of itself."""
+    others = forkserver._forkserver
+    others._forkserver_address = server
+    others.ensure_running = resource_tracker.ensure_running  # type: ignore[method-assign] (the server runs)
+    train.loader.SpawnProcess = _ForkedReader  # type: ignore[misc, assignment]
+    subprocess.Popen = _ForkedPopen  # type: ignore[misc]
+
+
+class _ForkedReader(ForkServerProcess):
+    """A process that reads data; torch ends those of its own making with their parent, which here is the server."""
+
+    def run(self) -> None:
+        end_with_parent()
+        super().run()
+
+
+class _ForkedPopen(subprocess.Popen[Any]):
+    """`python WORDS`, where it inherits all streams, as a fork of this process; any other program as it is."""
+
+    def _execute_child(self, args: Any, *rest: Any) -> None:
+        pipes = rest[9:15]
+        python, *words = args if isinstance(args, list) else [args]
+        if python != sys.executable or (words[0].startswith("-") and words[0] != "-m") or set(pipes) != {-1}:
+            super()._execute_child(args, *rest)  # type: ignore[misc]
+            return
+        process = multiprocessing.get_context("fork").Process(target=_execute, args=(words,))
+        process.start()
+        self._child_created, self.pid = True, process.pid

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import importlib.util
+import io
+import os
 import re
 import subprocess
+import sys
+import types
 from pathlib import Path
 from types import ModuleType
 
@@ -191,3 +196,16 @@ def test_the_demo_needs_no_test_packages_and_plays_the_model_in_the_box() -> Non
         text=True,
     )
     assert "unet_tiny.json" in own.stdout and own.stdout.splitlines()[-1].endswith("--model models/demo --port 7860")
+
+
+@pytest.mark.parametrize("refused", [errno.ENOSYS, errno.ENOLCK, None])
+def test_where_nothing_can_be_locked_it_says_so_and_goes_on(
+    refused: int | None, setup: Setup, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(refused, os.strerror(refused or 0))
+
+    module = types.SimpleNamespace(flock=flock, LOCK_EX=2) if refused else None  # None: as on Windows, there is none
+    setup.patch.setitem(sys.modules, "fcntl", module)
+    setup.script.hold(io.StringIO())
+    assert "no locks here" in capsys.readouterr().err

@@ -114,7 +114,7 @@ def test_line_ends_are_those_of_the_repository_on_every_system(tmp_path: Path) -
     """Git for Windows turns them around, and with a carriage return neither make nor a shell finds its words."""
     if not (tiny.ROOT / ".git").exists() or not shutil.which("git"):
         pytest.skip("needs git, and a clone of the repository")
-    files = ("Makefile", ".ci/run", "webui/static/vendor/wavesurfer/wavesurfer.esm.js", "config/train/unet_tiny.json")
+    files = ("Makefile", ".ci/run", "webui/static/js/main.js", "config/train/unet_tiny.json")
     git = ["git", "-c", "core.autocrlf=true", "checkout-index", f"--prefix={tmp_path}/", *files]
     subprocess.run(git, cwd=tiny.ROOT, check=True)
     for file in files:

@@ -135,7 +135,7 @@ def write_train_config(path: Path, module: str, model: Path, dataset: Path, **ch
         "module_trainer": trainers[module],
         "total_samples": 48,
         "batch_size": 4,
-        "micro_batch_size": 2,
+        "micro_batch_size": 4,
         "num_workers": 0,
         "cpu_threads": 1,
         "optimizer": {"learning_rate": 0.01},

@@ -94,7 +94,7 @@ def launcher_id() -> int | None:
 
 def processes_asked() -> int:
     """How many processes the launcher that started this one was asked for; 1 where it was not told."""
-    return _launcher_option("--num_processes") or 1
+    return launcher_option("--num_processes") or 1
 
 
 def threads_asked() -> int | None:
@@ -104,17 +104,18 @@ def threads_asked() -> int | None:
     set it too; so what counts is what the launcher, or else this process, was itself started with.
     """
     process = launcher_id() or "self"
-    found = re.search(rb"(?:^|\0)OMP_NUM_THREADS=(\d+)(?:\0|$)", _read_process(process, "environ"))
-    return _launcher_option("--num_cpu_threads_per_process") or (int(found[1]) if found else None)
+    found = re.search(rb"(?:^|\0)OMP_NUM_THREADS=(\d+)(?:\0|$)", read_process(process, "environ"))
+    return launcher_option("--num_cpu_threads_per_process") or (int(found[1]) if found else None)
 
 
 def precision_asked() -> str | None:
     """The precision that `accelerate launch` was asked for, by an option or its saved settings; None: it was not."""
-    found = re.search(rb"(?:^|\0)ACCELERATE_MIXED_PRECISION=(\w+)(?:\0|$)", _read_process("self", "environ"))
+    found = re.search(rb"(?:^|\0)ACCELERATE_MIXED_PRECISION=(\w+)(?:\0|$)", read_process("self", "environ"))
     return found[1].decode() if found and found[1] != b"no" else None
 
 
-def _launcher_option(name: str) -> int | None:
+def launcher_option(name: str) -> int | None:
+    """The number that the launcher which started this process was given with an option; None where it was not."""
     for word, following in itertools.pairwise([*_launcher_command(), ""]):
         option, _, value = word.partition("=")
         if option == name and (value or following).isdigit():
@@ -124,10 +125,10 @@ def _launcher_option(name: str) -> int | None:
 
 def _launcher_command() -> list[str]:
     """The words of the command that started this process, if it was a launcher; else nothing."""
-    command = _read_process(os.getppid(), "cmdline")
+    command = read_process(os.getppid(), "cmdline")
     return command.decode(errors="replace").split("\0") if any(name in command for name in LAUNCHERS) else []
 
 
-def _read_process(process: int | str, file: str) -> bytes:
-    """What the system tells of a process ("self": this one); nothing where it is gone already."""
+def read_process(process: int | str, file: str) -> bytes:
+    """What the system tells of a process ("self": this one), see `process_text`; nothing where it is gone already."""
     return process_text(None if process == "self" else int(process), file)

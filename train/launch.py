@@ -10,12 +10,13 @@ from datetime import timedelta
 
 import torch
 from accelerate import Accelerator, PartialState
-from accelerate.utils import InitProcessGroupKwargs
+from accelerate.utils import GradientAccumulationPlugin, InitProcessGroupKwargs
 
 from dualdiffusion.files import folder_lock
 from dualdiffusion.machine.memory import is_out_of_memory
 from dualdiffusion.machine.threads import usable_cores
-from train.interruption import launcher_id, precision_asked, processes_asked, threads_asked
+from train.interruption import launcher_id, processes_asked, threads_asked
+from train.launcher_settings import check_launcher, not_used
 from train.memory.auto_batch import (
     choose_micro_batch,
     device_memory,
@@ -46,6 +47,7 @@ def launch(config: TrainConfig, *, wait: bool, auto_batch: bool = False, memory_
     Raises:
         UserError: wrong settings, data or model folder, another process at work on the model folder, or no memory.
     """
+    check_launcher()
     launcher = launcher_id()
     # Without a GPU, accelerate joins several processes only where it is told that the CPU is meant.
     cpu = local_device_type() == "cpu"
@@ -54,12 +56,11 @@ def launch(config: TrainConfig, *, wait: bool, auto_batch: bool = False, memory_
         share = max(1, usable_cores() // state.num_processes)
         torch.set_num_threads(config.cpu_threads or threads_asked() or share)
     config = with_precision(config, state.device.type, state)
-    if (asked := precision_asked()) not in (None, config.mixed_precision) and state.is_main_process:
-        print(
-            f"accelerate's own mixed_precision, {asked}, is not used: the config says what a run computes in, here "
-            f"{config.mixed_precision}; --set mixed_precision={asked} changes it"
-        )
-    accelerator = Accelerator(cpu=cpu, mixed_precision=config.mixed_precision)
+    if state.is_main_process:
+        for line in not_used(config, state.device.type):
+            print(line)
+    alone = GradientAccumulationPlugin(num_steps=1)  # else accelerate may divide losses by a number of its own
+    accelerator = Accelerator(cpu=cpu, mixed_precision=config.mixed_precision, gradient_accumulation_plugin=alone)
     if accelerator.num_processes == 1 < processes_asked():
         print(
             f"one process trains, not {processes_asked()}: on a CPU accelerate starts several only with MPI; "

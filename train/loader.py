@@ -168,6 +168,7 @@ class _Spawning(SpawnContext):
         self.started: list[BaseProcess] = []
 
     def Process(self, *arguments: Any, **named: Any) -> BaseProcess:  # noqa: N802 (the name that contexts have)
+        """A process that is not started yet."""
         process = SpawnProcess(*arguments, **named)
         self.started.append(process)
         return process

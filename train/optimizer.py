@@ -109,6 +109,12 @@ class ScheduleConfig(Config):
             raise ValueError(f"must be one of {', '.join(SCHEDULES)}")
         return name
 
+    @property
+    def unused(self) -> list[str]:
+        """Fields that say something, and that a schedule of this type does not look at."""
+        shaping = {"reference_samples", "power", "final_factor"} - TAKES[self.type]
+        return [name for name in sorted(shaping) if getattr(self, name) != type(self).model_fields[name].default]
+
     def factor(self, samples: int) -> float:
         """What the reference learning rate is multiplied with after `samples` samples, from 0 to 1."""
         warmup = min(1.0, (samples + 1) / self.warmup_samples) if self.warmup_samples else 1.0
@@ -137,6 +143,12 @@ def inverse_lr(config: ScheduleConfig, samples: int) -> float:
 
 
 SCHEDULES = {schedule.__name__: schedule for schedule in (edm2, constant, cosine, inverse_lr)}
+TAKES = {
+    "edm2": {"reference_samples"},
+    "constant": set(),
+    "cosine": {"reference_samples", "final_factor"},
+    "inverse_lr": {"reference_samples", "power", "final_factor"},
+}
 
 
 @torch.no_grad()

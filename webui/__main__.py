@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import errno
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ from urllib.parse import quote
 from dualdiffusion.command_line import CommandParser, run_command
 from dualdiffusion.errors import UserError
 from dualdiffusion.model.folder import ModelFolder
-from dualdiffusion.model.shipped import find_model, reference
-from webui.settings import Settings
+from dualdiffusion.model.shipped import find_model, is_shipped, reference
+from webui.settings import Settings, read_token
 
 # What a system says of addresses, or kinds of addresses, that it does not have.
 NOT_HERE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
@@ -30,7 +30,23 @@ def _parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("--outputs", type=Path, default=Path("outputs"), metavar="FOLDER", help="default: %(default)s")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; default: %(default)s")
     parser.add_argument("--port", type=int, default=7860, help="default: %(default)s; 0 for any free one")
-    parser.add_argument("--token", help="what visitors must show; required where other machines can reach the page")
+    parser.add_argument(
+        "--models",
+        type=Path,
+        metavar="FOLDER",
+        help="whose models the page offers, too; default: the folder that --model lies in, or models",
+    )
+    token = parser.add_mutually_exclusive_group()
+    token.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help="holds what visitors must show, and is written with a new token if it is missing; this or --token is "
+        "required where other machines can reach the page",
+    )
+    token.add_argument(
+        "--token", help="the same, said here, where others on this machine can see it in the list of processes"
+    )
     parser.add_argument(
         "--root-path",
         default="",
@@ -82,17 +98,39 @@ def main(words: Sequence[str] | None = None, program: str = "python -m webui") -
         program: what is typed before them, for --help and errors.
     """
     options = _parser(program).parse_args(words)
+    model = find_model(options.model).path
     settings = Settings(
-        find_model(options.model).path,
+        model,
         options.outputs,
         options.host,
         options.port,
-        options.token,
+        read_token(options.token_file) if options.token_file else options.token,
+        models=models_root(options.models, model),
         root_path=options.root_path,
     )
     settings.check()
     with bind(options.host, options.port) as listener:
         serve(settings, listener)
+
+
+def models_root(said: Path | None, model: Path) -> Path | None:
+    """The folder whose models are offered: what was said, else where the model lies; `models` beside a shipped one.
+
+    Raises:
+        UserError: what was said is no folder.
+    """
+    if said is not None and not said.is_dir():
+        raise UserError(f"--models {said}: is no folder")
+    return said or (Path("models") if is_shipped(model) else model.absolute().parent)
+
+
+def addresses(settings: Settings) -> list[str]:
+    """Where the page can be opened: on this machine, and where the server listens to others, on those."""
+    everywhere = settings.host in ("0.0.0.0", "::")
+    hosts = ["127.0.0.1", socket.gethostname()] if everywhere else [settings.host]
+    query = "?token=..." if settings.token else ""
+    named = [f"[{host}]" if ":" in host else host for host in hosts]
+    return [f"http://{host}:{settings.port}{quote(settings.prefix)}/{query}" for host in named]
 
 
 def serve(settings: Settings, listener: socket.socket) -> None:
@@ -105,22 +143,41 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     import uvicorn
 
     from dualdiffusion.files import folder_lock
-    from webui.running import run_until_stopped
+    from webui.running import PatientProtocol, run_until_stopped
     from webui.server import create_app
 
     settings = replace(settings, port=listener.getsockname()[1])
     folder = ModelFolder(settings.model)
     folder.labels()  # refused before anything is written
-    with folder_lock(settings.outputs / ".webui"):
+    with _writable(settings.outputs), folder_lock(settings.outputs / ".webui"):
         app = create_app(settings)
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        query = "?token=..." if settings.token else ""
-        address = f"http://{host}:{settings.port}{quote(settings.prefix)}/{query}"
-        print(f"Dual Diffusion plays {reference(folder)} at {address}", flush=True)
+        here, *elsewhere = addresses(settings)
+        others = f" (from other machines: {elsewhere[0]})" if elsewhere else ""
+        print(f"Dual Diffusion plays {reference(folder)} at {here}{others}", flush=True)
         config = uvicorn.Config(
-            app, log_level="warning", ws_max_size=65536, timeout_graceful_shutdown=2, server_header=False, lifespan="on"
+            app,
+            http=PatientProtocol,
+            log_level="warning",
+            ws_max_size=65536,
+            timeout_graceful_shutdown=2,
+            server_header=False,
+            lifespan="on",
         )
         run_until_stopped(config, listener)
+
+
+@contextlib.contextmanager
+def _writable(outputs: Path) -> Iterator[None]:
+    """Says in one line that the outputs folder cannot be written, while the page starts."""
+    try:
+        yield
+    except OSError as error:
+        place, folder = Path(str(error.filename or "")).absolute(), outputs.absolute()
+        if error.filename is None or not (place.is_relative_to(folder) or folder.is_relative_to(place)):
+            raise
+        raise UserError(
+            f"{outputs}: cannot be written: {error.strerror}; choose another folder with --outputs"
+        ) from None
 
 
 if __name__ == "__main__":

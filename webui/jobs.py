@@ -13,97 +13,22 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from dualdiffusion.errors import UserError
-from webui.stored import REPAIRS, stored_request
+from webui.history_file import HistoryFile, is_damage
+from webui.history_search import MARK, Search, games_column, words_column
+from webui.job import Clip, Job
 
-SCHEMA_VERSION = 1
-SCHEMA = """
-CREATE TABLE jobs (
-    id TEXT PRIMARY KEY,
-    position INTEGER NOT NULL UNIQUE,
-    idempotency_key TEXT UNIQUE,
-    status TEXT NOT NULL,
-    request TEXT NOT NULL,
-    created REAL NOT NULL,
-    started REAL,
-    finished REAL,
-    error TEXT,
-    file TEXT,
-    fingerprint TEXT,
-    title TEXT NOT NULL DEFAULT '',
-    starred INTEGER NOT NULL DEFAULT 0,
-    binned REAL
-);
-CREATE INDEX jobs_by_status ON jobs (status, position);
-"""
 ACTIVE = ("queued", "running")
 RETRIABLE = ("failed", "cancelled", "interrupted")
-VIEWS = {"all": "binned IS NULL", "starred": "binned IS NULL AND starred = 1", "bin": "binned IS NOT NULL"}
-
-# Ways to open the history, the best first: options of the address, and what is said before the first transaction. One
-# server alone has the outputs folder (its lock sees to that), so that neither memory shared between processes nor
-# SQLite's own locks are needed; shares of other machines have at times neither.
-ALONE = ("PRAGMA locking_mode=EXCLUSIVE", "PRAGMA journal_mode=TRUNCATE")
-WAYS = (("", ("PRAGMA journal_mode=WAL",)), ("", ALONE), ("?vfs=unix-none", ALONE), ("?nolock=1", ALONE))
+MAX_FAMILY = 500  # versions of a clip that are told; more would be no tree that one can see
 
 
 class QueueFullError(Exception):
     """As many jobs wait as the queue admits."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One row. Times are seconds since 1970; `file` is a name within the outputs folder, never a path."""
-
-    id: str
-    position: int
-    status: str
-    request: dict[str, Any]
-    created: float
-    started: float | None
-    finished: float | None
-    error: str | None
-    file: str | None
-    fingerprint: str | None
-    title: str
-    starred: bool
-    binned: float | None
-
-    @staticmethod
-    def from_row(row: sqlite3.Row) -> Job:
-        """A job as the database holds it."""
-        values = {key: row[key] for key in row.keys() if key != "idempotency_key"}  # noqa: SIM118 (a Row is no dict)
-        return Job(**{**values, "request": stored_request(row["request"]), "starred": bool(row["starred"])})
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    """Opens the database in the first of WAYS in which it can be written.
-
-    Raises:
-        sqlite3.DatabaseError: in none; what went wrong with the first.
-    """
-    errors: list[sqlite3.OperationalError] = []
-    for options, words in WAYS:
-        address = path.absolute().as_uri() + options
-        db = sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None)
-        try:
-            # With FULL, what was committed survives a power cut. The transaction shows whether there are locks.
-            for statement in (*words, "PRAGMA synchronous=FULL", "BEGIN IMMEDIATE", "COMMIT"):
-                db.execute(statement)
-            return db
-        except sqlite3.OperationalError as error:
-            errors.append(error)
-            db.close()
-        except BaseException:
-            db.close()
-            raise
-    raise errors[0]
 
 
 class JobStore:
@@ -116,29 +41,9 @@ class JobStore:
             UserError: the file is not a history, or one of newer software.
         """
         self._lock = threading.Lock()
-        try:
-            self._db = _connect(path)
-            self._db.row_factory = sqlite3.Row
-            self._migrate(path)
-            self._repair()
-        except sqlite3.DatabaseError as error:
-            raise UserError(
-                f"{path}: cannot be used as the history: {error}; move it away to start a new one"
-            ) from None
+        self._file = HistoryFile(path)
         self._interrupt_running()
-
-    def _migrate(self, path: Path) -> None:
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version > SCHEMA_VERSION:
-            raise UserError(f"{path}: was written by newer software; update, or move it away to start a new history")
-        if version == 0:
-            self._db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-
-    def _repair(self) -> None:
-        """A row of nonsense must neither hide the others nor stop new ones."""
-        with self._transaction() as db:
-            for repair in REPAIRS:
-                db.execute(f"UPDATE jobs SET {repair}")
+        self._fill_in()
 
     def _interrupt_running(self) -> None:
         with self._transaction() as db:
@@ -147,24 +52,55 @@ class JobStore:
                 (time.time(), "the server stopped while this was being made; try it again"),
             )
 
+    def _fill_in(self) -> None:
+        """Fills in what searches look at, where older software has written the row."""
+        with self._transaction() as db:
+            for row in db.execute("SELECT * FROM jobs WHERE words IS NULL").fetchall():
+                _index(db, Job.from_row(row))
+
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
+        with self._present() as db:
+            db.execute("BEGIN IMMEDIATE")
             try:
-                yield self._db
+                yield db
+                db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                # A COMMIT may fail, too, on a full disk; what stays open would block all that follows.
+                with suppress(sqlite3.Error):
+                    if db.in_transaction:
+                        db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
+
+    @contextmanager
+    def _present(self) -> Iterator[sqlite3.Connection]:
+        """The database for this thread alone."""
+        with self._lock:
+            try:
+                yield self._file.present()
+            except sqlite3.DatabaseError as error:
+                if not is_damage(error):
+                    raise
+                self._file.mend()
+                raise sqlite3.DatabaseError("it was damaged, and has been mended; try again") from None
 
     def close(self) -> None:
         """Closes the database."""
         with self._lock:
-            self._db.close()
+            self._file.close()
 
-    def add(self, request: dict[str, Any], limit: int, key: str | None = None) -> tuple[Job, bool]:
-        """Queues a request; returns the job, and False where a job with this idempotency key was there already.
+    def add(
+        self,
+        request: dict[str, Any],
+        limit: int,
+        key: str | None = None,
+        model: str | None = None,
+        parent: str | None = None,
+    ) -> tuple[Job, bool]:
+        """Queues a request for a model; returns the job, and False where one with this idempotency key was there.
+
+        Args:
+            parent: id of the clip that this becomes a version of.
 
         Raises:
             QueueFullError: `limit` jobs wait or run.
@@ -176,11 +112,11 @@ class JobStore:
             self._check_room(db, limit)
             job_id = secrets.token_hex(8)
             db.execute(
-                "INSERT INTO jobs (id, position, idempotency_key, status, request, created) "
-                "VALUES (?, (SELECT COALESCE(MAX(position), 0) + 1 FROM jobs), ?, 'queued', ?, ?)",
-                (job_id, key, json.dumps(request), time.time()),
+                "INSERT INTO jobs (id, position, idempotency_key, status, request, created, model, parent) "
+                "VALUES (?, (SELECT COALESCE(MAX(position), 0) + 1 FROM jobs), ?, 'queued', ?, ?, ?, ?)",
+                (job_id, key, json.dumps(request), time.time(), model, parent),
             )
-            return Job.from_row(db.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()), True
+            return _indexed(db, job_id), True
 
     @staticmethod
     def _check_room(db: sqlite3.Connection, limit: int) -> None:
@@ -189,25 +125,106 @@ class JobStore:
 
     def get(self, job_id: str) -> Job | None:
         """The job, or None where there is none."""
-        with self._lock:
-            row = self._db.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
+        with self._present() as db:
+            row = db.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
         return Job.from_row(row) if row else None
+
+    def family(self, job_id: str) -> list[Job]:
+        """All versions of a clip, oldest first: what it was made from, and what was made from any of them."""
+        with self._present() as db:
+            # UNION drops what was seen before: rows of nonsense may name each other as parents.
+            rows = db.execute(
+                """
+                WITH RECURSIVE
+                up(id, parent) AS (
+                    SELECT id, parent FROM jobs WHERE id = ?
+                    UNION SELECT jobs.id, jobs.parent FROM jobs JOIN up ON jobs.id = up.parent
+                ),
+                down(id) AS (
+                    SELECT id FROM up UNION SELECT jobs.id FROM jobs JOIN down ON jobs.parent = down.id
+                )
+                SELECT * FROM jobs WHERE id IN (SELECT id FROM down) ORDER BY created, position LIMIT ?
+                """,
+                (job_id, MAX_FAMILY),
+            ).fetchall()
+        return [Job.from_row(row) for row in rows]
 
     def active(self) -> list[Job]:
         """Running and queued jobs in the order in which they are made."""
-        with self._lock:
-            rows = self._db.execute("SELECT * FROM jobs WHERE status IN (?, ?) ORDER BY position", ACTIVE).fetchall()
+        with self._present() as db:
+            rows = db.execute("SELECT * FROM jobs WHERE status IN (?, ?) ORDER BY position", ACTIVE).fetchall()
         return [Job.from_row(row) for row in rows]
 
-    def finished(self, view: str = "all", before: int | None = None, limit: int = 50) -> list[Job]:
-        """One page of the history, newest first; `before` is the position of the last job of the page above."""
-        with self._lock:
-            rows = self._db.execute(
-                f"SELECT * FROM jobs WHERE status NOT IN (?, ?) AND {VIEWS[view]} AND position < ? "
-                "ORDER BY position DESC LIMIT ?",
-                (*ACTIVE, before if before is not None else 2**62, limit),
+    def finished(
+        self, search: Search | str = "all", before: int | None = None, limit: int = 50, offset: int = 0
+    ) -> list[Job]:
+        """One page of the history, newest first.
+
+        Args:
+            search: what is shown of it, or the name of a view.
+            before: the position of the last job of the page above; None for the first page.
+            offset: jobs to leave out at the beginning.
+        """
+        condition, values = (Search(search) if isinstance(search, str) else search).condition()
+        place, bound = ("", []) if before is None else ("AND position < ? ", [before])
+        with self._present() as db:
+            # The inner search reads the index alone.
+            rows = db.execute(
+                f"SELECT * FROM jobs WHERE position IN (SELECT position FROM jobs WHERE {condition} {place}"
+                "ORDER BY position DESC LIMIT ? OFFSET ?) ORDER BY position DESC",
+                (*values, *bound, limit, offset),
             ).fetchall()
         return [Job.from_row(row) for row in rows]
+
+    def count(self, search: Search) -> int:
+        """How many jobs of the history a search finds."""
+        condition, values = search.condition()
+        with self._present() as db:
+            return db.execute(f"SELECT COUNT(*) FROM jobs WHERE {condition}", values).fetchone()[0]
+
+    def ids(self, search: Search) -> list[str]:
+        """Of all jobs that a search finds, newest first."""
+        condition, values = search.condition()
+        with self._present() as db:
+            rows = db.execute(f"SELECT id FROM jobs WHERE {condition} ORDER BY position DESC", values).fetchall()
+        return [row["id"] for row in rows]
+
+    def choices(self) -> dict[str, list[str]]:
+        """What the history can be narrowed down to: {"games", "models"}, each sorted."""
+        with self._present() as db:
+            mixes = db.execute("SELECT DISTINCT games FROM jobs WHERE status NOT IN ('queued', 'running')").fetchall()
+            models = db.execute("SELECT DISTINCT model FROM jobs WHERE model != ''").fetchall()
+        games = {game for row in mixes for game in (row["games"] or "").split(MARK) if game}
+        return {"games": sorted(games), "models": sorted(row["model"] for row in models)}
+
+    def files(self) -> set[tuple[str, bool]]:
+        """The names of all audio files that belong to a job, with whether they lie in the bin."""
+        with self._present() as db:
+            rows = db.execute("SELECT file, binned FROM jobs WHERE file IS NOT NULL").fetchall()
+        return {(row["file"], row["binned"] is not None) for row in rows}
+
+    def take_in(self, clips: list[Clip]) -> None:
+        """Adds clips that were made elsewhere, the oldest first."""
+        now = time.time()
+        with self._transaction() as db:
+            for clip in clips:
+                job_id = secrets.token_hex(8)
+                db.execute(
+                    "INSERT INTO jobs (id, position, status, request, created, finished, file, fingerprint, model, "
+                    "binned) VALUES (?, (SELECT COALESCE(MAX(position), 0) + 1 FROM jobs), 'done', "
+                    "?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        *(job_id, json.dumps(clip.request), clip.made, clip.made, clip.file, clip.fingerprint),
+                        *(clip.model, now if clip.binned else None),
+                    ),
+                )
+                _indexed(db, job_id)
+
+    def next_queued(self) -> Job | None:
+        """The job that is made next; None where nothing waits."""
+        with self._present() as db:
+            row = db.execute("SELECT * FROM jobs WHERE status = 'queued' ORDER BY position LIMIT 1").fetchone()
+        return Job.from_row(row) if row else None
 
     def claim_next(self) -> Job | None:
         """Turns the first queued job into the running one."""
@@ -226,16 +243,23 @@ class JobStore:
         error: str | None = None,
         file: str | None = None,
         fingerprint: str | None = None,
+        finished: float | None = None,
     ) -> bool:
-        """Ends the running job; False if it was not running."""
+        """Ends the running job, at `finished` or now; False if it was not running."""
         with self._transaction() as db:
+            # A clip may be taken in between the moment it is written and this one; then it had no start.
+            db.execute(
+                "DELETE FROM jobs WHERE file = ? AND binned IS NULL AND status = 'done' AND started IS NULL", (file,)
+            )
             # A name can come back after its file was removed by hand; the older item must not claim the newer file.
             db.execute("UPDATE jobs SET file = NULL WHERE file = ? AND binned IS NULL", (file,))
             changed = db.execute(
                 "UPDATE jobs SET status = ?, finished = ?, error = ?, file = ?, fingerprint = ? "
                 "WHERE id = ? AND status = 'running'",
-                (status, time.time(), error, file, fingerprint, job_id),
+                (status, finished or time.time(), error, file, fingerprint, job_id),
             )
+            if changed.rowcount == 1:
+                _indexed(db, job_id)
             return changed.rowcount == 1
 
     def cancel_queued(self, job_id: str) -> bool:
@@ -259,21 +283,50 @@ class JobStore:
             )
             return changed.rowcount == 1
 
-    def set_title(self, job_id: str, title: str) -> bool:
-        """Gives a job another title."""
-        return self._update("title = ? WHERE id = ?", (title, job_id))
+    def edit(
+        self, job_ids: Sequence[str], *, title: str | None = None, notes: str | None = None, starred: bool | None = None
+    ) -> None:
+        """Changes jobs; None leaves as it is."""
+        changes = {"title": title, "notes": notes, "starred": None if starred is None else int(starred)}
+        with self._transaction() as db:
+            for name, value in changes.items():
+                if value is not None:
+                    db.executemany(f"UPDATE jobs SET {name} = ? WHERE id = ?", [(value, job_id) for job_id in job_ids])
+            if title is not None or notes is not None:
+                for job_id in job_ids:
+                    _indexed(db, job_id)
 
-    def set_starred(self, job_id: str, starred: bool) -> bool:
-        """Stars a job, or takes the star away."""
-        return self._update("starred = ? WHERE id = ?", (int(starred), job_id))
+    def set_binned(self, files: dict[str, str | None], binned: bool) -> None:
+        """Moves finished jobs between history and bin.
 
-    def set_binned(self, job_id: str, binned: bool, file: str | None) -> bool:
-        """Moves a finished job between history and bin; `file` is the name that its audio has there."""
-        return self._update(
-            "binned = ?, file = ? WHERE id = ? AND status NOT IN (?, ?)",
-            (time.time() if binned else None, file, job_id, *ACTIVE),
-        )
+        Args:
+            files: by id of the job, the name that its audio has there.
+        """
+        when = time.time() if binned else None
+        with self._transaction() as db:
+            db.executemany(
+                "UPDATE jobs SET binned = ?, file = ? WHERE id = ? AND status NOT IN ('queued', 'running')",
+                [(when, file, job_id) for job_id, file in files.items()],
+            )
+
+    def remove(self, job_ids: Sequence[str]) -> None:
+        """Forgets jobs that are in the bin."""
+        with self._transaction() as db:
+            db.executemany("DELETE FROM jobs WHERE id = ? AND binned IS NOT NULL", [(job_id,) for job_id in job_ids])
 
     def _update(self, change: str, values: tuple[Any, ...]) -> bool:
         with self._transaction() as db:
             return db.execute(f"UPDATE jobs SET {change}", values).rowcount == 1
+
+
+def _indexed(db: sqlite3.Connection, job_id: str) -> Job:
+    """The job, after what searches look at was brought up to date."""
+    job = Job.from_row(db.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone())
+    _index(db, job)
+    return job
+
+
+def _index(db: sqlite3.Connection, job: Job) -> None:
+    words = words_column(job.request, job.title, job.notes, job.model, job.file)
+    games = games_column(job.request["games"])
+    db.execute("UPDATE jobs SET games = ?, words = ? WHERE id = ?", (games, words, job.id))

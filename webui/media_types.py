@@ -13,8 +13,10 @@ MEDIA_TYPES = {
     ".json": "application/json",
     ".mp3": "audio/mpeg",
     ".ogg": "audio/ogg",
+    ".png": "image/png",
     ".svg": "image/svg+xml",
     ".wav": "audio/wav",
+    ".webp": "image/webp",
 }
 
 

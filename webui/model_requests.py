@@ -17,7 +17,9 @@ from dualdiffusion.errors import UserError
 from dualdiffusion.model.folder import ModelFolder
 from sampling.recommended import Asked
 from sampling.request import Request
+from sampling.without_effect import without_effect
 from webui.refusal import RefusedError
+from webui.sources import as_request
 from webui.stored import usable, usable_controls, usable_recommendation
 
 
@@ -33,6 +35,8 @@ class ModelRequests:
 
     def __init__(self, folder: ModelFolder, least_seconds: Callable[[], float]) -> None:
         self.folder, self._least_seconds = folder, least_seconds
+        self.ema: str | None = None
+        """The weights where a request says nothing; None for the model's own choice."""
         self.read()
 
     def read(self) -> None:
@@ -48,8 +52,20 @@ class ModelRequests:
     def revision(self) -> str:
         """Differs where a page must read anew what it may ask for: 16 hex digits of games, controls, recommendation."""
         controls = {name: control.to_json() for name, control in self.controls.items()}
-        world = [str(self.folder.path.resolve()), self.labels.to_json(), self.recommended.fields, controls]
+        fields = [self.recommended.fields, self.ema]
+        world = [str(self.folder.path.resolve()), self.labels.to_json(), fields, controls]
         return hashlib.sha256(json.dumps(world, sort_keys=True).encode()).hexdigest()[:16]
+
+    def choose(self, ema: str | None) -> None:
+        """Takes other weights where a request says nothing.
+
+        Raises:
+            RefusedError: 422, the model has none of this name.
+        """
+        known = self.folder.emas("unet")
+        if ema is not None and ema not in known:
+            raise RefusedError(422, f"ema: this model has no {ema[:80]!r}; it has: {', '.join(known)}", "ema")
+        self.ema = ema
 
     def usable(self, body: bytes) -> dict[str, Any]:
         """What of the fields of a request this model can do: {"request": fields, "dropped": {field: why}}.
@@ -80,9 +96,6 @@ class ModelRequests:
             # Only the first line, and not endlessly much of what a hostile request can contain.
             text = explain(Request, error).removeprefix(": ")[:500]
             raise RefusedError(422, text if field else f"the body: {text}", field) from None
-        # Who may use the page may not have every file of the machine read.
-        if request.source is not None:
-            raise RefusedError(422, "source: files are read by python -m sampling only, not by the page", "source")
         if request.guidance.weak_model is not None:
             raise RefusedError(422, "guidance.weak_model: other models are read by python -m sampling only", "guidance")
         try:
@@ -104,10 +117,23 @@ class ModelRequests:
             )
         return request
 
+    def without_effect(self, body: bytes) -> list[str]:
+        """What of a request that `parse` takes changes nothing, a line for each.
+
+        Raises:
+            RefusedError: as `parse`.
+        """
+        return without_effect(self.parse(body), from_json(body))
+
     def _completed(self, body: bytes) -> bytes:
-        """The request with what the model recommends; one that is no JSON object is left for the checks to refuse."""
+        """The request with what the model recommends; one that is no JSON object is left for the checks to refuse.
+
+        Raises:
+            RefusedError: 422, a source that is no clip of the history.
+        """
         with contextlib.suppress(ValueError):
             said = from_json(body)
             if isinstance(said, dict):
-                return json.dumps(Asked(said).over(self.recommended)).encode()
+                chosen = {} if self.ema is None else {"ema": self.ema}
+                return json.dumps(as_request(chosen | Asked(said).over(self.recommended))).encode()
         return body

@@ -2,17 +2,22 @@
 
 <outputs>/<audio files>            written by `sampling.output.clips`, shared with the command line
 <outputs>/history.sqlite3          the queue and the history
-<outputs>/.webui/<job id>.png      spectrogram
+<outputs>/.webui/<job id>.webp     spectrogram, of the size of a card; .png where older software has made it
 <outputs>/.webui/<job id>.json     waveform peaks: {"seconds", "peaks"}
+<outputs>/.webui/uploads/<id>.flac what visitors brought in, and .json beside it
 <outputs>/.bin/                    deleted audio
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from dualdiffusion.files import publish
+from dualdiffusion.files import TEMPORARY_MARK, publish
+
+AUDIO_SUFFIXES = {".flac", ".wav", ".mp3", ".ogg"}
 
 
 @dataclass(frozen=True)
@@ -42,12 +47,31 @@ class OutputFolder:
         return self.path / ".bin"
 
     def spectrogram(self, job_id: str) -> Path:
-        """Of a job's clip, as PNG."""
-        return self.extras / f"{job_id}.png"
+        """Where the picture of a job's clip is written, as WebP."""
+        return self.extras / f"{job_id}.webp"
+
+    def picture(self, job_id: str) -> Path:
+        """The picture of a job's clip that there is; older software has written PNG."""
+        png = self.extras / f"{job_id}.png"
+        return self.spectrogram(job_id) if self.spectrogram(job_id).is_file() or not png.is_file() else png
+
+    def is_drawn(self, job_id: str) -> bool:
+        """Whether a job's clip has its picture and its peaks."""
+        return self.picture(job_id).is_file() and self.peaks(job_id).is_file()
 
     def peaks(self, job_id: str) -> Path:
         """Of a job's clip, as JSON."""
         return self.extras / f"{job_id}.json"
+
+    @property
+    def uploads(self) -> Path:
+        """Where lies what visitors brought in."""
+        return self.extras / "uploads"
+
+    def upload(self, upload_id: str) -> Path | None:
+        """The audio that a visitor brought in; None where it is not there."""
+        path = self.uploads / f"{upload_id}.flac"
+        return path if path.is_file() and path.resolve().parent == self.uploads.resolve() else None
 
     def audio(self, file: str | None, binned: bool = False) -> Path | None:
         """The audio file, or None where there is none (any more), or where its name leads out of the folder."""
@@ -56,6 +80,22 @@ class OutputFolder:
             return None
         path = folder / file
         return path if path.is_file() and path.resolve().parent == folder.resolve() else None
+
+    def clips(self, *, binned: bool = False) -> list[Path]:
+        """The audio files beside the database, or in the bin, oldest first; none of other folders, and no links."""
+        found, folder = [], self.bin if binned else self.path
+        for entry in os.scandir(folder) if folder.is_dir() else ():
+            with contextlib.suppress(OSError):  # gone meanwhile
+                if Path(entry.name).suffix.lower() in AUDIO_SUFFIXES and entry.is_file(follow_symlinks=False):
+                    found.append((entry.stat().st_mtime, Path(entry.path)))
+        return [path for _, path in sorted(found) if not path.name.startswith(TEMPORARY_MARK)]
+
+    def remove(self, job_id: str, file: str | None) -> None:
+        """Removes what lies in the bin for good, with what belongs to it."""
+        audio = self.audio(file, binned=True)
+        for path in (audio, self.spectrogram(job_id), self.extras / f"{job_id}.png", self.peaks(job_id)):
+            if path is not None:
+                path.unlink(missing_ok=True)
 
     def move(self, file: str | None, *, to_bin: bool) -> str | None:
         """Moves audio into the bin or back, never over another file; returns the name it has there.

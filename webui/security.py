@@ -4,6 +4,7 @@ A web page anywhere can make its visitor's browser send requests to 127.0.0.1. T
 - the Host header must name this machine (a foreign name that resolves to 127.0.0.1 is refused: DNS rebinding);
 - requests that change something, and the events socket, must come from our own page (Origin, Sec-Fetch-Site);
 - the answer's headers forbid the browser to show, embed or script it elsewhere.
+Tokens cannot be guessed in a row: after some wrong ones, an address has to wait.
 Reading by an ordinary link from another site still opens the page.
 """
 
@@ -11,9 +12,12 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import os
 import re
 import secrets
 import socket
+import time
+from functools import cached_property
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, quote
 
@@ -24,6 +28,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from webui.refusal import RefusedError
 from webui.settings import Settings
 
+SECRET_BYTES = 32
 SAFE_METHODS = {"GET", "HEAD"}
 LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
 HOST_PATTERN = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<name>[^:\[\]/@\s]+))(?::[0-9]{1,5})?")
@@ -35,14 +40,56 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "X-Frame-Options": "DENY",
 }
+# Everything from this server only, and nothing inline.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 
 
-def content_security_policy(nonce: str) -> str:
-    """Everything from this server only; `nonce` admits the one inline style sheet that wavesurfer.js makes."""
-    return (
-        f"default-src 'none'; script-src 'self'; style-src 'self' 'nonce-{nonce}'; img-src 'self'; media-src 'self'; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
+class Guesses:
+    """Wrong tokens by address: a few at once are typing errors, then one every few seconds is looked at."""
+
+    AT_ONCE = 10
+    PAUSE = 6.0  # seconds until one more is looked at
+    MOST_ADDRESSES = 10_000
+
+    def __init__(self) -> None:
+        self._full_at: dict[str, float] = {}  # when an address may try AT_ONCE again
+
+    def are_too_many(self, client: str) -> bool:
+        """Whether the next token from an address is not looked at."""
+        return self._full_at.get(client, 0.0) - time.monotonic() > (self.AT_ONCE - 1) * self.PAUSE
+
+    def count(self, client: str) -> None:
+        """A token from an address was wrong."""
+        now = time.monotonic()
+        if len(self._full_at) >= self.MOST_ADDRESSES:
+            self._full_at = {address: at for address, at in self._full_at.items() if at > now}
+        self._full_at[client] = max(self._full_at.get(client, now), now) + self.PAUSE
+
+
+def _bearer(headers: Headers) -> str:
+    """The token of the header Authorization; empty where it has none."""
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    return given.strip() if scheme.lower() == "bearer" else ""
+
+
+def _secret(settings: Settings) -> bytes:
+    """32 random bytes, the same after a restart; other ones where they cannot be kept."""
+    if settings.token is None:
+        return b""
+    path = settings.outputs / ".webui" / "secret"
+    try:
+        if path.is_file() and len(kept := path.read_bytes()) == SECRET_BYTES:
+            return kept
+        path.parent.mkdir(parents=True, exist_ok=True)
+        secret = secrets.token_bytes(SECRET_BYTES)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(secret)
+        return secret
+    except OSError:
+        return secrets.token_bytes(SECRET_BYTES)
 
 
 class Guard:
@@ -51,6 +98,7 @@ class Guard:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app, self.settings = app, settings
         self.cookie = f"dualdiffusion_token_{settings.port}"
+        self.guesses = Guesses()
         self.names = LOOPBACK_NAMES | {settings.host.lower()}
         if settings.public_host:
             match = HOST_PATTERN.fullmatch(settings.public_host)
@@ -58,6 +106,15 @@ class Guard:
         self.any_address = settings.host in ("0.0.0.0", "::")
         if self.any_address:
             self.names.add(socket.gethostname().lower())
+
+    @cached_property
+    def session(self) -> str:
+        """The value of visitors' cookies.
+
+        It follows from the token and a secret, so that nobody can guess it, and visitors who have it are let in while
+        somebody else at their address tries tokens.
+        """
+        return hmac.new(_secret(self.settings), (self.settings.token or "").encode(), "sha256").hexdigest()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -69,13 +126,12 @@ class Guard:
         if refusal is None and scope["type"] == "http" and scope["path"] == self.settings.prefix:
             await self._add_slash(scope, receive, send)
             return
-        if refusal is None and not self._has_token(scope, headers):
-            if self._token_in_query(scope):
+        if refusal is None and self.settings.token is not None and not self._has_cookie(headers):
+            given = self._given(scope, headers)
+            refusal = self._judge(scope, given)
+            if refusal is None and not _bearer(headers):
                 await self._welcome(scope, receive, send)
                 return
-            refusal = RefusedError(
-                401, "a token is needed: open the address with ?token=... that the server was started with"
-            )
         if refusal is None:
             await self._serve(scope, receive, send)
         elif scope["type"] == "websocket":
@@ -136,21 +192,31 @@ class Guard:
     def _matches(self, given: str) -> bool:
         return hmac.compare_digest(given.encode(errors="replace"), (self.settings.token or "").encode())
 
-    def _has_token(self, scope: Scope, headers: Headers) -> bool:
-        if self.settings.token is None:
-            return True
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self._matches(given.strip()):
-            return True
+    def _has_cookie(self, headers: Headers) -> bool:
         try:
             cookie = SimpleCookie(headers.get("cookie", "")).get(self.cookie)
         except CookieError:
             return False
-        return cookie is not None and self._matches(cookie.value)
+        return cookie is not None and hmac.compare_digest(cookie.value.encode(errors="replace"), self.session.encode())
 
-    def _token_in_query(self, scope: Scope) -> bool:
-        given = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0]
-        return scope["type"] == "http" and self._is_page(scope) and self._matches(given)
+    def _given(self, scope: Scope, headers: Headers) -> str | None:
+        """The token that a request shows, in its header or, for the page, in its address."""
+        if given := _bearer(headers):
+            return given
+        if scope["type"] == "http" and self._is_page(scope):
+            return parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [None])[0]
+        return None
+
+    def _judge(self, scope: Scope, given: str | None) -> RefusedError | None:
+        """Whether a token opens the door; None where it does."""
+        client = (scope.get("client") or ("", 0))[0]
+        if given is not None and self.guesses.are_too_many(client):
+            return RefusedError(429, "too many wrong tokens came from this address; wait a minute and try again")
+        if given is not None and self._matches(given):
+            return None
+        if given is not None:
+            self.guesses.count(client)
+        return RefusedError(401, "a token is needed: open the address with ?token=... that the server was started with")
 
     async def _welcome(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Remembers the token in a cookie that scripts cannot read, and takes it out of the address bar.
@@ -159,9 +225,7 @@ class Guard:
         """
         prefix = self.settings.prefix
         response = RedirectResponse(f"{quote(prefix)}/" if prefix else "./", 303, HEADERS)
-        response.set_cookie(
-            self.cookie, self.settings.token or "", httponly=True, samesite="strict", max_age=30 * 86400, path=None
-        )
+        response.set_cookie(self.cookie, self.session, httponly=True, samesite="strict", max_age=30 * 86400, path=None)
         await response(scope, receive, send)
 
     async def _add_slash(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -177,14 +241,11 @@ class Guard:
         await response(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        nonce = secrets.token_urlsafe(16)
-        scope.setdefault("state", {})["nonce"] = nonce
-
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(HEADERS)
-                headers["Content-Security-Policy"] = content_security_policy(nonce)
+                headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
             await send(message)
 
         await self.app(scope, receive, send_with_headers)

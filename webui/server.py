@@ -3,17 +3,25 @@
     GET    /api/health                     {"status": "loading|ready|failed", "model", "games", "controls", ...}
     GET    /api/options                    what a request may contain: the model's defaults, ranges, samplers, schedules
     POST   /api/check                      fields of a request -> {"request": those that the model can do, "dropped"}
-    POST   /api/jobs                       a request -> {"id"}; the header Idempotency-Key makes repeating it harmless
-    GET    /api/jobs?view=active|all|starred|bin&before=<position>&limit=50   -> {"jobs": [...]}
+    POST   /api/jobs?parent=<id>           a request -> {"id", "notes": what of it changes nothing, if anything};
+                                           the header Idempotency-Key makes repeating it harmless;
+                                           "source": {"job": <id>} starts from a clip; both make it a version of a clip;
+                                           "source": {"upload": <id>} starts from what was brought in
+    GET    /api/jobs?view=active|all|starred|bin&search=&game=&model=&offset=&limit=50   -> {"jobs": [...], "total"}
     GET    /api/jobs/{id}                  {"status", "progress", "error", "request", ...}
-    PATCH  /api/jobs/{id}                  {"title", "starred"}
+    GET    /api/jobs/{id}/versions         what it was made from and what was made from that -> {"jobs": [...]}
+    PATCH  /api/jobs/{id}                  {"title", "notes", "starred"}
     DELETE /api/jobs/{id}                  cancels; 409 if the job has ended
     POST   /api/jobs/{id}/retry            again, after failed, cancelled or interrupted
     POST   /api/jobs/{id}/bin, /restore    delete, and undo
     GET    /api/jobs/{id}/audio            the audio file, with byte ranges; ?download=1 to save it
     GET    /api/jobs/{id}/spectrogram, /peaks, /preview
-    WS     /api/events                     {"type": "job|progress|preview|health", ...}
+    POST   /api/jobs/{id}/draw             has the first two made where they are missing; an event tells when
+    WS     /api/events                     {"type": "job|progress|preview|health|presets", ...}
 
+More of them: request_schema.py, presets.py, uploads.py, downloads.py, grids.py.
+
+What is done with many jobs at once, and the models, stand in history_routes.py and model_routes.py.
 Every address with GET has HEAD and OPTIONS, too. Below a prefix (--root-path), addresses in answers follow the prefix.
 Every refusal is {"error": "seconds: input should be less than or equal to 600, not 9999", "field": "seconds"}.
 """
@@ -22,34 +30,40 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import Depends, FastAPI, Query, Request, WebSocket
-from fastapi.responses import FileResponse, Response
+from fastapi import FastAPI, Request, WebSocket
+from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from dualdiffusion.config import Config, explain
+from dualdiffusion.config import Config
 from sampling.recommended import RECOMMENDABLE, Recommended
 from sampling.request import Request as SamplingRequest
 from sampling.solvers.samplers import SAMPLERS
 from sampling.solvers.schedules import SCHEDULES
+from webui.bodies import Body, parsed
+from webui.downloads import add_download_routes
+from webui.grids import add_grid_routes
+from webui.history_routes import add_history_routes
+from webui.ids import JobId
 from webui.media_types import media_type
 from webui.methods import add_error_handlers, answer_head
+from webui.model_routes import add_model_routes
+from webui.presets import add_preset_routes
 from webui.refusal import RefusedError, json_response
+from webui.request_schema import add_schema_routes
 from webui.security import Guard
+from webui.sending import send_file
 from webui.service import Service
 from webui.settings import Settings
+from webui.uploads import add_upload_routes
 
 STATIC = Path(__file__).resolve().parent / "static"
 HEARTBEAT = 10.0  # seconds; a page that hears nothing for longer takes its socket for dead
-MAX_BODY = 256 * 1024  # bytes; a mix of a thousand games has a quarter of it
-MAX_DRAIN = 32 * 2**20  # bytes read and dropped, so that a sender of too much hears the refusal
-JOB_ID = re.compile(r"[0-9a-f]{16}")
 
 
 class Edit(Config):
@@ -57,6 +71,8 @@ class Edit(Config):
 
     title: Annotated[str, Field(max_length=200)] | None = None
     """The item's name; empty for the name that follows from its games."""
+    notes: Annotated[str, Field(max_length=4000)] | None = None
+    """What one wants to remember of it."""
     starred: bool | None = None
     """Whether it is marked with a star."""
 
@@ -80,42 +96,18 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Guard, settings=settings)
     app.state.service = service
     add_error_handlers(app)
+    add_history_routes(app, service)
+    add_model_routes(app, service)
     _add_job_routes(app, service)
     _add_file_routes(app, service)
+    add_schema_routes(app, service)
+    add_preset_routes(app, service)
+    add_upload_routes(app, service)
+    add_download_routes(app, service)
+    add_grid_routes(app, service)
     _add_page(app, service)
     answer_head(app)
     return app
-
-
-async def _body(request: Request) -> bytes:
-    """The body of a JSON request.
-
-    Raises:
-        RefusedError: 413 or 415.
-    """
-    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise RefusedError(415, "send JSON, with the header Content-Type: application/json")
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MAX_DRAIN:
-            break
-        if size <= MAX_BODY:
-            parts.append(part)
-    if size > MAX_BODY:
-        raise RefusedError(413, f"the request is larger than {MAX_BODY // 1024} KiB")
-    return b"".join(parts)
-
-
-def _job_id(job_id: str) -> str:
-    if not JOB_ID.fullmatch(job_id):
-        raise RefusedError(404, "there is no job with this id", "id")
-    return job_id
-
-
-Body = Annotated[bytes, Depends(_body)]
-JobId = Annotated[str, Depends(_job_id)]
 
 
 def _add_job_routes(app: FastAPI, service: Service) -> None:
@@ -125,44 +117,36 @@ def _add_job_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/api/options")
     async def options() -> Response:
-        return json_response(request_options(service.requests.recommended))
+        return json_response(request_options(service.requests.recommended, service.requests.ema))
 
     @app.post("/api/check")
     async def check(body: Body) -> Response:
         return json_response(service.requests.usable(body))
 
     @app.post("/api/jobs")
-    async def submit(request: Request, body: Body) -> Response:
+    async def submit(request: Request, body: Body, parent: str | None = None) -> Response:
         key = request.headers.get("idempotency-key")
         if key is not None and not 1 <= len(key) <= 200:
             raise RefusedError(422, "Idempotency-Key: must have 1 to 200 characters", "Idempotency-Key")
-        job = await service.submit(body, key)
-        return json_response({"id": job.id, "status": job.status}, 201)
-
-    @app.get("/api/jobs")
-    async def jobs(
-        view: Literal["active", "all", "starred", "bin"] = "all",
-        before: Annotated[int | None, Query(ge=0, lt=2**53)] = None,
-        limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    ) -> Response:
-        def read() -> list[dict[str, Any]]:
-            rows = service.store.active() if view == "active" else service.store.finished(view, before, limit)
-            return [service.describe(job) for job in rows]
-
-        return json_response({"jobs": await asyncio.to_thread(read)})
+        job = await service.submit(body, key, parent)
+        notes = service.requests.without_effect(body)
+        return json_response({"id": job.id, "status": job.status, **({"notes": notes} if notes else {})}, 201)
 
     @app.get("/api/jobs/{job_id}")
     async def job(job_id: JobId) -> Response:
         return json_response(service.describe(await service.job(job_id)))
 
+    @app.get("/api/jobs/{job_id}/versions")
+    async def versions(job_id: JobId) -> Response:
+        await service.job(job_id)
+        family = await asyncio.to_thread(lambda: [service.describe(job) for job in service.store.family(job_id)])
+        return json_response({"jobs": family})
+
     @app.patch("/api/jobs/{job_id}")
     async def edit(job_id: JobId, body: Body) -> Response:
-        try:
-            changes = Edit.model_validate_json(body, strict=True)
-        except ValidationError as error:
-            field = ".".join(str(part) for part in error.errors()[0]["loc"]) or None
-            raise RefusedError(422, explain(Edit, error).removeprefix(": ")[:500], field) from None
-        return json_response(service.describe(await service.edit(job_id, changes.title, changes.starred)))
+        changes = parsed(Edit, body)
+        edited = await service.history.edit(job_id, title=changes.title, notes=changes.notes, starred=changes.starred)
+        return json_response(service.describe(edited))
 
     @app.delete("/api/jobs/{job_id}")
     async def cancel(job_id: JobId) -> Response:
@@ -174,16 +158,16 @@ def _add_job_routes(app: FastAPI, service: Service) -> None:
 
     @app.post("/api/jobs/{job_id}/bin")
     async def to_bin(job_id: JobId) -> Response:
-        return json_response(service.describe(await service.bin(job_id, True)))
+        return json_response(service.describe(await service.history.bin(job_id, True)))
 
     @app.post("/api/jobs/{job_id}/restore")
     async def restore(job_id: JobId) -> Response:
-        return json_response(service.describe(await service.bin(job_id, False)))
+        return json_response(service.describe(await service.history.bin(job_id, False)))
 
 
 def _add_file_routes(app: FastAPI, service: Service) -> None:
     @app.get("/api/jobs/{job_id}/audio")
-    async def audio(job_id: JobId, download: bool = False) -> Response:
+    async def audio(request: Request, job_id: JobId, download: bool = False) -> Response:
         job = await service.job(job_id)
         path = service.outputs.audio(job.file, job.binned is not None)
         if path is None:
@@ -191,22 +175,20 @@ def _add_file_routes(app: FastAPI, service: Service) -> None:
             raise RefusedError(
                 410 if ended else 404, "the audio file is gone" if ended else f"this job is {job.status}"
             )
-        disposition = "attachment" if download else "inline"
-        return FileResponse(
-            path,
-            filename=path.name,
-            media_type=media_type(path.name),
-            content_disposition_type=disposition,
-            headers={"Cache-Control": "no-cache"},
-        )
+        return send_file(request, path, disposition="attachment" if download else "inline")
 
     @app.get("/api/jobs/{job_id}/spectrogram")
-    async def spectrogram(job_id: JobId) -> Response:
-        return _extra(service.outputs.spectrogram(job_id), "image/png")
+    async def spectrogram(request: Request, job_id: JobId) -> Response:
+        return _extra(request, service.outputs.picture(job_id))
 
     @app.get("/api/jobs/{job_id}/peaks")
-    async def peaks(job_id: JobId) -> Response:
-        return _extra(service.outputs.peaks(job_id), "application/json")
+    async def peaks(request: Request, job_id: JobId) -> Response:
+        return _extra(request, service.outputs.peaks(job_id))
+
+    @app.post("/api/jobs/{job_id}/draw")
+    async def draw(job_id: JobId) -> Response:
+        service.draw(await service.job(job_id))
+        return Response(status_code=202)
 
     @app.get("/api/jobs/{job_id}/preview")
     async def preview(job_id: JobId) -> Response:
@@ -216,20 +198,19 @@ def _add_file_routes(app: FastAPI, service: Service) -> None:
         return Response(running.preview, headers={"Cache-Control": "no-store"}, media_type="image/webp")
 
 
-def _extra(path: Path, media_type: str) -> Response:
+def _extra(request: Request, path: Path) -> Response:
     if not path.is_file():
-        raise RefusedError(404, "this file is gone from the outputs folder")
-    return FileResponse(path, media_type=media_type, headers={"Cache-Control": "private, max-age=86400"})
+        raise RefusedError(404, "this file is gone from the outputs folder; POST .../draw has it made again")
+    return send_file(request, path, cache="private, max-age=86400")
 
 
 def _add_page(app: FastAPI, service: Service) -> None:
     @app.get("/")
-    async def page(request: Request) -> Response:
+    async def page() -> Response:
         html = (STATIC / "index.html").read_text(encoding="utf-8")
         # Relative without a prefix: a proxy may add one that nobody has told us.
         prefix = service.settings.prefix
         html = html.replace("{{root}}", f"{quote(prefix)}/" if prefix else "")
-        html = html.replace("{{nonce}}", request.scope["state"]["nonce"])
         return Response(html, headers={"Cache-Control": "no-store"}, media_type="text/html")
 
     @app.get("/api/events")
@@ -287,16 +268,19 @@ class _Static(StaticFiles):
         return response
 
 
-def request_options(recommended: Recommended) -> dict[str, Any]:
+def request_options(recommended: Recommended, ema: str | None = None) -> dict[str, Any]:
     """What a request may contain, read from its class, so that the page needs no change when one is added.
 
     The fields' defaults are the model's, where it recommends any; `plain` has those that hold without a recommendation,
     of all fields that a model may recommend.
+
+    Args:
+        ema: the weights that were chosen for requests that name none.
     """
     schema = SamplingRequest.model_json_schema()["properties"]
     bounds = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
     plain = {**SamplingRequest(games={"any": 1.0}).to_json(), "games": None}
-    defaults = {**plain, **recommended.fields}
+    defaults = {**plain, **recommended.fields, "ema": ema}
     fields = {
         name: {"default": defaults[name]} | {ours: field[theirs] for ours, theirs in bounds.items() if theirs in field}
         for name, field in schema.items()

@@ -1,4 +1,8 @@
-"""What the page can do, without HTTP: submit, cancel, retry, delete, undo; one job runs at a time."""
+"""What the page can do, without HTTP: submit, cancel, retry, choose a model; one job runs at a time.
+
+A job keeps the model that it was asked of: when its turn comes, that model is loaded, and the chosen one again when
+nothing waits. Where its model is gone or cannot be loaded, the job fails in one line and the next one has its turn.
+"""
 
 from __future__ import annotations
 
@@ -7,46 +11,31 @@ import base64
 import contextlib
 import json
 import sqlite3
-import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict
+from typing import Any
 
-from dualdiffusion.errors import UserError
+from dualdiffusion.errors import UserError, one_line
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.shipped import is_shipped
+from webui.ends import End, Ends, tell
 from webui.events import Events
-from webui.jobs import RETRIABLE, Job, JobStore
+from webui.history import History, in_thread
+from webui.job import Job
+from webui.job_view import Running, describe_job
+from webui.jobs import RETRIABLE, JobStore
+from webui.model_choice import ModelChoice
 from webui.model_requests import ModelRequests
+from webui.models import ModelShelf
 from webui.outputs import OutputFolder
 from webui.refusal import RefusedError
 from webui.settings import Settings
-from webui.supervisor import FAILED, READY, Supervisor
+from webui.sources import Sources, source_job
+from webui.supervisor import FAILED, LOADING, READY, SILENT, Supervisor
 
 CANCEL_GRACE = 30.0  # seconds for the step in progress; then the model's process is ended and started anew
-T = TypeVar("T")
-
-
-@dataclass
-class Running:
-    """What is known of the running job beside its row."""
-
-    id: str
-    progress: float = 0.0
-    text: str = "starting"
-    preview: bytes | None = None
-    preview_version: int = 0
-    cancelling: bool = False
-
-
-@contextlib.asynccontextmanager
-async def _telling_of_database_errors() -> AsyncIterator[None]:
-    """Where no visitor waits for the answer, a full disk must not end the watch over the model's process."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        print(f"the history cannot be written: {error}", file=sys.stderr, flush=True)
+MOST_DRAWN = 200  # clips without a picture that wait to be drawn
 
 
 class Service:
@@ -57,13 +46,15 @@ class Service:
         UserError: the model has no labels, or the history cannot be used.
         """
         self.settings = settings
-        self.folder = ModelFolder(settings.model)
         self.outputs = OutputFolder(settings.outputs)
         self.outputs.create()
         self.store = JobStore(self.outputs.database)
+        self.sources = Sources(self.store, self.outputs)
         self.events = Events()
         self.running: Running | None = None
         self._turn = asyncio.Lock()
+        self.ends = Ends(self._write_end, self._changed, self._dispatch)
+        self.history = History(self.store, self.outputs, self.events, self.describe, self._turn, self.ends.seen)
         self.supervisor = Supervisor(
             settings.model,
             settings.outputs,
@@ -71,91 +62,121 @@ class Service:
             on_message=self._on_message,
             on_change=self._worker_changed,
         )
-        self.requests = ModelRequests(self.folder, lambda: self.supervisor.info.get("least_seconds", 0.0))
+        self.models = ModelChoice(ModelShelf(settings.model, settings.models))
+        self.loaded = self.models.chosen  # the name of the model that the process has or loads
+        self._undrawn: dict[str, str] = {}
 
     @contextlib.asynccontextmanager
     async def active(self) -> AsyncIterator[None]:
         """Runs the model's process for as long as the block."""
-        watching = asyncio.create_task(self.supervisor.run())
+        tasks = [asyncio.create_task(self.supervisor.run()), asyncio.create_task(self._take_in())]
         try:
             yield
         finally:
             self.events.close()
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.ends.close()
             self.store.close()
+
+    async def _take_in(self) -> None:
+        """Clips that are not in the history, such as after it was lost, come back into it."""
+        try:
+            await self.history.take_in()
+        except (sqlite3.Error, OSError) as error:
+            tell(error)
+
+    # -- models ----------------------------------------------------------------------------------------------------
+
+    @property
+    def requests(self) -> ModelRequests:
+        """What the chosen model may be asked for."""
+        return self.models.requests
+
+    @property
+    def folder(self) -> ModelFolder:
+        """Of the chosen model."""
+        return self.models.requests.folder
+
+    async def choose(self, model: str, ema: str | None) -> dict[str, Any]:
+        """Makes a model, and weights of it, the one that new requests are for; returns the health.
+
+        Raises:
+            RefusedError: 404, no such model; 422, it cannot be played, or has no such weights.
+        """
+        self.models.choose(model, ema)
+        await self._dispatch()
+        self.events.publish({"type": "health", "health": self.health()})
+        return self.health()
 
     # -- what is shown ---------------------------------------------------------------------------------------------
 
     def health(self) -> dict[str, Any]:
         """The model, its games, and whether it can play."""
-        games = [{"id": game.id, "name": game.name, "tracks": game.tracks} for game in self.requests.labels.games]
+        chosen = self.models.requests
+        folder, is_loaded = chosen.folder, self.loaded == self.models.chosen
+        games = [{"id": game.id, "name": game.name, "tracks": game.tracks} for game in chosen.labels.games]
+        status = self.supervisor.status if is_loaded else LOADING
         return {
-            "status": self.supervisor.status,
-            "message": self.supervisor.message if self.supervisor.status == FAILED else None,
-            "model": self.folder.path.resolve().name,
-            "revision": self.requests.revision,
-            "fingerprint": self.supervisor.info.get("fingerprint"),
-            "sample_rate": self.supervisor.info.get("sample_rate"),
+            "status": status,
+            "message": self.supervisor.message if status in (FAILED, SILENT) else None,
+            "model": folder.path.resolve().name,
+            "model_id": self.models.chosen,
+            "ema": chosen.ema,
+            "loaded": self.loaded,
+            "revision": chosen.revision,
+            "fingerprint": self.supervisor.info.get("fingerprint") if is_loaded else None,
+            "sample_rate": self.supervisor.info.get("sample_rate") if is_loaded else None,
             "games": games,
             "controls": [
                 {"id": name} | {key: value for key, value in control.to_json().items() if key != "usual"}
-                for name, control in self.requests.controls.items()
+                for name, control in chosen.controls.items()
             ],
-            "model_folder": str(self.folder.path),
-            "shipped": is_shipped(self.folder.path),
+            "model_folder": str(folder.path),
+            "shipped": is_shipped(folder.path),
             "output_folder": str(self.outputs.path),
             "worker_pid": self.supervisor.pid,
         }
 
     def describe(self, job: Job) -> dict[str, Any]:
         """A job as the API shows it."""
+        job = self.ends.seen(job)
+        missing = job.status == "done" and self.outputs.audio(job.file, job.binned is not None) is None
         live = self.running if self.running and self.running.id == job.id and job.status == "running" else None
-        base = f"/api/jobs/{job.id}"
-        done = job.status == "done"
-        missing = done and self.outputs.audio(job.file, job.binned is not None) is None
-        return {
-            "id": job.id,
-            "status": job.status,
-            "progress": 1.0 if done else live.progress if live else 0.0,
-            "text": ("cancelling" if live.cancelling else live.text) if live else None,
-            "error": "the audio file is no longer in the outputs folder" if missing else job.error,
-            "missing": missing,
-            "request": job.request,
-            "position": job.position,
-            "created": job.created,
-            "started": job.started,
-            "finished": job.finished,
-            "file": job.file,
-            "fingerprint": job.fingerprint,
-            "title": job.title,
-            "starred": job.starred,
-            "binned": job.binned is not None,
-            "audio": f"{base}/audio" if done and not missing else None,
-            "peaks": f"{base}/peaks" if done else None,
-            "spectrogram": f"{base}/spectrogram" if done else None,
-            "preview": f"{base}/preview?version={live.preview_version}" if live and live.preview else None,
-        }
+        return describe_job(job, live, missing=missing, is_drawn=self.outputs.is_drawn(job.id))
 
     async def job(self, job_id: str) -> Job:
         """Raises:
         RefusedError: 404, no such job.
         """
-        job = await self._thread(lambda: self.store.get(job_id))
-        if job is None:
-            raise RefusedError(404, "there is no job with this id", "id")
-        return job
+        return await self.history.job(job_id)
+
+    def draw(self, job: Job) -> None:
+        """Has spectrogram and peaks made of a clip that lacks them, such as one of the command line."""
+        if job.file is not None and job.status == "done" and len(self._undrawn) < MOST_DRAWN:
+            if self.supervisor.status == READY and job.id not in self._undrawn:
+                self.supervisor.send({"type": "describe", "id": job.id, "file": job.file})
+            self._undrawn[job.id] = job.file
 
     # -- what can be done ------------------------------------------------------------------------------------------
 
-    async def submit(self, body: bytes, key: str | None) -> Job:
+    async def submit(self, body: bytes, key: str | None, parent: str | None = None) -> Job:
         """Queues a request; with a `key` that was used before, returns the job of that time instead.
 
+        Args:
+            parent: id of the clip that this becomes a version of; None for its source, if it has one.
+
         Raises:
-            RefusedError: 422 for a request that cannot be made, 429 when the queue is full.
+            RefusedError: 422 for a request that cannot be made, or a parent that is not there; 429 when the queue is
+                full.
         """
-        request = self.requests.parse(body)
-        job, is_new = await self._thread(lambda: self.store.add(request.to_json(), self.settings.queue_limit, key))
+        request, model = self.requests.parse(body), self.models.chosen
+        fields = await in_thread(lambda: self.sources.completed(request))
+        if parent is not None and await in_thread(lambda: self.store.get(parent)) is None:
+            raise RefusedError(422, "parent: there is no job with this id", "parent")
+        parent = parent or source_job(fields)
+        job, is_new = await in_thread(lambda: self.store.add(fields, self.settings.queue_limit, key, model, parent))
         if is_new:
             self._publish(job)
             await self._dispatch()
@@ -168,7 +189,7 @@ class Service:
             RefusedError: 404, or 409 for a job that has ended in another way.
         """
         async with self._turn:
-            if await self._thread(lambda: self.store.cancel_queued(job_id)):
+            if await in_thread(lambda: self.store.cancel_queued(job_id)):
                 return await self._changed(job_id)
             if self.running and self.running.id == job_id:
                 if not self.running.cancelling:
@@ -181,74 +202,91 @@ class Service:
             raise RefusedError(409, f"this job is {job.status} already; nothing was cancelled")
         return job
 
+    async def cancel_many(self, job_ids: Sequence[str]) -> list[str]:
+        """Cancels those of the jobs that wait or run, the last one first, so that none starts meanwhile."""
+        cancelled = []
+        for job in reversed(await in_thread(self.store.active)):
+            if job.id in job_ids:
+                with contextlib.suppress(RefusedError):
+                    cancelled.append((await self.cancel(job.id)).id)
+        return cancelled
+
     async def retry(self, job_id: str) -> Job:
         """Queues a failed, cancelled or interrupted job again, under its old id.
 
         Raises:
-            RefusedError: 404, 409 for any other job, 422 where this model cannot make it, 429 when the queue is full.
+            RefusedError: 404, 409 for any other job, 422 where its model cannot make it, 429 when the queue is full.
         """
         job = await self.job(job_id)
-        if job.status in RETRIABLE:
-            self.requests.parse(json.dumps(job.request).encode())
-        if not await self._thread(lambda: self.store.retry(job_id, self.settings.queue_limit)):
+        if job.status in RETRIABLE and (refusal := self._refusal(job)) is not None:
+            raise refusal
+        if not await in_thread(lambda: self.store.retry(job_id, self.settings.queue_limit)):
             raise RefusedError(409, f"only a job that came to nothing can be tried again; this one is {job.status}")
         changed = await self._changed(job_id)
         await self._dispatch()
         return changed
 
-    async def edit(self, job_id: str, title: str | None, starred: bool | None) -> Job:
-        """Renames or stars a job; None leaves as it is."""
-        await self.job(job_id)
-        if title is not None:
-            await self._thread(lambda: self.store.set_title(job_id, title))
-        if starred is not None:
-            await self._thread(lambda: self.store.set_starred(job_id, starred))
-        return await self._changed(job_id)
-
-    async def bin(self, job_id: str, binned: bool) -> Job:
-        """Moves a finished job and its audio into the bin, or back.
-
-        Raises:
-            RefusedError: 404, or 409 for a job that still waits or runs.
-        """
-        async with self._turn:
-            job = await self.job(job_id)
-            if job.status in ("queued", "running"):
-                raise RefusedError(409, f"this job is {job.status}; cancel it first")
-            if (job.binned is not None) != binned:
-                await self._thread(lambda: self._move(job, binned))
-        return await self._changed(job_id)
-
-    def _move(self, job: Job, binned: bool) -> None:
-        self.store.set_binned(job.id, binned, self.outputs.move(job.file, to_bin=binned))
-
     # -- the model's process ---------------------------------------------------------------------------------------
 
     async def _dispatch(self) -> None:
-        """Gives the next job to the model if it is free."""
-        async with self._turn, _telling_of_database_errors():
-            if self.running or self.supervisor.status != READY:
+        """Gives the next job to its model if that is free, or has its model loaded."""
+        refusal = None
+        async with self._turn:
+            if self.running or self.ends:
                 return
-            job = await self._thread(self.store.claim_next)
-            if job is None:
+            try:
+                job = await in_thread(self.store.next_queued)
+                model = (job and job.model) or self.models.chosen
+                refusal = job and self._refusal(job)
+                if refusal is None and not self._has(model):
+                    return
+                if job is None or await in_thread(self.store.claim_next) is None:
+                    return
+            except (sqlite3.Error, OSError) as error:
+                tell(error)
+                self.ends.try_later()
                 return
             self.running = Running(job.id)
-            refusal = self._refusal(job)
             if refusal is None:
-                self.supervisor.send({"type": "generate", "id": job.id, "request": job.request})
-            self._publish(job)
+                try:
+                    request = await in_thread(lambda: self.sources.resolved(job.request))
+                    self.supervisor.send({"type": "generate", "id": job.id, "request": request})
+                except RefusedError as gone:
+                    refusal = gone
+        await self._changed(job.id)
         if refusal is not None:
-            await self._finish("failed", error=refusal)
+            await self._finish(End("failed", error=refusal.error))
 
-    def _refusal(self, job: Job) -> str | None:
-        """Why a job cannot be made that was queued for another model, or by other software."""
+    def _has(self, model: str) -> bool:
+        """Whether the process has a model ready; if it has another one, has this one loaded."""
+        if model != self.loaded:
+            try:
+                path = self.models.requests_of(model).folder.path
+            except (RefusedError, UserError):
+                return False  # the chosen one was removed; another can be chosen
+            self.loaded = model
+            self.supervisor.load(path)
+            self.events.publish({"type": "health", "health": self.health()})
+        return self.supervisor.status == READY
+
+    def _refusal(self, job: Job) -> RefusedError | None:
+        """Why a job cannot be made: by its model, or because there is no such model any more."""
+        model = job.model or self.models.chosen
+        if model == self.loaded != self.models.chosen and self.supervisor.status == FAILED:
+            return RefusedError(422, f"model: {model} cannot be loaded: {self.supervisor.message}", "model")
         try:
-            self.requests.parse(json.dumps(job.request).encode())
+            self.models.requests_of(model).parse(json.dumps(job.request).encode())
         except RefusedError as refusal:
-            return refusal.error
+            return refusal
+        except UserError as error:
+            return RefusedError(422, f"model: {one_line(error)}", "model")
         return None
 
     async def _on_message(self, message: dict[str, Any]) -> None:
+        if message["type"] == "described":
+            self._undrawn.pop(message["id"], None)
+            await self._changed(message["id"])
+            return
         running = self.running
         if running is None or running.id != message["id"]:
             return
@@ -262,33 +300,43 @@ class Service:
                     running, "preview", preview=f"/api/jobs/{running.id}/preview?version={running.preview_version}"
                 )
             case "done":
-                await self._finish("done", file=message["file"], fingerprint=message["fingerprint"])
+                await self._finish(End("done", file=message["file"], fingerprint=message["fingerprint"]))
             case "failed":
-                await self._finish("failed", error=message["error"])
+                await self._finish(End("failed", error=message["error"]))
             case "cancelled":
-                await self._finish("cancelled")
+                await self._finish(End("cancelled"))
 
     async def _worker_changed(self, change: dict[str, Any]) -> None:
         if change["death"]:
-            with contextlib.suppress(UserError):  # the next process reads the folder anew, so we do
-                self.requests.read()
+            with contextlib.suppress(UserError, RefusedError):  # the next process reads the folder anew, so we do
+                self.models.requests_of(self.loaded).read()
+        elif self.supervisor.status == READY:
+            self.models.least_seconds[self.loaded] = self.supervisor.info["least_seconds"]
+            undrawn, self._undrawn = self._undrawn, {}
+            for job_id, file in undrawn.items():
+                self._undrawn[job_id] = file
+                self.supervisor.send({"type": "describe", "id": job_id, "file": file})
         self.events.publish({"type": "health", "health": self.health()})
         if change["death"] and self.running:
             if self.running.cancelling:
-                await self._finish("cancelled")
+                await self._finish(End("cancelled"))
             else:
-                await self._finish("failed", error=change["death"])
+                await self._finish(End("failed", error=change["death"]))
         await self._dispatch()
 
-    async def _finish(self, status: str, **values: Any) -> None:
+    async def _finish(self, end: End) -> None:
         async with self._turn:
             if self.running is None:
                 return
             job_id, self.running = self.running.id, None
-            async with _telling_of_database_errors():
-                await self._thread(lambda: self.store.finish(job_id, status, **values))
-                await self._changed(job_id)
+            await self.ends.add(job_id, end)
+        if self.ends:
+            with contextlib.suppress(sqlite3.Error, OSError):
+                await self._changed(job_id)  # as it will be
         await self._dispatch()
+
+    async def _write_end(self, job_id: str, end: End) -> None:
+        await in_thread(lambda: self.store.finish(job_id, **asdict(end)))
 
     def _end_stubborn(self, running: Running) -> None:
         if self.running is running:
@@ -297,17 +345,10 @@ class Service:
     # -- events ----------------------------------------------------------------------------------------------------
 
     async def _changed(self, job_id: str) -> Job:
-        job = await self.job(job_id)
-        self._publish(job)
-        return job
+        return await self.history.changed(job_id)
 
     def _publish(self, job: Job) -> None:
         self.events.publish({"type": "job", "job": self.describe(job)})
 
     def _tell(self, running: Running, type: str, **values: Any) -> None:
         self.events.publish({"type": type, "id": running.id, **values})
-
-    @staticmethod
-    async def _thread(work: Callable[[], T]) -> T:
-        """The database waits for the disk; the event loop must not."""
-        return await asyncio.to_thread(work)

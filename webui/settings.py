@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -12,6 +14,26 @@ from dualdiffusion.errors import UserError
 
 MIN_TOKEN_LENGTH = 8
 ROOT_PATH = re.compile(r"(?:https?://(?P<host>[^/?#\s@]+)(?=/|$))?(?P<path>[^?#\s\\:]*)")
+
+
+def read_token(path: Path) -> str:
+    """The token in a file; where there is none, a new one is written, which its owner alone can read.
+
+    Raises:
+        UserError: the file cannot be read or written, or is empty.
+    """
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+                file.write(secrets.token_urlsafe(24) + "\n")
+        token = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not text"
+        raise UserError(f"--token-file {path}: {reason}") from None
+    if not token:
+        raise UserError(f"--token-file {path}: is empty; remove it to have a token made, or write one into it")
+    return token
 
 
 def is_loopback(host: str) -> bool:
@@ -38,6 +60,9 @@ class Settings:
     """`module:function` that the model's process calls with the model folder."""
     queue_limit: int = 100
     """Jobs that may wait or run at one time."""
+    models: Path | None = None
+    """A folder whose folders are models, too, among which visitors may choose; None for that of the start alone, and
+    those that come with the program."""
     root_path: str = ""
     """Where a proxy shows the page: a path such as /music, or the whole address https://example.org/music."""
 
@@ -60,7 +85,9 @@ class Settings:
             UserError: an address that other machines can reach without a token, or a token too short to be one.
         """
         if self.token is None and not is_loopback(self.host):
-            raise UserError(f"--host {self.host}: other machines can reach this address; choose a --token for visitors")
+            raise UserError(
+                f"--host {self.host}: other machines can reach this address; choose a --token-file for visitors' token"
+            )
         if not ROOT_PATH.fullmatch(self.root_path) or {".", ".."} & set(self.prefix.split("/")):
             raise UserError(
                 f"--root-path {self.root_path}: must be a path such as /music, or https://example.org/music"

@@ -37,9 +37,10 @@ REPAIRS = (
     ),
     *(
         f"{text} = NULL WHERE {text} IS NOT NULL AND typeof({text}) != 'text'"
-        for text in ("error", "file", "fingerprint")
+        for text in ("error", "file", "fingerprint", "model", "games", "words", "parent")
     ),
     "title = '' WHERE typeof(title) != 'text'",
+    "notes = '' WHERE typeof(notes) != 'text'",
     "request = '{}' WHERE typeof(request) != 'text'",
 )
 """Updates of the history's table. SQLite takes any type in any column; what the page cannot use is replaced."""
@@ -129,12 +130,17 @@ def finite(value: Any) -> Any:
 
 
 def stored_request(text: Any) -> dict[str, Any]:
-    """The request in a row of the history as far as it can be read, with a mix of numbers in any case."""
+    """The request in a row of the history as far as it can be read, with a mix of numbers in any case.
+
+    Clips of the command line tell the path of their source, which is no page's business.
+    """
     try:
         request = json.loads(text)
     except (TypeError, ValueError, RecursionError):
         request = None
     request = finite(request) if isinstance(request, dict) else {}
+    if isinstance(source := request.get("source"), dict):
+        request["source"] = {name: value for name, value in source.items() if name != "path"}
     games = request.get("games")
     weights = games.items() if isinstance(games, dict) else ()
     return {**request, "games": {name: weight for name, weight in weights if isinstance(weight, int | float)}}

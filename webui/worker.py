@@ -1,15 +1,16 @@
 """The model's own process: loads the model, makes one clip at a time, and says how it goes.
 
 Started by `webui.supervisor` as `python -m webui.worker <model> <outputs> <module:function>`. On standard input: JSON
-lines {"type": "generate", "id", "request"} and {"type": "cancel", "id"}. On standard output: "ready", "unusable", and
-for each job "progress", "preview" and at the end one of "done", "failed", "cancelled". This is the only part of the
-page that imports torch, and only in `load_model`.
+lines {"type": "generate", "id", "request"}, {"type": "describe", "id", "file"} and {"type": "cancel", "id"}. On
+standard output: "alive" every second, "ready", "unusable", "described", and for each job "progress", "preview" and at
+the end one of "done", "failed", "cancelled". This is the only part of the page that imports torch, and only in
+`load_model`.
 """
 
 from __future__ import annotations
 
 import base64
-import errno
+import contextlib
 import importlib
 import io
 import json
@@ -21,82 +22,27 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from dualdiffusion.errors import UserError, one_line
 from dualdiffusion.files import atomic_path, sweep, write_json
+from dualdiffusion.machine.limits import no_room
 from dualdiffusion.machine.memory import is_out_of_memory
 from dualdiffusion.machine.output import guard_output
 from dualdiffusion.machine.threads import prepare_cpu
 from sampling.request import Request
+from webui.model_contract import Heard, Model, Report, Result, Samples
 from webui.outputs import OutputFolder
 
 if TYPE_CHECKING:
-    from numpy import ndarray
     from PIL.Image import Image
 
 PREVIEW_INTERVAL = 0.4  # seconds
 PREVIEW_SIZE = (800, 256)  # pixels, at most
-PICTURE_SIZE = (1600, 256)
+PICTURE_SIZE = (800, 180)  # twice a card's, for screens that are twice as fine
+PICTURE_QUALITY = 72
+ALIVE = 1.0  # seconds
 PEAKS = 800
-
-
-class Report(Protocol):
-    """What the model says after each step; see `sampling.generator.StepReport`."""
-
-    fraction: float
-    text: str
-
-    def preview(self) -> Image:
-        """A picture of the clip as it is now; costs time."""
-        ...
-
-
-class Samples(Protocol):
-    """Audio (2, N), full scale at +-1: an array, or a tensor on the CPU."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(2, N)."""
-        ...
-
-    def __array__(self) -> ndarray:
-        """The samples themselves."""
-        ...
-
-
-class Result(Protocol):
-    """A finished clip; see `sampling.generator.Result`."""
-
-    audio: Samples
-    sample_rate: int
-    fingerprint: str
-    """Of the weights that made it."""
-
-
-class Model(Protocol):
-    """What this process needs of a model."""
-
-    fingerprint: str
-    sample_rate: int
-    least_seconds: float
-    """Length of the shortest clip that it can make."""
-    cancelled: type[Exception]
-    """Raised in `on_step` to stop."""
-
-    def generate(self, request: Request, on_step: Callable[[Report], None]) -> Result:
-        """The clip; `on_step` is called after each step."""
-
-    def save(self, result: Result, folder: Path) -> Path:
-        """Writes the audio, never over another file; returns its path."""
-        ...
-
-    def picture(self, result: Result) -> Image:
-        """The spectrogram of the finished clip."""
-        ...
-
-    def recover(self) -> None:
-        """Frees what a failed job may have left in memory."""
 
 
 class SamplingModel:
@@ -120,11 +66,13 @@ class SamplingModel:
 
         return save(result, folder, device=self.generator.vae.device)
 
-    def picture(self, result: Result) -> Image:
+    def picture(self, result: Result | Heard) -> Image:
         """See `Model.picture`."""
+        from torch import as_tensor
+
         from sampling.output.clips import spectrogram_image
 
-        return spectrogram_image(result.audio, result.sample_rate)
+        return spectrogram_image(as_tensor(result.audio), result.sample_rate)
 
     def recover(self) -> None:
         """See `Model.recover`."""
@@ -151,12 +99,22 @@ class Channel:
         os.close(nowhere)
         self.requests: queue.Queue[dict[str, Any]] = queue.Queue()
         self.cancelled: set[str] = set()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._turn = threading.Lock()
+        for task in (self._read, self._live):
+            threading.Thread(target=task, daemon=True).start()
 
     def send(self, type: str, **values: Any) -> None:
         """Tells the web process something, as one JSON line."""
-        self._out.write(json.dumps({"type": type, **values}).encode() + b"\n")
-        self._out.flush()
+        with self._turn:
+            self._out.write(json.dumps({"type": type, **values}).encode() + b"\n")
+            self._out.flush()
+
+    def _live(self) -> None:
+        """Says that this process is there, whatever the model does meanwhile."""
+        with contextlib.suppress(OSError):  # the web process is gone, which the other thread sees
+            while True:
+                self.send("alive")
+                time.sleep(ALIVE)
 
     def _read(self) -> None:
         try:
@@ -224,11 +182,30 @@ def make(model: Model, outputs: OutputFolder, job_id: str, request: Request, pro
     result = model.generate(request, progress)
     progress.check()
     outputs.create()
+    _write_extras(model, outputs, job_id, result)
+    return {"file": model.save(result, outputs.path).name, "fingerprint": result.fingerprint}
+
+
+def _write_extras(model: Model, outputs: OutputFolder, job_id: str, result: Result | Heard) -> None:
     with atomic_path(outputs.spectrogram(job_id)) as temporary:
-        within(model.picture(result), PICTURE_SIZE).save(temporary, "PNG")
+        within(model.picture(result), PICTURE_SIZE).save(temporary, "WEBP", quality=PICTURE_QUALITY)
     seconds = result.audio.shape[-1] / result.sample_rate
     write_json(outputs.peaks(job_id), {"seconds": seconds, "peaks": peaks_of(result.audio)})
-    return {"file": model.save(result, outputs.path).name, "fingerprint": result.fingerprint}
+
+
+def describe(model: Model, outputs: OutputFolder, job_id: str, file: str) -> None:
+    """Writes spectrogram and peaks of a clip that was made elsewhere; does nothing where its file cannot be read."""
+    import soundfile
+
+    path = outputs.audio(file) or outputs.audio(file, binned=True)
+    if path is None:
+        return
+    try:
+        samples, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
+        if len(samples):
+            _write_extras(model, outputs, job_id, Heard(samples.T.copy(), sample_rate))
+    except Exception as error:  # what one file holds must not end this process
+        print(f"{path}: cannot be drawn: {one_line(error)}", file=sys.stderr, flush=True)
 
 
 def explain(error: Exception, request: Request) -> str:
@@ -237,8 +214,10 @@ def explain(error: Exception, request: Request) -> str:
         return one_line(error)
     if is_out_of_memory(error):  # not while generating, of which the generator tells, but in what comes after
         return f"out of memory while writing {request.seconds:g} s of audio; choose a shorter length"
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "the disk is full; free some space and try again"
+    if reason := no_room(error):
+        return f"{reason[0]}; {reason[1]} and try again"
+    if isinstance(error, OSError) and error.errno is not None:  # its text names temporary files
+        return f"the outputs folder cannot be written: {os.strerror(error.errno)}; see its permissions, and try again"
     return one_line(f"{type(error).__name__}: {error}"[:500])
 
 
@@ -246,6 +225,10 @@ def serve(channel: Channel, model: Model, outputs: OutputFolder) -> None:
     """Makes clips until the process ends."""
     while True:
         message = channel.requests.get()
+        if message["type"] == "describe":
+            describe(model, outputs, message["id"], message["file"])
+            channel.send("described", id=message["id"])
+            continue
         job_id, request = message["id"], Request.from_json(message["request"])
         try:
             made = make(model, outputs, job_id, request, JobProgress(channel, job_id, model.cancelled))

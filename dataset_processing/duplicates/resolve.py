@@ -106,9 +106,11 @@ class _Groups:
         self._parent: dict[int, int] = {}
 
     def join(self, first: int, second: int) -> None:
+        """The groups of both are one from here on."""
         self._parent[self._root(first)] = self._root(second)
 
     def all(self) -> list[list[int]]:
+        """Every group, and every place in it, in ascending order."""
         groups: dict[int, list[int]] = {}
         for place in sorted(self._parent):
             groups.setdefault(self._root(place), []).append(place)

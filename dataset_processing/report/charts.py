@@ -137,6 +137,7 @@ class _Plot:
         return lines
 
     def bar(self, place: int, count: int, axis: Axis) -> str:
+        """One bar of the histogram, which tells its bounds and count where the pointer rests."""
         left, right, y = self._x(place * self.step), self._x((place + 1) * self.step), self._y(count)
         bounds = f"{axis.text(place * self.step)} to {axis.text((place + 1) * self.step)}"
         tracks = "1 track" if count == 1 else f"{count:,} tracks"
@@ -149,11 +150,13 @@ class _Plot:
         )
 
     def ticks(self, steps: Sequence[float]) -> list[float]:
+        """The values that the axis names: multiples of one of `steps`, never closer than bars are wide."""
         step = max(_step((self.last - self.first) * self.step, steps, _MOST_TICKS), self.step)
         low, high = self.first * self.step, self.last * self.step
         return [place * step for place in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
     def tick(self, value: float, axis: Axis) -> str:
+        """The mark and the text of one value below the ground line."""
         x, y = self._x(value), self._y(0)
         return (
             f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{y:.1f}" y2="{y + 4:.1f}"/>'

@@ -20,7 +20,7 @@ from dualdiffusion.machine.helping import start_helping
 from dualdiffusion.machine.limits import can_share
 from dualdiffusion.machine.memory import is_out_of_memory
 
-_STOP_THE_RUN = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EROFS, errno.ENOMEM)
+_STOP_THE_RUN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EROFS, errno.ENOMEM)
 
 
 @dataclass(frozen=True)

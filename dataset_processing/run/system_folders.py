@@ -15,7 +15,7 @@ _NAMES = {
     ),
     "a bin of deleted files": (
         "#recycle @recycle .recycle $recycle.bin .trash .trashes #trash @trash trashbox "
-        "@recycle.bin @recyclebin .recycle_bin .deleted .wastebasket"
+        "@recycle.bin @recyclebin .recycle_bin .deleted .wastebasket files_trashbin"
     ),
     "previews and notes that a device makes of files": (
         "@eadir @__thumb .@__thumb .@__qini .thumbnails .thumbnail .thumbs .thumb @transcode .wdmc .wd_tv "
@@ -23,13 +23,14 @@ _NAMES = {
     ),
     "what a Mac keeps beside files on other disks": (
         "__macosx .appledouble .appledb .appledesktop .spotlight-v100 .fseventsd .temporaryitems "
-        ".documentrevisions-v100 thevolumesettingsfolder .vol .pkinstallsandboxmanager"
+        ".documentrevisions-v100 thefindbycontentfolder thevolumesettingsfolder .vol .pkinstallsandboxmanager"
     ),
-    "what Windows keeps on every disk": "$extend $sysreset $winreagent config.msi msocache found.000",
+    "what Windows keeps on every disk": "$extend $sysreset $winreagent config.msi msocache found.000 onedrivetemp",
     "what a disk check has found": "lost+found lost.dir",
     "what a program that copies or syncs keeps for itself": (
         ".stfolder .stversions .sync .syncthing .dropbox.cache .dropbox _gsdata_ .owncloudsync .rsync-partial "
-        ".rslsync .resilio .tmp.drivedownload .tmp.driveupload .pcloud @synologydrive @cloudsync #synologydrive"
+        ".rslsync .resilio .tmp.drivedownload .tmp.driveupload .pcloud @synologydrive @cloudsync #synologydrive "
+        "#work_file files_versions"
     ),
     "what a program keeps for itself": (
         ".git .svn .hg .bzr node_modules __pycache__ .venv .idea .vscode .cache @tmp @appstore @appdata @appconf "
@@ -43,6 +44,8 @@ _REASONS = {name: reason for reason, names in _NAMES.items() for name in names.s
     "network trash folder": "a bin of deleted files",
     "network recycle bin": "a bin of deleted files",
     "temporary items": "what a Mac keeps beside files on other disks",
+    "automatically add to music.localized": "what a program keeps for itself",
+    "automatically add to itunes.localized": "what a program keeps for itself",
 }
 # Windows' old bins are called by words that might be a game's name too, but in capitals.
 _IN_CAPITALS = {"RECYCLER": "a bin of deleted files", "RECYCLED": "a bin of deleted files"}

@@ -89,6 +89,7 @@ class _Job:
 
     @property
     def key(self) -> str:
+        """What the piece follows from; where it is equal, so is the audio, byte for byte."""
         piece = f"game={self.game} track={self.track + 1}"
         return f"version={SYNTH_VERSION} seed={self.seed} seconds={self.seconds!r} {piece}"
 

@@ -38,6 +38,7 @@ class _NoteCache:
         self._waves: dict[tuple[str, int, int, float], np.ndarray] = {}
 
     def wave(self, note: Note, seconds: float, cents: float) -> np.ndarray:
+        """The note's samples (N,), rendered once for notes that sound the same. `cents`: how far it is out of tune."""
         key = (note.part, note.pitch, 0 if note.part == "drums" else round(seconds / DURATION_GRID), cents)
         if key not in self._waves:
             self._waves[key] = self._render(note, key[2] * DURATION_GRID, cents)

@@ -11,6 +11,8 @@ from dualdiffusion.machine import system
 from dualdiffusion.machine.memory import is_out_of_memory
 from dualdiffusion.machine.notices import tell_once
 
+FAILING = system.errors("EIO", "ESTALE", "EREMOTEIO", "ENODEV", "ENOTCONN", "EHOSTDOWN", "ETIMEDOUT")
+"""What a disk or share says that is damaged, or away."""
 OPEN_FILES = 16384
 """Files that a process may have open at once, where it may raise its limit so far."""
 LEAST_OPEN_FILES = 128
@@ -52,6 +54,23 @@ def shortage(error: BaseException) -> str | None:
         )
     if "No usable temporary directory" in str(error):
         return "there is no folder for temporary files; set TMPDIR to one that may be written to"
+    return None
+
+
+def no_room(error: BaseException) -> tuple[str, str] | None:
+    """Why a file cannot be written, and what to do about it; None: it was something else."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.ENOSPC:
+        return "the disk is full", "free some space"
+    if number == getattr(errno, "EDQUOT", -1):
+        return "this account's share of the disk is full", "free some space"
+    if number == errno.EFBIG:
+        return (
+            "a file would be larger than it may be here",
+            "take another disk than FAT, or raise ulimit -f",
+        )
+    if number in FAILING:
+        return f"the disk or share fails ({os.strerror(number)})", "see whether it is there"
     return None
 
 

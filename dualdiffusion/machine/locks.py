@@ -18,8 +18,8 @@ import psutil
 from dualdiffusion.machine import system
 from dualdiffusion.machine.notices import tell_once
 
-# What a lock says where it does not work at all, rather than for now.
-NO_LOCKS = system.errors("ENOSYS", "ENOLCK", "ENOTSUP", "EOPNOTSUPP", "EINVAL", "EBADF", "EPERM", "ENOTTY", "EIO")
+# What a lock on a share of Windows says while another machine holds it; anything else means that there are none.
+HELD = system.errors("EACCES")
 MARK_SUFFIX = ".held"
 
 
@@ -49,8 +49,8 @@ class FileLock:
                 self._file.seek(0)
                 return f"process {self._file.read().strip() or 'unknown'}"
             except OSError as error:
-                if error.errno not in NO_LOCKS:
-                    raise
+                if error.errno in HELD:
+                    return "another process (or this file system grants no locks: then take a folder on another disk)"
             self._by_mark = True
             tell_once(f"{self._mark.parent}: this file system has no locks; {self._mark.name} stands for one")
         return self._try_mark()

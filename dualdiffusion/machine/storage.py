@@ -15,9 +15,7 @@ from pathlib import Path
 from dualdiffusion.machine import system
 from dualdiffusion.machine.notices import tell_once
 
-# What fsync says of a file where it is refused as such.
-NO_SYNC = system.errors("EINVAL", "ENOSYS", "ENOTSUP", "EOPNOTSUPP", "EACCES", "EPERM", "EBADF", "ENOTTY")
-# What a failing disk says of a folder; anything else is a file system that does not do this.
+# What a failing disk says of a file or folder; anything else is a file system that does not do this.
 FAILING = system.errors("EIO", "ENOSPC", "EDQUOT")
 # What making a name says for reasons that are no lack of links.
 NO_NAME = system.errors("EEXIST", "ENOENT", "ENOSPC", "EDQUOT", "EROFS", "ENAMETOOLONG", "ENOTDIR", "EIO")
@@ -36,7 +34,7 @@ def sync_file(path: Path) -> None:
             os.fsync(file.fileno())
         except OSError as error:
             # What is lost is safety from power cuts; a full or failing disk is another matter.
-            if error.errno not in NO_SYNC:
+            if error.errno in FAILING:
                 raise
             _tell_unsynced(path.parent, "files")
 

@@ -177,6 +177,13 @@ def allow_open_files(wanted: int) -> int | None:
     return None if soft == endless else soft
 
 
+def limit_memory(most: int) -> None:
+    """Lets this process, and what it starts, have so many bytes of address space, where there are such limits."""
+    if resource is not None:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
 def shared_memory_left() -> int | None:
     """Bytes of memory that processes may still share; None where that is not bounded by a file system of its own."""
     try:

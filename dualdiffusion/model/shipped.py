@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dualdiffusion.config import nearest
 from dualdiffusion.errors import UserError
+from dualdiffusion.files import from_home
 from dualdiffusion.model.folder import ModelFolder
 
 SHIPPED = Path(__file__).resolve().parent.parent / "pretrained"
@@ -23,9 +24,12 @@ def find_model(name: Path | str) -> ModelFolder:
     """The model folder that a path or a name means: a path that exists, else a shipped model of this name.
 
     Raises:
-        UserError: there is neither; the message gives the shipped names, the nearest first.
+        UserError: there is neither, or no such home folder; the message gives the shipped names, the nearest first.
     """
-    path = Path(name)
+    try:
+        path = from_home(Path(name))
+    except ValueError as error:
+        raise UserError(f"model: {error}") from None
     if path.exists():
         return ModelFolder(path)
     shipped = shipped_names()

@@ -87,7 +87,7 @@ def parse_grid(options: Iterable[str]) -> list[Axis]:
             raise UserError(f"--grid {key}: unknown key; " + (f"did you mean {hint[0]}?" if hint else ", ".join(known)))
         if any(axis.key == key for axis in axes):
             raise UserError(f"--grid {key}: is given twice; give all its values at once: {key}=VALUE,VALUE")
-        axes.append(Axis(key, tuple(_value(value) for value in split_values(text))))
+        axes.append(Axis(key, tuple(_value(value, key) for value in split_values(text))))
     return axes
 
 
@@ -129,17 +129,18 @@ def check_count(count: int, what: str) -> None:
 
 def _with_value(asked: Asked, key: str, value: JsonValue) -> Asked:
     if key == GAME:
-        return asked.and_field("games", {value if isinstance(value, str) else json.dumps(value): 1.0})
+        return asked.and_field("games", {str(value): 1.0})
     if "." not in key:  # whole, where an override would lay an object over the old one
         return asked.and_field(key, value)
     return asked.and_override(f"{key}={json.dumps(value)}")
 
 
-def _value(text: str) -> JsonValue:
+def _value(text: str, key: str) -> JsonValue:
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except json.JSONDecodeError:
         return text.strip()
+    return value if key != GAME or isinstance(value, str) else text.strip()  # a game may be called 1.50
 
 
 def _text(value: JsonValue) -> str:

@@ -6,14 +6,15 @@ import argparse
 from pathlib import Path
 
 from dualdiffusion.command_line import CommandParser, add_set_option
-from dualdiffusion.config import read_config, validate
+from dualdiffusion.config import read_config, split_override, validate
 from dualdiffusion.errors import UserError
-from dualdiffusion.labels import Labels
+from dualdiffusion.labels import Labels, normal_form
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.shipped import find_model
 from sampling.command.grid import GAME, SEED, Axis, Cell, check_count, combinations, parse_grid, parse_seeds
 from sampling.output.settings import SUBTYPES, OutputSettings
 from sampling.recommended import Asked, read_recommended
+from sampling.without_effect import without_effect
 
 # Command-line options that set a field of the request.
 FIELDS = {"seed": int, "seconds": float, "steps": int, "cfg_scale": float, "sampler": str, "schedule": str, "ema": str}
@@ -99,6 +100,10 @@ def check(arguments: argparse.Namespace) -> None:
     many = arguments.grid or arguments.seeds or arguments.count or arguments.each_game
     if arguments.plot_schedule and many:
         raise UserError("--plot-schedule makes no clips; leave out --grid, --seeds, --count and --each-game")
+    names = ("raw", "latents", "spectrogram", "settings", *OUTPUT_FIELDS)
+    of_clips = [name for name in names if getattr(arguments, name) not in (None, False)]
+    if arguments.plot_schedule and of_clips:
+        raise UserError(f"--plot-schedule makes no clips; leave out --{of_clips[0].replace('_', '-')}")
     if arguments.source and _changes_clip(arguments):
         raise UserError("--from repeats a clip as it was; leave out options that change it")
 
@@ -127,10 +132,12 @@ def model_and_request(arguments: argparse.Namespace) -> tuple[ModelFolder | None
     """
     data = read_config(arguments.request) if arguments.request else {}
     model = data.pop("model", None)
+    if not isinstance(model, str | None):
+        raise UserError(f"{arguments.request}: model: must be the path of a model folder, or a shipped model's name")
     data.pop("description", None)
-    path = arguments.model or (Path(model) if isinstance(model, str) else None)
+    path = arguments.model or (Path(model) if model else None)
     if arguments.game:
-        data["games"] = dict(_parse_game(text) for text in arguments.game)
+        data["games"] = _mix(arguments.game)
     for name in FIELDS:
         if getattr(arguments, name) is not None:
             data[name] = getattr(arguments, name)
@@ -166,11 +173,18 @@ def plan_clips(arguments: argparse.Namespace, asked: Asked, folder: ModelFolder)
     return axes, cells
 
 
+def notes(asked: Asked, cells: list[Cell]) -> list[str]:
+    """What is asked of all clips and changes none of them, a line for each."""
+    said = asked.said()
+    each = [without_effect(cell.request, said) for cell in cells]
+    return [line for line in each[0] if all(line in lines for lines in each)] if each else []
+
+
 def _check_said_once(arguments: argparse.Namespace, axes: list[Axis]) -> None:
     """Refuses a key of which one option says the value, and another all values, which would win unseen."""
     single = {name: f"--{name.replace('_', '-')}" for name in FIELDS if getattr(arguments, name) is not None}
     single |= {"games": "--game"} if arguments.game else {}
-    keys = [text.partition("=")[0].strip() for text in arguments.overrides]
+    keys = _overridden(arguments)
     single |= {key: f"--set {key}" for key in keys}
     for number, axis in enumerate(axes):
         whole = "games" if axis.key == GAME else axis.key
@@ -183,10 +197,14 @@ def _check_said_once(arguments: argparse.Namespace, axes: list[Axis]) -> None:
                 raise UserError(f"{many}: says all values, so {option} would not count; leave out one of the two")
 
 
+def _overridden(arguments: argparse.Namespace) -> list[str]:
+    """The dotted keys that `--set` changes."""
+    return [".".join(split_override(text)[0]) for text in arguments.overrides]
+
+
 def _check_length(arguments: argparse.Namespace, cells: list[Cell], varied: list[str]) -> None:
     """Refuses a length where there is a source, which has its own: it would be dropped unseen."""
-    overridden = any(text.partition("=")[0].strip() == "seconds" for text in arguments.overrides)
-    said = arguments.seconds is not None or overridden or "seconds" in varied
+    said = arguments.seconds is not None or "seconds" in (*_overridden(arguments), *varied)
     if said and any(cell.request.source for cell in cells):
         raise UserError(
             "--seconds: a clip is as long as its source; take a part of it with --set source.seconds=..., or make more "
@@ -201,6 +219,16 @@ def _check_known(cells: list[Cell], labels: Labels, folder: ModelFolder) -> None
         folder.chosen_ema("unet", ema)
 
 
+def _mix(texts: list[str]) -> dict[str, float]:
+    games: dict[str, float] = {}
+    for text in texts:
+        name, weight = _parse_game(text)
+        if normal_form(name) in games:
+            raise UserError(f"--game {name}: is given twice; leave out one of the two")
+        games[normal_form(name)] = weight
+    return games
+
+
 def _parse_game(text: str) -> tuple[str, float]:
     name, separator, weight = text.rpartition("=")
     if not separator:
@@ -208,4 +236,6 @@ def _parse_game(text: str) -> tuple[str, float]:
     try:
         return name, float(weight)
     except ValueError:
-        raise UserError(f"--game {text}: the weight after the last = must be a number") from None
+        raise UserError(
+            f"--game {text}: the weight after the last = must be a number (or the name has one: NAME=1)"
+        ) from None

@@ -53,7 +53,7 @@ def reference() -> str:
         *_table(SamplerOptions, "For all samplers:"),
         *_samplers(),
         "## `schedule`\n",
-        "\n".join(f"- `{name}`: {_first_sentence(function)}" for name, function in SCHEDULES.items()) + "\n",
+        "\n".join(f"- `{name}`: {first_sentence(function)}" for name, function in SCHEDULES.items()) + "\n",
         *_section("How a clip is written", OutputSettings),
         "These are options of the command line (`--format`, `--bits`, `--loudness`, `--true-peak`) and arguments of\n"
         "`clip.save` in Python, and no part of the request.\n",
@@ -64,9 +64,9 @@ def reference() -> str:
 def _samplers() -> Iterator[str]:
     for name, function in SAMPLERS.items():
         own = [key for key in options_config(name).model_fields if key not in SamplerOptions.model_fields]
-        yield f"### `{name}`\n\n{_first_sentence(function)}\n"
+        yield f"### `{name}`\n\n{first_sentence(function)}\n"
         if own:
-            yield from _table(options_config(name), "Options:", {key: _option(function, key) for key in own})
+            yield from _table(options_config(name), "Options:", {key: meaning_of_option(function, key) for key in own})
 
 
 def _section(title: str, config: type[Config]) -> Iterator[str]:
@@ -126,13 +126,13 @@ def _range(about: dict[str, Any]) -> str:
     return f" {' '.join(found)}" if found else ""
 
 
-def _first_sentence(function: Any) -> str:
+def first_sentence(function: Any) -> str:
     """The first paragraph of a docstring, in one line; where it leads over to a formula, only what is before that."""
     text = " ".join(inspect.getdoc(function).split("\n\n")[0].split())
     return text if text.endswith(".") else f"{text.split(':')[0]}."
 
 
-def _option(function: Any, name: str) -> str:
+def meaning_of_option(function: Any, name: str) -> str:
     """What a sampler's docstring, or that of all samplers, says of an option."""
     for text in (inspect.getdoc(function), inspect.cleandoc(samplers.__doc__)):
         for names, meaning in re.findall(r"^ {4}([\w, ]+): (.*(?:\n {8}.*)*)", text, re.MULTILINE):

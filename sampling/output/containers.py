@@ -1,6 +1,7 @@
 """Clips as files of four formats, each with texts in its tags: FLAC and Ogg Vorbis comments, ID3 in MP3 and WAV.
 
-Everything is put together in memory, so that a full disk is the operating system's error and not a codec's.
+Everything is put together in memory, so that a full disk is the operating system's error and not a codec's. Torch is
+imported by `decode` alone.
 """
 
 from __future__ import annotations
@@ -8,31 +9,35 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mutagen
 import numpy as np
 import soundfile
-import torch
 from mutagen.flac import FLAC
 from mutagen.id3 import ID3, TIT2, TPE1, TXXX
 from mutagen.mp3 import MP3
 from mutagen.oggvorbis import OggVorbis
 from mutagen.wave import WAVE
-from torch import Tensor
 
 from sampling.output.settings import OutputSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _OPENERS = {"flac": FLAC, "wav": WAVE, "mp3": MP3, "ogg": OggVorbis}
 _ID3_FRAMES = {"title": TIT2, "artist": TPE1}
 _BLOCK = 65536  # samples: libsndfile's Vorbis encoder takes as much stack as it is given at once
 
 
-def encode(audio: Tensor, sample_rate: int, output: OutputSettings, tags: Mapping[str, str] | None = None) -> bytes:
+def encode(
+    audio: Tensor | np.ndarray, sample_rate: int, output: OutputSettings, tags: Mapping[str, str] | None = None
+) -> bytes:
     """A whole file. Equal input gives equal samples, and equal bytes but for Ogg, whose streams have random numbers.
 
     Args:
-        audio: (C, N); what lies outside [-1, 1] is clipped, but for floating point. Rounded without dither.
+        audio: (C, N), float32 where it is an array; what lies outside [-1, 1] is clipped, but for floating point.
+            Rounded without dither.
         tags: texts by name; names other than title and artist are the program's own.
     """
     rows, buffer = _rows(audio, output.depth), io.BytesIO()
@@ -46,6 +51,8 @@ def encode(audio: Tensor, sample_rate: int, output: OutputSettings, tags: Mappin
 
 def decode(data: bytes) -> tuple[Tensor, int]:
     """Audio (C, N) and sample rate of a whole file in memory."""
+    import torch
+
     samples, sample_rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
     return torch.from_numpy(np.ascontiguousarray(samples.T)), sample_rate
 
@@ -68,12 +75,12 @@ def read_tag(path: Path, name: str) -> str | None:
     return (file.tags or {}).get(name, [None])[0]
 
 
-def _rows(audio: Tensor, bits: int | None) -> np.ndarray:
+def _rows(audio: Tensor | np.ndarray, bits: int | None) -> np.ndarray:
     """(C, N) -> (N, C): integers, in the upper bits of an int32 for 24; float32 where there are none to round to.
 
     Not left to libsndfile, which scales and rounds differently for each container.
     """
-    rows = audio.detach().float().cpu().T.numpy()
+    rows = audio.T if isinstance(audio, np.ndarray) else audio.detach().float().cpu().T.numpy()
     if bits == 32:
         return rows
     if bits is None:

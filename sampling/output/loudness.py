@@ -1,13 +1,17 @@
-"""Brings clips to a loudness, below a ceiling of the true peak."""
+"""Brings clips to a loudness, below a ceiling of the true peak. Imports no torch."""
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+import numpy as np
 
-from dualdiffusion.audio import loudness_lufs, true_peak
+from dualdiffusion.audio import LoudnessMeter, TruePeakMeter
 from sampling.output.settings import OutputSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def level_gain(audio: Tensor, sample_rate: int, output: OutputSettings) -> float:
@@ -15,16 +19,25 @@ def level_gain(audio: Tensor, sample_rate: int, output: OutputSettings) -> float
 
     1 for what the meter calls silent (nothing above -70 LUFS): there is nothing to bring to a level.
     """
+    return gain_of(audio.detach().float().cpu().numpy().T, sample_rate, output)
+
+
+def gain_of(samples: np.ndarray, sample_rate: int, output: OutputSettings) -> float:
+    """The same of an array (N, C), float32."""
     gain = 1.0
     if output.loudness is not None:
-        lufs = loudness_lufs(audio, sample_rate)
+        meter = LoudnessMeter(sample_rate, samples.shape[1])
+        for at in range(0, len(samples), meter.chunk_frames):
+            meter.add(samples[at : at + meter.chunk_frames])
+        lufs = meter.integrated()
         if not math.isfinite(lufs):
             return 1.0
         gain = 10 ** ((output.loudness - lufs) / 20)
     if output.ceiling is None:
         return gain
-    peak = true_peak(audio, sample_rate)
-    highest = 10 ** (output.ceiling / 20)
+    peaks = TruePeakMeter(sample_rate, samples.shape[1])
+    peaks.add(samples)
+    peak, highest = peaks.result(), 10 ** (output.ceiling / 20)
     return highest / peak if peak * gain > highest else gain
 
 

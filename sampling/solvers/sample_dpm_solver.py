@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sampling.solvers.noise import NoiseSource
 
 ONE_ITEM_AT_A_TIME = ("dpm_adaptive",)
+UNUSED = {"dpm_fast": ("schedule", "rho"), "dpm_adaptive": ("steps", "schedule", "rho")}
 # No step of dpm_adaptive is refused that is shorter than this share of the whole way in ln(sigma).
 SHORTEST = 1 / 1000
 # How far the length of a step may change at once.

@@ -34,6 +34,10 @@ def sample_heun(
     """Heun's method with optional churn (Karras et al. 2022, Algorithm 2): two evaluations a step, second order.
 
     The step to sigma 0 is an Euler step, since the correction would divide by zero.
+
+        s_churn: how much noise is added again before each step; 0 is none, and no step gets more than 41 % of its own.
+        s_min: noise level below which none is added.
+        s_max: noise level above which none is added.
     """
     for interval in intervals(sigmas, generator, callback, reinjection):
         gamma = min(s_churn / interval.steps, 2**0.5 - 1) if s_min <= interval.sigma <= s_max else 0.0

@@ -13,7 +13,8 @@ All share one signature, `sample_x(denoise, x, sigmas, *, generator, callback, r
 Conditioning and guidance are inside `denoise`; samplers know nothing of them. A function `sample_x` in a file
 `sample_<family>.py` beside this one is a sampler that a request may name `x`. Such files are found by listing: adding a
 sampler is adding one, whose options' types say what a request may give them (options.py). Where its steps follow from
-the error of what it is given, the file also names it in its own ONE_ITEM_AT_A_TIME. Imports no torch.
+the error of what it is given, the file also names it in its own ONE_ITEM_AT_A_TIME; and in UNUSED with the fields of a
+request that it does not follow. Imports no torch.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from sampling.solvers.noise import NoiseSource
 
-__all__ = ["ONE_ITEM_AT_A_TIME", "SAMPLERS", "Callback", "Denoise", "Sampler", "SamplerStep"]
+__all__ = ["ONE_ITEM_AT_A_TIME", "SAMPLERS", "UNUSED", "Callback", "Denoise", "Sampler", "SamplerStep"]
 
 PREFIX = "sample_"  # of the files beside this one that hold samplers, and of the functions in them
 
@@ -72,3 +73,7 @@ SAMPLERS = _samplers(_FILES)
 # These choose their steps by the error of what they are given, so that items of a batch would influence one another:
 # give them one item after the other, each with its own generator.
 ONE_ITEM_AT_A_TIME: frozenset[str] = frozenset().union(*(getattr(file, "ONE_ITEM_AT_A_TIME", ()) for file in _FILES))
+# Fields of a request that these do not follow.
+UNUSED: dict[str, tuple[str, ...]] = {
+    name: fields for file in _FILES for name, fields in getattr(file, "UNUSED", {}).items()
+}

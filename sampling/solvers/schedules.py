@@ -8,7 +8,7 @@ strictly falling from sigma_max to sigma_min (a single one is sigma_max), and a 
         has 1 (the exponential of the learned log-variance).
 
 Each function listed in `SCHEDULES` is a schedule that a request may name; those in `NEED_ERROR` refuse to work without
-`error`. Imports no torch.
+`error`, and all but those in `TAKE_RHO` do not look at `rho`. Imports no torch.
 """
 
 from __future__ import annotations
@@ -184,3 +184,4 @@ SCHEDULES: dict[str, Schedule] = {
     schedule.__name__: schedule for schedule in (edm, exponential, polyexponential, linear, cosine, vp, learned)
 }
 NEED_ERROR: frozenset[str] = frozenset({"learned"})
+TAKE_RHO: frozenset[str] = frozenset({"edm", "polyexponential"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,8 +21,21 @@ from sampling.tasks.canvas import Canvas
 from sampling.tasks.known_regions import FADE_SECONDS, known_frames, known_weight
 
 
-def load_source(source: Source, *, sample_rate: int, channels: int) -> tuple[Tensor, str]:
-    """The part of a file that is used, (channels, N) at the model's rate, and the SHA-256 of the file.
+class LoadedSource(NamedTuple):
+    """The part of a file that is used, (channels, N) at the model's rate.
+
+    Attributes:
+        digest: SHA-256 of the file.
+        notes: what is odd about it, as a dataset's report says it.
+    """
+
+    samples: Tensor
+    digest: str
+    notes: tuple[str, ...] = ()
+
+
+def load_source(source: Source, *, sample_rate: int, channels: int) -> LoadedSource:
+    """Reads a source.
 
     Every audio that a dataset is made from can be a source: the same decoder reads both.
 
@@ -39,13 +52,13 @@ def load_source(source: Source, *, sample_rate: int, channels: int) -> tuple[Ten
         raise UserError(f"source.path: {path}: has changed since the clip was made from it; put the old file there")
     try:
         with open_audio(path) as file:
-            rate, data = file.sample_rate, _part(source, path, file)
-    except AudioError as error:
+            rate, data, notes = file.sample_rate, _part(source, path, file), file.notes
+    except (AudioError, OSError) as error:
         raise UserError(f"source.path: {path}: cannot be read as audio: {error}") from None
     samples = torch.from_numpy(np.ascontiguousarray(data.T))
     if not bool(samples.isfinite().all()):
         raise UserError(f"source.path: {path}: is damaged: it holds samples that are no numbers")
-    return audio.resample(audio.mix_channels(samples, channels), rate, sample_rate), digest
+    return LoadedSource(audio.resample(audio.mix_channels(samples, channels), rate, sample_rate), digest, notes)
 
 
 def _part(source: Source, path: Path, file: AudioFile) -> np.ndarray:

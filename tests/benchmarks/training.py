@@ -42,7 +42,7 @@ from dualdiffusion.config import read_config
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_json
 from dualdiffusion.models.unet_edm2 import UNet
-from tests.benchmarks.vae import device_name, peak_flops
+from tests.benchmarks.vae_speed import device_name, peak_flops
 from train.memory.preflight import MemoryTracker
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,17 +1,18 @@
 """The VAE: what the multi-scale loss and the options are worth with a small budget, and how fast it is.
 
-    python -m tests.benchmarks.vae [--music DIR] [--json FILE] [--steps 150] [--options]
+    python -m tests.benchmarks.vae [--music DIR] [--json FILE] [--steps 150] [--batch 8] [--seeds 1] [--options]
+                                   [--out DIR]
 
-DIR is a folder of music; without it the built-in corpus is composed and used. One track in six is held out. Every way
-is trained from the same weights for the same steps on the same crops, with a learning rate that falls to zero, and then
-judged by the sound of held-out excerpts after format, VAE and phase recovery: mrstft is the multi-resolution STFT
-distance of left and right after matching levels (FFT 512, 1024, 2048, 4096), mrstft_ms that of mid and side; lower is
-better. The row "format alone" is what no VAE can better. With --options each of config/experiments/vae_tiny_*.json is
-trained and judged too.
+--music is a folder of music; without it the built-in corpus is composed and used. One track in six is held out. Every
+way is trained from the same weights for the same steps on the same crops, with a learning rate that falls to zero, and
+then judged by the sound of held-out excerpts after format, VAE and phase recovery: mrstft is the multi-resolution STFT
+distance of left and right after matching levels (FFT 512, 1024, 2048, 4096), mrstft_ms that of mid and side, lower is
+better; sharpness and onsets are the measures of notes and hits of `sampling evaluate`. The row "format alone" is what
+no VAE can better. With --options each of config/experiments/vae_tiny_*.json is trained and judged too; with --seeds N
+all of it N times, from other weights and with other crops. Long runs are given a folder, --out: the trainings that
+have ended lie there, and the same command goes on from them.
 
-Speed is measured with random weights, of the small preset on a CPU and of the base preset, in bfloat16 and compiled, on
-a GPU: seconds of audio per second through format and VAE, and the share of the peak, which is that of a large matrix
-product in the same run and of the same precision.
+The speed of format and VAE is that of vae_speed.py.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ import json
 import random
 import tempfile
 import time
+from argparse import Namespace
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -29,37 +32,37 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from dataset_processing.synth import write_corpus
 from dualdiffusion import audio
 from dualdiffusion.audio import resample, write_flac
-from dualdiffusion.command_line import CommandParser, run_command
-from dualdiffusion.component import component_from_json
+from dualdiffusion.command_line import CommandParser, positive_int, run_command
 from dualdiffusion.conditioning import Conditioning
-from dualdiffusion.config import load_config, read_config
+from dualdiffusion.config import load_config
 from dualdiffusion.data.audio_crops import collate
 from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.errors import UserError
-from dualdiffusion.files import write_json, write_jsonl
+from dualdiffusion.files import read_json, write_json, write_jsonl
 from dualdiffusion.labels import Game, Labels
+from sampling.evaluation.music.record import listen
 from tests.benchmarks.phase_recovery import SAMPLE_RATE, distance, mid_side, read_stereo
+from tests.benchmarks.vae_speed import device_name, measure_speed
 from train.commands.overfit import alone, scratch_trainer
 from train.module_trainer import ModuleTrainer
 from train.position import Position
 from train.trainer import TrainConfig
 
+Row = dict[str, float]
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = ROOT / "config" / "experiments"
 TRAINED = ROOT / "config" / "train" / "vae_tiny.json"
-# What is timed on a CPU and on a GPU: preset, seconds of audio at a time, side of the matrices that give the peak.
-TIMED = {"cpu": ("vae_small", 4.096, 2048), "cuda": ("vae_base", 32.768, 8192)}
 TRACK_SECONDS = 20.0
 EXCERPT_SECONDS = 4.0
 COOLDOWN = 0.4
 """Share of the training over which the learning rate falls to zero."""
 MOST_TRACKS = 42
 MOST_EXCERPTS = 6
+HEARD = ("sharpness", "onsets")
 PLAIN = {"point": 0}
 LOSSES: dict[str, dict[str, Any]] = {
     "full": {},
@@ -104,7 +107,7 @@ def excerpts(dataset: Path) -> list[Tensor]:
     return found
 
 
-def train(config: TrainConfig, steps: int, judge: Callable[[ModuleTrainer], dict[str, float]]) -> dict[str, float]:
+def train(config: TrainConfig, steps: int, judge: Callable[[ModuleTrainer], Row]) -> Row:
     """What `judge` says of the module after so many updates."""
     with scratch_trainer(config) as trainer:
         update, position = alone(trainer, config, config.batch_size), Position(config.seed, config.batch_size)
@@ -120,8 +123,8 @@ def train(config: TrainConfig, steps: int, judge: Callable[[ModuleTrainer], dict
 
 
 @torch.no_grad()
-def judge_sound(trainer: ModuleTrainer, clips: list[Tensor], through_vae: bool = True) -> dict[str, float]:
-    """Distances of the clips after format, VAE (its mode) and phase recovery."""
+def judge_sound(trainer: ModuleTrainer, clips: list[Tensor], through_vae: bool = True) -> Row:
+    """Distances and measures of the clips after format, VAE (its mode) and phase recovery."""
     pairs, latents = [], []
     step = trainer.format.num_samples(trainer.module.downsampling)
     for clip in clips:
@@ -133,106 +136,72 @@ def judge_sound(trainer: ModuleTrainer, clips: list[Tensor], through_vae: bool =
             x = trainer.module.decode(mode, **arguments)
             latents.append(mode[0].flatten(1))
         pairs.append((clip.cpu(), trainer.format.decode(x)[0].cpu()))
+    heard = [listen(sound, trainer.format.config.sample_rate).measures([]) for _, sound in pairs]
     values = {
         "mrstft": mean(distance(a, b) for a, b in pairs),
         "mrstft_ms": mean(distance(mid_side(a), mid_side(b)) for a, b in pairs),
+        **{name: mean(measures[name] or 0.0 for measures in heard) for name in HEARD},
     }
     if latents:
         values["latents_std"] = float(torch.cat(latents, dim=1).std(dim=1).mean())
     return values
 
 
-def load_way(path: Path, folder: Path, changes: dict[str, Any]) -> TrainConfig:
+def load_way(path: Path, folder: Path, changes: dict[str, Any], *, seed: int = 0, batch: int = 8) -> TrainConfig:
     """A training config on the dataset in `folder`; `changes` are laid over its module_trainer."""
     overrides = [f"module_trainer.{key}={json.dumps(value)}" for key, value in changes.items()]
     paths = [f"model={folder / 'none'}", f"dataset={folder / 'dataset'}"]
-    return load_config(TrainConfig, path, [*paths, *overrides])
+    return load_config(TrainConfig, path, [*paths, f"seed={seed}", f"batch_size={batch}", *overrides])
 
 
-def compare_training(music: Path, folder: Path, options: Any, console: Console) -> dict[str, dict[str, float]]:
-    """Distances by way; the ways are trained one after the other."""
-    ways = {name: load_way(TRAINED, folder, changes) for name, changes in LOSSES.items()}
+def all_ways(folder: Path, options: Namespace, seed: int) -> dict[str, TrainConfig]:
+    """The training configs by name."""
+    found = {name: (TRAINED, changes) for name, changes in LOSSES.items()}
     if options.options:
-        paths = sorted(EXPERIMENTS.glob("vae_tiny_*.json"))
-        ways |= {path.stem.removeprefix("vae_tiny_"): load_way(path, folder, {}) for path in paths}
-    format = ways["full"].module_trainer.config.format.config
-    clips = excerpts(make_dataset(music, folder / "dataset", format.sample_rate))
-    console.print(f"{len(clips)} held-out excerpts of {EXCERPT_SECONDS:g} s, {options.steps} steps each", markup=False)
-    with scratch_trainer(ways["full"]) as trainer:
-        results = {"format": judge_sound(trainer, clips, through_vae=False)}
-    for name, config in ways.items():
-        results[name] = train(config, options.steps, lambda trainer: judge_sound(trainer, clips))
-        console.print(f"{name}: " + "  ".join(f"{k} {v:.3f}" for k, v in results[name].items()), markup=False)
-    return results
-
-
-def seconds_of(work: Callable[[], Any], device: torch.device) -> float:
-    """The shortest of three runs, after one to warm up."""
-
-    def once() -> float:
-        started = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter() - started
-
-    once()
-    return min(once() for _ in range(3))
-
-
-def peak_flops(device: torch.device, dtype: torch.dtype, side: int) -> float:
-    """FLOP/s of the product of two square matrices."""
-    a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-    return 2 * side**3 / seconds_of(lambda: a @ b, device)
-
-
-@torch.no_grad()
-def measure_speed(device: torch.device) -> dict[str, Any]:
-    """Seconds of audio per second, and shares of the peak."""
-    preset, seconds, side = TIMED[device.type]
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    config = read_config(ROOT / "config" / "train" / f"{preset}.json")["module_trainer"]
-    format = component_from_json("dualdiffusion.formats", config["format"]).build().to(device)
-    vae = component_from_json("dualdiffusion.models", {**config["vae"], "label_dim": 0}).build().eval()
-    vae = vae.to(device, memory_format=torch.channels_last)
-    if device.type == "cuda":
-        vae.enable_compile()
-    frames = int(seconds * format.frames_per_second) // vae.downsampling * vae.downsampling
-    sound = 0.1 * torch.randn(1, format.config.num_channels, format.num_samples(frames), device=device)
-    arguments = {"position": format.position().to(device), "conditioning": Conditioning()}
-    mode = vae.encode(format.encode(sound), **arguments).mode
-
-    def encode() -> Tensor:
-        x = format.encode(sound)
-        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            return vae.encode(x, **arguments).mode
-
-    def decode(iterations: int | None = None) -> Tensor:
-        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            x = vae.decode(mode, **arguments)
-        return format.decode(x.float(), iterations=iterations)
-
-    length, peak = sound.shape[-1] / format.config.sample_rate, peak_flops(device, dtype, side)
-    timed = {
-        "encode": (encode, lambda: vae.encode(format.encode(sound), **arguments)),
-        "decode_without_phase": (lambda: decode(0), lambda: vae.decode(mode, **arguments)),
-        "decode": (decode, lambda: vae.decode(mode, **arguments)),
+        found |= {path.stem.removeprefix("vae_tiny_"): (path, {}) for path in sorted(EXPERIMENTS.glob("vae_tiny_*"))}
+    return {
+        name: load_way(path, folder, changes, seed=seed, batch=options.batch) for name, (path, changes) in found.items()
     }
-    result: dict[str, Any] = {"preset": preset, "dtype": str(dtype).removeprefix("torch."), "peak_tflops": peak / 1e12}
-    for name, (work, network) in timed.items():
-        with FlopCounterMode(display=False) as counter:
-            network()
-        took = seconds_of(work, device)
-        result[f"{name}_x_realtime"] = length / took
-        result[f"{name}_share_of_peak"] = counter.get_total_flops() / took / peak
-    return result
 
 
-def print_results(console: Console, training: dict[str, dict[str, float]], speed: dict[str, Any]) -> None:
-    """Two tables, and who won."""
-    table = Table("way", "mrstft", "mrstft_ms", "std of latents", "training, s")
-    for name, row in training.items():
-        cells = [f"{row[key]:.3f}" if key in row else "" for key in ("mrstft", "mrstft_ms", "latents_std")]
+def compare_training(music: Path, folder: Path, options: Namespace, console: Console) -> dict[str, list[Row]]:
+    """Rows of figures by way, one for each seed; what lies in `folder` is not measured again."""
+    format = all_ways(folder, options, 0)["full"].module_trainer.config.format.config
+    dataset = folder / "dataset"
+    if not (dataset / "dataset_info.json").exists():
+        make_dataset(music, dataset, format.sample_rate)
+    clips, path = excerpts(dataset), folder / "results.json"
+    settings = {"steps": options.steps, "batch": options.batch}
+    known = read_json(path) if path.exists() else {"settings": settings, "rows": {}}
+    if known["settings"] != settings:
+        raise UserError(f"--out {folder}: has results of other --steps or --batch; give another folder")
+    console.print(f"{len(clips)} held-out excerpts of {EXCERPT_SECONDS:g} s, {options.steps} steps each", markup=False)
+    with scratch_trainer(all_ways(folder, options, 0)["full"]) as trainer:
+        known["rows"]["format"] = [judge_sound(trainer, clips, through_vae=False)]
+    for seed in range(options.seeds):
+        for name, config in all_ways(folder, options, seed).items():
+            rows = known["rows"].setdefault(name, [])
+            if len(rows) > seed:
+                continue
+            rows.append(train(config, options.steps, lambda trainer: judge_sound(trainer, clips)))
+            write_json(path, known)
+            told = "  ".join(f"{key} {value:.3f}" for key, value in rows[-1].items())
+            console.print(f"{name}, seed {seed}: {told}", markup=False)
+    return {name: rows[: options.seeds] for name, rows in known["rows"].items()}
+
+
+def means(rows: list[Row]) -> Row:
+    """Mean over the seeds, by key."""
+    return {key: mean(row[key] for row in rows) for key in rows[0]}
+
+
+def print_results(console: Console, training: dict[str, list[Row]], speed: dict[str, Any]) -> None:
+    """Two tables, and who won, with each seed alone."""
+    columns = ("mrstft", "mrstft_ms", *HEARD, "latents_std")
+    table = Table("way", *columns, "training, s")
+    for name, rows in training.items():
+        row = means(rows)
+        cells = [f"{row[key]:.3f}" if key in row else "" for key in columns]
         table.add_row("format alone" if name == "format" else name, *cells, f"{row.get('train_seconds', 0):.0f}")
     console.print(table)
     table = Table(f"{speed['preset']}, {speed['dtype']}", "x real time", "share of the peak")
@@ -240,14 +209,10 @@ def print_results(console: Console, training: dict[str, dict[str, float]], speed
         table.add_row(name, f"{speed[f'{name}_x_realtime']:.1f}", f"{speed[f'{name}_share_of_peak']:.0%}")
     console.print(table)
     console.print(f"peak: {speed['peak_tflops']:.2f} TFLOP/s; device: {speed['device']}", markup=False)
-    best = min(LOSSES, key=lambda name: training[name]["mrstft"])
-    console.print(f"best of full, l1 and l2 in mrstft: {best}")
-
-
-def device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name()
-    return f"CPU, {torch.get_num_threads()} threads"
+    for key, better in (("mrstft", min), ("sharpness", max), ("onsets", max)):
+        seeds = range(len(training["full"]))
+        best = [better(LOSSES, key=lambda name: training[name][seed][key]) for seed in seeds]
+        console.print(f"best of full, l1 and l2 in {key}, by seed: {', '.join(best)}", markup=False)
 
 
 def main() -> int:
@@ -255,25 +220,28 @@ def main() -> int:
     parser = CommandParser(prog="python -m tests.benchmarks.vae", description=__doc__.splitlines()[0])
     parser.add_argument("--music", type=Path, help="folder of music; default: the built-in corpus")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
-    parser.add_argument("--steps", type=int, default=150, help="training steps of each way (default 150)")
+    parser.add_argument("--steps", type=positive_int, default=150, help="training steps of each way (default 150)")
+    parser.add_argument("--seeds", type=positive_int, default=1, help="trainings of each way (default 1)")
+    parser.add_argument("--batch", type=positive_int, default=8, help="crops of a step (default 8)")
     parser.add_argument("--options", action="store_true", help="also train config/experiments/vae_tiny_*.json")
+    parser.add_argument("--out", type=Path, help="folder that keeps what has ended, to go on from (default: none)")
     options = parser.parse_args()
-    if options.steps < 1:
-        raise UserError(f"--steps: must be 1 or more, not {options.steps}")
     if options.music and not options.music.is_dir():
         raise UserError(f"--music {options.music}: no such folder")
     console = Console()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with tempfile.TemporaryDirectory(prefix="dualdiffusion-") as folder:
-        music = options.music or Path(folder) / "corpus"
-        if not options.music:
+    with ExitStack() as stack:
+        folder = options.out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dualdiffusion-")))
+        music = options.music or folder / "corpus"
+        if not options.music and not music.exists():
             write_corpus(music, games=6, tracks=3, seconds=TRACK_SECONDS)
-        training = compare_training(music, Path(folder), options, console)
+        training = compare_training(music, folder, options, console)
     speed = {"device": device_name(device), **measure_speed(device)}
     print_results(console, training, speed)
     if options.json:
-        mrstft = {f"{name}_mrstft": row["mrstft"] for name, row in training.items()}
-        write_json(options.json, {**mrstft, **speed, "steps": options.steps, "training": training})
+        rows = {name: means(rows) for name, rows in training.items()}
+        mrstft = {f"{name}_mrstft": row["mrstft"] for name, row in rows.items()}
+        write_json(options.json, {**mrstft, **speed, "steps": options.steps, "training": rows, "seeds": training})
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Latents: encoded in tiles as if in one piece, the same by any number of processes, in memory that does not grow."""
+"""Latents as they are written, cropped and refused; the command writes the same with any number of processes."""
 
 from __future__ import annotations
 
@@ -8,65 +8,23 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import safetensors.torch
 import torch
 from safetensors.torch import load_file
 
-from dataset_processing import latent_tiles
-from dataset_processing.latent_tiles import Encoder, TrackAudio, Variation
-from dataset_processing.step import Paths, Record
-from dataset_processing.steps.encode import Encode
-from dualdiffusion import audio
-from dualdiffusion.conditioning import Conditioning
+from dataset_processing.latent_tiles import Encoder
+from dataset_processing.step import Record
 from dualdiffusion.data.dataset_folder import DatasetFolder, latents_file_name
 from dualdiffusion.data.latent_crops import LatentCrops, LatentsHeader, latents_writer, read_header, write_latents
 from dualdiffusion.errors import UserError
 from dualdiffusion.model.folder import ModelFolder
-from dualdiffusion.model.module import load_module
-from tests import tiny
-
-HOP, COLUMN = 64, 512  # samples
-RATE = tiny.SAMPLE_RATE
-
-
-class OneProcess:
-    """The runner's part in a collective step, without its journal."""
-
-    processes = 1
-
-    def each(self, records: list[Record], function) -> list[Record]:
-        return [function(record) for record in records]
-
-
-@pytest.fixture(scope="module")
-def parts(model: ModelFolder) -> tuple:
-    return load_module(model, "format"), load_module(model, "vae")
-
-
-def melody(seconds: float, seed: int) -> torch.Tensor:
-    """A random melody (2, samples), four notes a second, unlike that of any other seed."""
-    rng = np.random.default_rng(seed)
-    pitches = rng.uniform(100, 2000, (2, int(seconds * 4) + 1)).repeat(RATE // 4, 1)[:, : round(seconds * RATE)]
-    tones = 0.2 * np.sin(2 * np.pi * np.cumsum(pitches, 1) / RATE) + 0.01 * rng.standard_normal(pitches.shape)
-    return torch.from_numpy(tones.astype(np.float32))
-
-
-def write_track(path: Path, samples: int, *, seed: int = 0, rate: int = RATE, channels: int = 2) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    audio.write_flac(path, melody(samples / RATE + 1, seed)[:channels, :samples], rate)
-    return path
-
-
-def encode_one(model: ModelFolder, dataset: Path, **settings: object) -> Record:
-    """What the step makes of the track audio/Cave/a.flac."""
-    config = Encode.Config.from_json({"model": str(model.path), "device": "cpu", **settings})
-    step = Encode(config, paths=Paths(dataset / "source", dataset))
-    record = Record("Cave/a.wav", game="Cave", fields={"file_name": "audio/Cave/a.flac"})
-    return step.run_all([record], OneProcess())[0]
+from tests import commands, tiny
+from tests.dataset_processing.latents import COLUMN, HOP, RATE, encode_one, write_track
+from tests.train import forked
 
 
 def latents_of(dataset: Path, record: Record) -> tuple[LatentsHeader, torch.Tensor]:
@@ -79,129 +37,6 @@ def contents(dataset: Path) -> dict[str, bytes]:
     files = [path for path in dataset.rglob("*") if path.is_file() and ".state" not in path.parts]
     kept = [path for path in files if path.name not in (".lock", "report.html")]
     return {str(path.relative_to(dataset)): path.read_bytes() for path in kept}
-
-
-# Tiles
-
-
-@pytest.mark.parametrize("columns", [31, 32, 33, 77, 125])
-def test_tiles_of_every_variation_equal_the_track_encoded_in_one_piece(
-    columns: int, parts: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(latent_tiles, "TILE_COLUMNS", 32)
-    monkeypatch.setattr(latent_tiles, "_BLOCK", 5000)
-    format, vae = parts
-    path = write_track(tmp_path / "a.flac", COLUMN * columns + 3 * HOP + 17)
-    variations = [Variation(offset=HOP * k, mirrored=m) for m in (False, True) for k in range(8)]
-    variations += [Variation(pitch=pitch) for pitch in (1.0, -1.0)]
-    encoder = Encoder(format, vae, torch.float32, batch_size=3, workers=2)
-    tracks = {pitch: TrackAudio(path, pitch) for pitch in (0.0, 1.0, -1.0)}
-    tiles: list[list[torch.Tensor]] = [[] for _ in variations]
-    for number, first, latents in latent_tiles.encode_tiles(encoder, tracks, variations, Conditioning()):
-        assert first == sum(part.shape[-1] for part in tiles[number])
-        tiles[number].append(latents)
-    samples, _ = audio.read(path)
-    for variation, parts_of_it in zip(variations, tiles, strict=True):
-        whole = audio.resample(samples, RATE, round(RATE / 2 ** (variation.pitch / 12)))[:, variation.offset :]
-        whole = whole.flip(0) if variation.mirrored else whole
-        frames = whole.shape[1] // COLUMN * 8
-        with torch.inference_mode():
-            x = format.encode(whole[None])[..., :frames]
-            expected = vae.encode(x, position=format.position(), conditioning=Conditioning()).mode
-            expected = vae.normalize_latents(expected)[0]
-        assert expected.shape == (4, 4, frames // 8)
-        torch.testing.assert_close(torch.cat(parts_of_it, -1), expected, atol=1e-4, rtol=0)
-
-
-def test_a_batch_equals_its_clips_one_by_one(parts: tuple) -> None:
-    clips = [melody(2, seed)[:, : 8 * COLUMN] for seed in range(5)]
-    encoder = Encoder(*parts, torch.float32, batch_size=2, workers=2)
-    alone = encoder.encode(clips, 8, 48, Conditioning())
-    together = encoder.encode_batch(torch.stack(clips), 8, 48, Conditioning())
-    assert len(alone) == 5
-    assert alone[0].shape == (4, 4, 6)
-    torch.testing.assert_close(torch.stack(alone), together, atol=1e-5, rtol=0)
-
-
-def test_no_more_clips_than_the_batch_size_are_encoded_at_once(parts: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
-    clips = [melody(1, seed)[:, : 4 * COLUMN] for seed in range(7)]
-    sizes = []
-
-    class Gpu(torch.nn.Module):
-        device = torch.device("meta")
-
-    encoder = Encoder(parts[0], Gpu(), torch.float32, batch_size=3, workers=1)
-    monkeypatch.setattr(
-        Encoder, "encode_batch", lambda self, batch, *_: sizes.append(len(batch)) or list(range(len(batch)))
-    )
-    assert encoder.encode(clips, 0, 32, Conditioning()) == [0, 1, 2, 0, 1, 2, 0]
-    assert sizes == [3, 3, 1]
-
-
-def test_latents_do_not_depend_on_threads_cores_or_how_many_clips_are_encoded_at_once(
-    model: ModelFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Before they are rounded to float16, which hides most of such differences."""
-    write_track(tmp_path / "audio" / "Cave" / "a.flac", COLUMN * 200)
-    seen: list[bytes] = []
-
-    def watched(*arguments: object) -> torch.Tensor:
-        result = original(*arguments)
-        seen.append(result.numpy().tobytes())
-        return result
-
-    original, before, results = Encoder.encode_batch, torch.get_num_threads(), []
-    monkeypatch.setattr(Encoder, "encode_batch", watched)
-    for threads, cores, batch_size in [(1, 1, 4), (3, 1, 4), (3, 8, 4), (7, 8, 1)]:
-        monkeypatch.setattr("os.sched_getaffinity", lambda _, cores=cores: set(range(cores)))
-        torch.set_num_threads(threads)
-        encode_one(model, tmp_path, offsets=4, batch_size=batch_size)
-        assert torch.get_num_threads() == threads
-        results.append(sorted(seen))
-        seen.clear()
-    torch.set_num_threads(before)
-    assert len(results[0]) == 4
-    assert results[1:] == results[:1] * 3
-
-
-@pytest.mark.parametrize(("precision", "error"), [("bfloat16", 0.02), ("float16", 0.003)])
-def test_half_precision_is_close_to_full_precision(precision: str, error: float, parts: tuple) -> None:
-    clips = [melody(4, seed)[:, : 48 * COLUMN] for seed in range(2)]
-    full = torch.stack(Encoder(*parts, torch.float32, 2, 1).encode(clips, 0, 384, Conditioning()))
-    half = torch.stack(Encoder(*parts, getattr(torch, precision), 2, 1).encode(clips, 0, 384, Conditioning()))
-    assert half.dtype == torch.float32
-    # The root mean square, as a share of the latents' own: 0.011 and 0.0013 were measured.
-    deviation = float((half - full).square().mean().sqrt() / full.std())
-    assert 0 < deviation < error
-
-
-def test_memory_does_not_grow_with_the_track(model: ModelFolder, tmp_path: Path) -> None:
-    """The peaks of a track of 1 minute and of 20 differ by less than 32 MiB (0 to 9 were measured).
-
-    The audio of 20 minutes takes 73 MiB, and holding it was measured to raise the peak by 141 MiB.
-    """
-    for name, seconds in (("short", 60), ("long", 1200)):
-        path = tmp_path / name / "audio" / "Cave" / "a.flac"
-        path.parent.mkdir(parents=True)
-        audio.write_flac(path, melody(60, 0).repeat(1, seconds // 60), RATE)
-    code = """if True:
-        import re, sys
-        from pathlib import Path
-        from dataset_processing import latent_tiles
-        from dualdiffusion.model.folder import ModelFolder
-        from tests.dataset_processing.test_encode import encode_one
-        latent_tiles.TILE_COLUMNS = 128  # so that the shorter track, too, has tiles of full size
-        for name in ("short", "short", "long"):
-            Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-            record = encode_one(ModelFolder(Path(sys.argv[1])), Path(sys.argv[2]) / name, offsets=1, batch_size=1)
-            peak = re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]
-            print(record.fields["latents_length"], peak)
-    """
-    result = tiny.run("-c", code, model.path, tmp_path)
-    assert result.returncode == 0, result.stderr
-    (_, _), (short, before), (long, after) = [map(int, line.split()) for line in result.stdout.splitlines()]
-    assert long > 19 * short
-    assert (after - before) / 1024 < 32  # MiB
 
 
 # What is written
@@ -396,10 +231,13 @@ def not_encoded(finished: Path, dataset: Path) -> list[object]:
 
 
 def launch(processes: int, arguments: list[object]) -> None:
-    launcher = Path(sys.executable).with_name("accelerate")
-    command = [launcher, "launch", "--cpu", "--num_processes", processes, *arguments]
-    result = subprocess.run(list(map(str, command)), cwd=tiny.ROOT, capture_output=True, text=True, timeout=240)
-    assert result.returncode == 0, result.stderr
+    """The command in several processes that share the work, as `torchrun` starts them."""
+
+    def start(rank: int, as_rank: Callable[[], object]) -> subprocess.CompletedProcess[str]:
+        return commands.run(arguments, timeout=240, prepare=as_rank)
+
+    results = forked.in_ranks(start, processes)
+    assert [result.returncode for result in results] == [0] * processes, [result.stderr for result in results]
 
 
 def test_the_command_writes_latents_that_say_what_they_are(model: ModelFolder, finished: Path) -> None:

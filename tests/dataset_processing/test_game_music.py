@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+import sys
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
@@ -351,3 +352,37 @@ def test_a_record_of_a_recording_is_written_as_before_there_were_songs():
     assert not {"song", "songs"} & record.to_json().keys()
     song = replace(record, song=asdict(Take(2, 3)))
     assert Record.from_json(song.to_json()) == song
+
+
+FFMPEG = """#!{python}
+import struct, sys
+words = sys.argv[1:]
+if "-demuxers" in words:
+    print(" D  libgme          Game Music Emu demuxer")
+    sys.exit()
+data = open("/dev/stdin", "rb").read()
+song = int(words[words.index("-track_index") + 1])
+text = "Input #0, libgme, from 'file:/dev/stdin':\\n  Metadata:\\n    song            : Song %d\\n"
+text += "    tracks          : 2\\n  Duration: 00:00:01.50, start: 0.000000, bitrate: N/A\\n"
+sys.stderr.write(text % (song + 1) if data == b"two songs" else "file:/dev/stdin: Invalid data found\\n")
+if words[-1] == "pipe:1":
+    sys.stdout.buffer.write(struct.pack("<hh", 8192 * (song + 1), 0) * 96000)
+"""
+
+
+def test_an_ffmpeg_that_has_the_library_plays_where_the_system_does_not(tmp_path, monkeypatch):
+    absent = replace(GME, name="none-such", file="none-such.so")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingLibraryError, match=r"install libgme0 .* or an ffmpeg that has it"):
+        playing.songs(absent, b"two songs")
+    (tmp_path / "ffmpeg").write_text(FFMPEG.format(python=sys.executable))
+    (tmp_path / "ffmpeg").chmod(0o755)
+    songs = playing.songs(absent, b"two songs")
+    assert [(song.seconds, song.tags["title"]) for song in songs] == [(1.5, "Song 1"), (1.5, "Song 2")]
+    sound = np.concatenate(list(playing.render(absent, b"two songs", songs[1].take(2, 2, fade_seconds=0))))
+    assert len(sound) == 1.5 * RATE
+    assert sound[-1].tolist() == [0.5, 0]
+    with pytest.raises(AudioError, match="Invalid data found"):
+        playing.songs(absent, b"noise")
+    with pytest.raises(MissingLibraryError):  # it was built without the other
+        playing.songs(replace(OPENMPT, name="none-such", file="none-such.so"), b"two songs")

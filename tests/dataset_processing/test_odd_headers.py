@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import struct
@@ -15,11 +16,22 @@ from mutagen.id3 import COMM, ID3, TIT2
 from dataset_processing.step import Paths, Record
 from dataset_processing.steps.convert import Convert
 from dataset_processing.steps.scan import Scan
-from dualdiffusion.audio.decode import AudioError, open_audio
+from dualdiffusion.audio.decode import AudioError, flac, open_audio
 from dualdiffusion.audio.decode.parts import Part, common, joined
 from dualdiffusion.audio.tags import MOST_BYTES, read_tags, without_huge
 from tests.dataset_processing.sounds import RATE, tune
-from tests.dataset_processing.test_decode import APE_TAG, aac, adts, by_ffmpeg, encoded, id3, mp3, ogg, plain_mp3
+from tests.dataset_processing.test_decode import (
+    APE_TAG,
+    aac,
+    adts,
+    by_ffmpeg,
+    encoded,
+    flac_header,
+    id3,
+    mp3,
+    ogg,
+    plain_mp3,
+)
 
 SOUND = tune()
 PCM = (SOUND * 32767).astype("<i2").tobytes()
@@ -96,6 +108,11 @@ WHOLE = {
     "huge picture.flac": lambda: with_picture(20_000_000, 20_000_000 & 0xFFFFFF),
     "wrong picture.flac": lambda: with_picture(5000, 900),
     "padding.flac": lambda: with_block(1, bytes(9_000_000)),
+    "states half.flac": lambda: flac_header(frames=len(SOUND) // 2, sound=SOUND),
+    "states one sample less.flac": lambda: flac_header(frames=len(SOUND) - 1, sound=SOUND, checksum=False),
+    "states half, tagged.flac": lambda: id3() + flac_header(frames=9, sound=SOUND) + APE_TAG + b"TAG" + bytes(125),
+    "streamed 0 before a list.wav": lambda: wave(FMT, chunk(b"data", PCM, 0), LIST, riff=UNKNOWN),
+    "streamed before two.wav": lambda: wave(FMT, chunk(b"data", PCM, UNKNOWN), LIST, chunk(b"id3 ", id3())),
 }  # fmt: skip
 
 
@@ -161,6 +178,45 @@ def test_tags_and_padding_before_any_format_change_nothing(tmp_path, kind):
     for before in (id3(), id3(300_000) + id3(), id3() + bytes(999), bytes(300_000)):
         (tmp_path / f"x.{kind}").write_bytes(before + data)
         assert np.abs(decoded(tmp_path / f"x.{kind}")[0] - wanted).max() < 1e-6
+
+
+BEHIND_JUNK = {
+    "server.ogg": lambda: b"HTTP/1.0 200 OK\r\n\r\n" + ogg(),
+    "junk.aac": lambda: b"junk" * 10 + adts(),
+    "within a frame.aac": lambda: adts()[100:],
+    "between.ogg": lambda: ogg(1) + b"junk" * 10 + ogg(2),
+}
+
+
+@pytest.mark.parametrize("name", BEHIND_JUNK)
+def test_what_a_recorder_of_streams_left_is_left_out(tmp_path, name):
+    (tmp_path / name).write_bytes(BEHIND_JUNK[name]())
+    sound, rate, notes = decoded(tmp_path / name)
+    assert len(sound) / rate == pytest.approx({"between.ogg": 3, "server.ogg": 1.5}.get(name, 2.03), abs=0.03)
+    assert "left out" in notes
+
+
+def test_junk_within_a_part_is_still_damage(tmp_path):
+    data = ogg(1)
+    at = data.find(b"OggS", len(data) // 2)
+    (tmp_path / "x.ogg").write_bytes(data[:at] + b"junk" * 10 + data[at:])
+    with pytest.raises(AudioError, match="no Ogg page where one must start"):
+        decoded(tmp_path / "x.ogg")
+
+
+def test_flac_is_read_where_no_file_can_be_mapped(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+
+    monkeypatch.setattr(flac.mmap, "mmap", refuse)
+    (tmp_path / "x.flac").write_bytes(flac_header(frames=5, sound=SOUND))
+    assert len(decoded(tmp_path / "x.flac")[0]) == len(SOUND)
+
+
+def test_segments_of_a_stream_with_a_tag_each_are_one_track(tmp_path):
+    (tmp_path / "x.aac").write_bytes(id3() + adts() + id3() + adts())
+    sound, rate, _ = decoded(tmp_path / "x.aac")
+    assert len(sound) / rate == pytest.approx(4.09, abs=0.03)
 
 
 def opus(channels: int = 2, seconds: float = 0.1, seed: int = 0) -> bytes:

@@ -23,8 +23,8 @@ SYSTEM_FOLDERS = {
     "a Mac": ["__MACOSX", ".AppleDouble", ".Spotlight-V100", ".fseventsd", ".TemporaryItems", "Temporary Items"],
     "Windows": ["System Volume Information", "FOUND.000"],
     "a disk check": ["lost+found", "LOST.DIR"],
-    "copies or syncs": [".stfolder", ".stversions", ".sync", ".dropbox.cache", "_gsdata_"],
-    "a program": [".git", "@tmp", "node_modules"],
+    "copies or syncs": [".stfolder", ".stversions", ".sync", ".dropbox.cache", "_gsdata_", "#work_file"],
+    "a program": [".git", "@tmp", "node_modules", "Automatically Add to Music.localized"],
 }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dualdiffusion.command_line import CommandParser, add_set_option
-from dualdiffusion.config import apply_overrides, load_config, read_config
+from dualdiffusion.config import apply_overrides, load_config, read_config, split_override, validate
 from dualdiffusion.errors import UserError
 from sampling.request import Request
 from tests.tiny import ROOT
@@ -148,3 +148,40 @@ def test_a_value_that_was_torn_apart_at_a_space_says_that_it_wants_quotes() -> N
         parser.parse_args(["the.json", "--set", "model=my", "model", "dataset=d"])
     with pytest.raises(UserError, match="expected at least one argument"):
         parser.parse_args(["the.json", "--set"])
+
+
+@pytest.mark.parametrize(
+    ("override", "keys"),
+    [
+        ('games."Mr. Do"=1', ["games", "Mr. Do"]),
+        ('games."A=B"=1', ["games", "A=B"]),
+        ('games.A"B=1', ["games", 'A"B']),
+        ("games.Castle=1", ["games", "Castle"]),
+    ],
+)
+def test_a_key_may_hold_what_the_syntax_uses(override: str, keys: list[str]) -> None:
+    assert split_override(override) == (keys, "1")
+    assert apply_overrides({}, [override]) == {keys[0]: {keys[1]: 1}}
+
+
+def test_a_name_that_dots_took_apart_is_told_of() -> None:
+    with pytest.raises(UserError, match="a name with dots stands in double quotes"):
+        validate(Request, apply_overrides({}, ["games.Mr. Do=1"]), "request")
+
+
+def test_a_key_that_stands_twice_is_not_dropped_without_a_word(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text('{"a": {"games": 1, "b": 2, "games": 3}}')
+    with pytest.raises(UserError, match="'games' stands twice"):
+        read_config(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le"])
+def test_a_config_is_read_as_any_editor_saves_it(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "x.json").write_bytes('{\r\n "title": "Pok\u00e9mon"\r\n}'.encode(encoding))
+    assert read_config(tmp_path / "x.json") == {"title": "Pok\u00e9mon"}
+
+
+def test_extending_from_an_unknown_home_folder_is_one_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.json", {"extends": "~nobody-at-all/base.json"})
+    with pytest.raises(UserError, match=r"extends: .*home folder of ~nobody-at-all is not known"):
+        read_config(path)

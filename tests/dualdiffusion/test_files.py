@@ -113,7 +113,26 @@ def test_a_lock_of_another_machine_is_never_taken_over(tmp_path: Path, monkeypat
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("refusal", [errno.EINVAL, errno.ENOTSUP, errno.EACCES])
+@pytest.mark.parametrize("reason", [errno.EPERM, errno.EROFS, errno.EXDEV, errno.EIO, errno.EREMOTEIO, errno.ESTALE])
+def test_whatever_else_a_lock_says_a_second_file_stands_for_it(
+    reason: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system.fcntl, "flock", system.fcntl.flock)
+    without_locks(reason)
+    with folder_lock(tmp_path):
+        assert (tmp_path / f".lock{locks.MARK_SUFFIX}").exists()
+
+
+def test_a_lock_that_may_be_another_machines_is_never_taken_for_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system.fcntl, "flock", system.fcntl.flock)
+    without_locks(errno.EACCES)
+    with pytest.raises(UserError, match=r"another process .*take a folder on another disk"), folder_lock(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("refusal", [errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EROFS])
 def test_a_file_system_that_syncs_nothing_is_written_to_all_the_same(
     refusal: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

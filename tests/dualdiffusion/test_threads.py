@@ -11,10 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from dualdiffusion.config import load_config
+from dualdiffusion.errors import UserError
 from dualdiffusion.machine.threads import WAITING, prepare_cpu, usable_cores, usable_cpus
 from dualdiffusion.model.folder import ModelFolder
 from tests import tiny
-from train import interruption
+from tests.tiny import ROOT
+from train import interruption, launcher_settings
+from train.optimizer import SCHEDULES, ScheduleConfig
+from train.train_config import TrainConfig
 
 OPENMP = (*WAITING, "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 OURS = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0", "OMP_NUM_THREADS": str(usable_cores())}
@@ -191,7 +196,7 @@ def test_training_tells_a_users_number_of_threads_from_one_that_a_launcher_sets(
         (os.getppid(), "environ"): of_launcher,
         ("self", "environ"): own,
     }
-    monkeypatch.setattr(interruption, "_read_process", lambda process, file: told[process, file].encode())
+    monkeypatch.setattr(interruption, "read_process", lambda process, file: told[process, file].encode())
     assert interruption.threads_asked() == threads
 
 
@@ -207,5 +212,51 @@ def test_training_tells_a_users_number_of_threads_from_one_that_a_launcher_sets(
 def test_training_knows_the_precision_that_a_launcher_was_asked_for(
     monkeypatch: pytest.MonkeyPatch, environment: str, precision: str | None
 ) -> None:
-    monkeypatch.setattr(interruption, "_read_process", lambda process, file: environment.encode())
+    monkeypatch.setattr(interruption, "read_process", lambda process, file: environment.encode())
     assert interruption.precision_asked() == precision
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ("ACCELERATE_MIXED_PRECISION=bf16\0", "--set mixed_precision=bf16 changes it"),
+        ("ACCELERATE_MIXED_PRECISION=fp16\0", "it may be no, bf16 or auto"),
+        ("ACCELERATE_GRADIENT_ACCUMULATION_STEPS=4\0", "batch_size is 16 in any case"),
+        ("ACCELERATE_DYNAMO_BACKEND=INDUCTOR\0", "--set compile=true"),
+        ("ACCELERATE_DYNAMO_BACKEND=no\0ACCELERATE_USE_FSDP=false\0ACCELERATE_MIXED_PRECISION=no\0", ""),
+    ],
+)
+def test_what_a_launcher_was_asked_for_beside_the_config_is_told(
+    monkeypatch: pytest.MonkeyPatch, environment: str, told: str
+) -> None:
+    for module in (interruption, launcher_settings):
+        monkeypatch.setattr(module, "read_process", lambda process, file: environment.encode())
+    config = load_config(TrainConfig, ROOT / "config" / "train" / "unet_base.json", ["mixed_precision=no"])
+    config = config.model_copy(update={"compile": False, "batch_size": 16})
+    lines = launcher_settings.not_used(config)
+    assert len(lines) == bool(told)
+    assert told in "".join(lines)
+    launcher_settings.check_launcher()
+
+
+@pytest.mark.parametrize("type", list(SCHEDULES))
+def test_what_a_learning_rate_does_not_follow_is_told(type: str) -> None:
+    usual = ScheduleConfig(type=type, reference_samples=100)
+    for name, value in {"reference_samples": 200, "power": 2.0, "final_factor": 0.3}.items():
+        other = usual.model_copy(update={name: value})
+        follows = any(other.factor(samples) != usual.factor(samples) for samples in range(0, 400, 20))
+        assert (name in other.unused) != follows
+    assert not set(ScheduleConfig(type=type).unused)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config" / "train").glob("*.json")), ids=lambda path: path.stem)
+def test_our_own_configs_say_nothing_in_vain(path: Path) -> None:
+    assert not load_config(TrainConfig, path).schedule.unused
+
+
+@pytest.mark.parametrize("name", ["DEEPSPEED", "FSDP", "MEGATRON_LM"])
+def test_a_launcher_that_would_spread_the_network_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    told = f"ACCELERATE_USE_{name}=true\0".encode()
+    monkeypatch.setattr(launcher_settings, "read_process", lambda process, file: told)
+    with pytest.raises(UserError, match="each device holds the whole network"):
+        launcher_settings.check_launcher()

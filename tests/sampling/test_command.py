@@ -254,16 +254,25 @@ def test_too_little_memory_is_one_line_with_the_remedy(
     assert_one_line_error(result, "out of memory at", "shorter clip")
 
 
-def test_a_full_disk_is_one_line_and_leaves_no_part_of_a_clip(
-    model: ModelFolder, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+NO_ROOM = {
+    errno.ENOSPC: "the disk is full; free some space and",
+    errno.EDQUOT: "this account's share of the disk is full; free some space and",
+    errno.EFBIG: "a file would be larger than it may be here; take another disk than FAT, or raise ulimit -f and",
+    errno.EIO: f"the disk or share fails ({os.strerror(errno.EIO)}); see whether it is there and",
+}
+
+
+@pytest.mark.parametrize("reason", NO_ROOM)
+def test_a_disk_that_takes_nothing_is_one_line_and_leaves_no_part_of_a_clip(
+    reason: int, model: ModelFolder, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise OSError(reason, os.strerror(reason))
 
     monkeypatch.setattr(Path, "write_bytes", full)
     result = command("--model", model.path, "--game", "Castle", *SHORT, "--out", tmp_path / "out", "--spectrogram")
     assert result.returncode == 3
-    assert result.stderr.splitlines() == ["error: the disk is full; free some space and run the same command again"]
+    assert result.stderr.splitlines() == [f"error: {NO_ROOM[reason]} run the same command again"]
     assert list((tmp_path / "out").iterdir()) == []
 
 

@@ -353,18 +353,18 @@ def test_every_audio_that_a_dataset_reads_can_be_a_source(name: str, tmp_path: P
     sound = tune(2, rate=48000 if codec == "libopus" else 44100)
     rate = 48000 if codec == "libopus" else 44100
     (tmp_path / name).write_bytes(by_ffmpeg(codec, container, sound, rate=rate))
-    samples, _ = load_source(Source(path=str(tmp_path / name)), sample_rate=rate, channels=2)
+    samples, *_ = load_source(Source(path=str(tmp_path / name)), sample_rate=rate, channels=2)
     assert samples.shape[1] == pytest.approx(2 * rate, abs=0.06 * rate)
-    part, _ = load_source(Source(path=str(tmp_path / name), start=0.5, seconds=1), sample_rate=rate, channels=2)
+    part, *_ = load_source(Source(path=str(tmp_path / name), start=0.5, seconds=1), sample_rate=rate, channels=2)
     assert torch.equal(part, samples[:, rate // 2 : rate // 2 + rate])
 
 
 @pytest.mark.parametrize("name", ["twice.ogg", "twice.mp3"])
 def test_a_source_of_several_files_in_one_is_read_whole(name: str, tmp_path: Path) -> None:
     soundfile.write(tmp_path / name, tune(2, rate=16000), 16000)
-    once, _ = load_source(Source(path=str(tmp_path / name)), sample_rate=16000, channels=2)
+    once, *_ = load_source(Source(path=str(tmp_path / name)), sample_rate=16000, channels=2)
     (tmp_path / name).write_bytes((tmp_path / name).read_bytes() * 2)
-    twice, _ = load_source(Source(path=str(tmp_path / name)), sample_rate=16000, channels=2)
+    twice, *_ = load_source(Source(path=str(tmp_path / name)), sample_rate=16000, channels=2)
     assert twice.shape[1] == pytest.approx(2 * once.shape[1], abs=16)
 
 
@@ -382,3 +382,16 @@ def test_what_is_not_finite_is_told_and_not_passed_off_as_silence() -> None:
     audio[0, 3] = math.nan
     with pytest.raises(UserError, match="not finite"):
         limited(audio, None)
+
+
+def test_what_is_odd_about_a_source_is_told(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "x.wav", tune(1, rate=16000), 16000)
+    data = (tmp_path / "x.wav").read_bytes()
+    at = data.find(b"data") + 4
+    (tmp_path / "x.wav").write_bytes(data[:at] + b"\xff" * 4 + data[at + 4 :])
+    loaded = load_source(Source(path=str(tmp_path / "x.wav")), sample_rate=16000, channels=2)
+    assert loaded.samples.shape == (2, 16000)
+    assert "does not state a length" in loaded.notes[0]
+    (tmp_path / "x.mid").write_bytes(b"MThd" + bytes(100))
+    with pytest.raises(UserError, match=r"MIDI file: .*render it to WAV"):
+        load_source(Source(path=str(tmp_path / "x.mid")), sample_rate=16000, channels=2)

@@ -51,7 +51,7 @@ def run(config: Path, log: Path, *overrides: str, fault: Callable[[], object] | 
         log: a file that gets all that was printed.
     """
     words = ["train.py", config, *(["--set", *overrides] if overrides else [])]
-    result = commands.run(words, timeout=LIMIT, prepare=fault, merged=True)
+    result = commands.run(words, timeout=LIMIT, prepare=fault, merged=True, forks=True)
     log.write_text(result.stdout)
     return Result(result.returncode, result.stdout)
 

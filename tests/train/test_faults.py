@@ -40,7 +40,7 @@ BATCH = 2
 
 
 def write_config(path: Path, model: Path, dataset: Path, **changes: object) -> Path:
-    """A training of a few steps that checkpoints after each, and makes no demos."""
+    """A training of a few steps of a network of one level that checkpoints after each, and makes no demos."""
     settings = {
         "total_samples": 6 * BATCH,
         "batch_size": BATCH,
@@ -53,6 +53,7 @@ def write_config(path: Path, model: Path, dataset: Path, **changes: object) -> P
     tiny.write_train_config(path, "unet", model, dataset, **{**settings, **changes})
     config = json.loads(path.read_text())
     config["module_trainer"]["demo_games"] = 0
+    config["module_trainer"]["denoiser"]["backbone"] |= {"channel_mult": [1], "attn_levels": [0]}
     path.write_text(json.dumps(config))
     return path
 

@@ -176,6 +176,7 @@ def adaptive_run(model: ModelFolder, dataset: Path, tmp_path_factory: pytest.Tem
 
 
 def write_config(path: Path, model: Path, dataset: Path, **changes: object) -> Path:
+    changes = {"micro_batch_size": 2, **changes}
     config = json.loads(tiny.write_train_config(path, "unet", model, dataset, **changes).read_text())
     config["module_trainer"]["sigma"] = SETTINGS
     path.write_text(json.dumps(config))

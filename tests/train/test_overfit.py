@@ -25,7 +25,7 @@ def test_a_network_that_can_learn_learns_one_batch_and_nothing_is_written(
     module: str, model: ModelFolder, dataset: Path, tmp_path: Path
 ) -> None:
     path = model.path if module == "unet" else tmp_path / "new"
-    config = tiny.write_train_config(tmp_path / "train.json", module, path, dataset)
+    config = tiny.write_train_config(tmp_path / "train.json", module, path, dataset, micro_batch_size=2)
     before = snapshot(model.path)
     result = tiny.run("-m", "train", "overfit", config, "--steps", 150)
     assert result.returncode == 0, result.stdout + result.stderr

@@ -6,8 +6,6 @@ import functools
 import json
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +15,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dualdiffusion.files import read_jsonl, write_jsonl
 from dualdiffusion.model.folder import ModelFolder
-from tests import tiny
 from tests.train import forked
 from tests.train.test_faults import BATCH, checkpoints, everything, interrupt, write_config
 from tests.train.test_growing_labels import more_games
@@ -219,11 +216,8 @@ def test_two_processes_log_what_one_logs_and_log_it_once(model: ModelFolder, dat
     alone = forked.run(write_config(tmp_path / "1.json", one, dataset, **changes), tmp_path / "log", dropout)
     assert alone.code == 0, alone.output
     config = write_config(tmp_path / "2.json", two, dataset, **{**changes, "micro_batch_size": 1})
-    # `accelerate launch --cpu --num_processes 2` starts one process only, unless there is MPI.
-    launch = [Path(sys.executable).with_name("torchrun"), "--standalone", "--nproc-per-node", "2"]
-    command = [*launch, "train.py", config, "--set", dropout]
-    result = subprocess.run(command, cwd=tiny.ROOT, capture_output=True, text=True, timeout=240)
-    assert result.returncode == 0, result.stderr
+    results = forked.run_together(config, tmp_path / "log", dropout, processes=2)
+    assert [result.code for result in results] == [0, 0], [result.output for result in results]
 
     expected, ours = (scalars(path / "runs" / "unet") for path in (one, two))
     for log in (expected, ours):
@@ -238,5 +232,6 @@ def test_two_processes_log_what_one_logs_and_log_it_once(model: ModelFolder, dat
     assert levels[0] == levels[1]
     assert [count for _, count, *_ in levels[1]] == [4, 4, 4, 4]
     assert len(list((two / "runs" / "unet").glob("events.*"))) == 1
-    assert result.stdout.count("unet: 2 processes share each batch") == 1
-    assert result.stdout.count("unet: trained on 16 samples") == 1
+    told = "".join(result.output for result in results)
+    assert told.count("unet: 2 processes share each batch") == 1
+    assert told.count("unet: trained on 16 samples") == 1

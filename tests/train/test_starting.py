@@ -257,7 +257,7 @@ def test_a_dry_run_names_the_model_and_writes_nothing(model: ModelFolder, datase
     result = tiny.run("train.py", config, "--dry-run")
     assert result.returncode == 0, result.stderr
     assert "starts from" in result.stdout and model.path.name in result.stdout
-    assert "2 x 4 x 4 x 16" in result.stdout  # latents of its VAE
+    assert "4 x 4 x 4 x 16" in result.stdout  # latents of its VAE
     assert snapshot(tmp_path) == before
 
 

@@ -11,7 +11,7 @@ from dualdiffusion.errors import UserError
 from dualdiffusion.model.folder import ModelFolder
 from tests import tiny
 from tests.train.test_training import fresh_model
-from train.commands.sweep import Run, build_runs, hopeless, split_values, train_run, validation_losses
+from train.commands.sweep import Run, build_runs, hopeless, split_values, validation_losses
 
 CONFIG = tiny.ROOT / "config" / "train" / "unet_tiny.json"
 
@@ -102,15 +102,28 @@ def test_tensorboard_gets_the_settings_and_the_result_of_each_run(swept: tuple[P
         assert "_hparams_/session_start_info" in events.summary_metadata
 
 
+HOPELESS = """
+import sys
+from train.commands.sweep import Run, build_runs, train_run
+
+run = build_runs(sys.argv[1], ["optimizer.learning_rate=0.01,0.02", "validation.every_samples=8"])[0]
+better = Run({}, run.config, {samples: 1e-3 for samples in range(8, 100_000, 8)})
+train_run(run, [better], 2.0)
+print(run.outcome, max(run.losses), run.path, sep="\\n")
+"""
+
+
 def test_a_hopeless_run_is_stopped_long_before_its_end(model: ModelFolder, dataset: Path, tmp_path: Path) -> None:
     path = fresh_model(model, tmp_path / "model", "unet")
     config = tiny.write_train_config(tmp_path / "train.json", "unet", path, dataset, total_samples=1_000_000)
-    run = build_runs(config, ["optimizer.learning_rate=0.01,0.02", "validation.every_samples=8"])[0]
-    better = Run({}, run.config, {samples: 1e-3 for samples in range(8, 100_000, 8)})
-    train_run(run, [better], 2.0)
-    assert run.outcome == "stopped early"
-    assert 8 <= max(run.losses) < 100_000
-    assert list(run.path.glob("checkpoints/samples-*"))  # it can go on
+    script = tmp_path / "hopeless.py"
+    script.write_text(HOPELESS)
+    result = tiny.run(script, config)
+    assert result.returncode == 0, result.stderr
+    outcome, samples, run = result.stdout.splitlines()[-3:]
+    assert outcome == "stopped early"
+    assert 8 <= int(samples) < 100_000
+    assert list(Path(run).glob("checkpoints/samples-*"))  # it can go on
 
 
 def test_what_a_user_can_get_wrong_is_one_line(tmp_path: Path) -> None:

@@ -119,9 +119,7 @@ def train_until(config: Path, run: Path, samples: int, number: signal.Signals) -
     return forked.run(config, config.with_suffix(".log"), fault=fault).code
 
 
-@pytest.mark.parametrize(
-    ("number", "workers"), [(signal.SIGKILL, 0), (signal.SIGTERM, 0), (signal.SIGTERM, 1)], ids=str
-)
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGKILL, 0), (signal.SIGTERM, 1)], ids=str)
 def test_a_run_that_was_stopped_and_resumed_equals_one_that_was_not(
     straight: tuple[str, Path], model: ModelFolder, dataset: Path, tmp_path: Path, number: signal.Signals, workers: int
 ) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
 from dualdiffusion import audio
 from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.errors import UserError
 from tests import tiny
 from tests.benchmarks import vae
+from train.train_config import TrainConfig
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +75,25 @@ def test_too_little_music_is_one_line(tmp_path: Path) -> None:
     tiny.assert_one_line_error(
         tiny.run("-m", "tests.benchmarks.vae", "--music", "nowhere"), "nowhere", "no such folder"
     )
+
+
+def test_what_has_ended_is_not_trained_again(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def train(config: TrainConfig, steps: int, judge: object) -> vae.Row:
+        if len(seen) == 4:
+            raise KeyboardInterrupt
+        seen.append(config.seed)
+        return {"mrstft": float(len(seen))}
+
+    monkeypatch.setattr(vae, "train", train)
+    options = Namespace(options=False, steps=7, batch=2, seeds=2)
+    arguments = (dataset.parent / "music", tmp_path, options, Console(file=io.StringIO()))
+    with pytest.raises(KeyboardInterrupt):
+        vae.compare_training(*arguments)
+    seen.clear()
+    rows = vae.compare_training(*arguments)
+    assert seen == [1, 1]
+    assert [vae.means(rows[name])["mrstft"] for name in vae.LOSSES] == [2.5, 1.5, 2.5]
+    with pytest.raises(UserError, match="results of other --steps"):
+        vae.compare_training(*arguments[:2], Namespace(options=False, steps=8, batch=2, seeds=2), arguments[3])

@@ -62,7 +62,7 @@ class Server:
         command = [sys.executable, "-m", "tests.webui.serve", self.model, self.outputs, str(self.port), *self.extra]
         self.process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         try:
-            until(self._answers, "the server answers")
+            until(self._answers, "the server answers", timeout=60)  # also on a busy machine
         except AssertionError:
             self.kill()
             raise

@@ -1,4 +1,4 @@
-"""`python -m tests.webui.serve <model> <outputs> <port> [<host> <token> <prefix>]`: the server with the fake model."""
+"""The server with the fake model: `... tests.webui.serve MODEL OUTPUTS PORT [HOST TOKEN PREFIX MODELS]`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def make_model(folder: Path, games: list[str] | None = None, recommended: dict[s
 def main() -> None:
     """Serves until killed."""
     model, outputs, port, *rest = sys.argv[1:]
-    host, token, root_path = (*rest, "", "", "")[:3]
+    host, token, root_path, models = (*rest, "", "", "", "")[:4]
     settings = Settings(
         Path(model),
         Path(outputs),
@@ -36,6 +36,7 @@ def main() -> None:
         token or None,
         "tests.webui.fake_model:load",
         queue_limit=8,
+        models=Path(models) if models else None,
         root_path=root_path,
     )
     with bind(settings.host, settings.port) as listener:

@@ -62,7 +62,7 @@ def test_a_job_becomes_audio_with_picture_and_peaks(server: Server) -> None:
     assert rate == 32000 and audio.shape == (64000, 2)
     peaks = server.client.get(job["peaks"]).json()
     assert peaks["seconds"] == 2 and len(peaks["peaks"]) == 800 and 0 < max(peaks["peaks"]) <= 1
-    assert server.client.get(job["spectrogram"]).content.startswith(b"\x89PNG")
+    assert server.client.get(job["spectrogram"]).content[8:12] == b"WEBP"
     assert Path(job["file"]).name == job["file"]
 
 
@@ -116,6 +116,18 @@ def test_a_failing_job_tells_why_in_one_line_and_can_be_tried_again(server: Serv
 
 def test_what_libraries_print_does_not_reach_the_protocol(server: Server) -> None:
     assert server.wait(server.submit(seed=PRINTS), "done")["file"]
+
+
+def test_what_changes_nothing_is_told(server: Server) -> None:
+    answer = server.client.post("/api/jobs", json=REQUEST | {"schedule": "linear", "rho": 3}).json()
+    assert answer["notes"] == ["rho: the schedule linear has no exponent; those that have: edm, polyexponential"]
+    assert "notes" not in server.client.post("/api/jobs", json=REQUEST).json()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_request_comes_as_any_editor_saves_it(server: Server, encoding: str) -> None:
+    body, headers = json.dumps(REQUEST).encode(encoding), {"Content-Type": "application/json"}
+    assert server.client.post("/api/jobs", content=body, headers=headers).status_code == 201
 
 
 def test_the_same_key_queues_once(server: Server) -> None:

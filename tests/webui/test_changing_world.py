@@ -81,6 +81,8 @@ def test_behind_a_proxy_without_sockets_the_page_asks_and_goes_back_when_one_get
     proxy.refuses_sockets = True
     visit = Visitor(chromium, own_server, proxy.url)
     page = visit.page
+    page.clock.install()  # half a minute passes in no time, where a test says so
+    visit.open()
 
     # What scripts and other pages do is seen, too.
     job = own_server.wait(own_server.submit(), "done")
@@ -104,10 +106,12 @@ def test_behind_a_proxy_without_sockets_the_page_asks_and_goes_back_when_one_get
     until(lambda: visit.status == "ready", "it is back")
 
     proxy.refuses_sockets = False
+    page.clock.fast_forward(31_000)  # the longest time between two tries
     until(lambda: proxy.sockets == 1, "a socket", timeout=40)
     page.wait_for_timeout(1000)
     asked = len(proxy.requests)
-    page.wait_for_timeout(4000)
+    page.clock.fast_forward(9_000)
+    page.wait_for_timeout(500)
     assert len(proxy.requests) == asked  # it is told again, and asks no more
     own_server.submit()
     visit.wait_for_cards(3)
@@ -243,19 +247,15 @@ def test_what_a_model_cannot_do_is_left_out_field_by_field(server: Server) -> No
         assert server.client.post("/api/check", content=body).status_code == 422
 
 
-def test_jobs_of_another_model_are_refused_by_name_and_hold_nothing_up(tmp_path: Path) -> None:
+def test_jobs_of_a_model_that_is_gone_are_refused_by_name_and_hold_nothing_up(tmp_path: Path) -> None:
     server = Server(tmp_path, games=["Castle", "Cave"])
-    running, waiting, last = (
-        server.submit(steps=400),
-        server.submit(games={"Cave": 1}),
-        server.submit(games={"Castle": 1}),
-    )
+    running, waiting = server.submit(steps=400), server.submit(games={"Castle": 1})
     server.wait(running, "running")
     server.kill()
     server.model = make_model(tmp_path / "other", ["Castle"])
     server.start()
-    assert "unknown game 'Cave'" in server.wait(waiting, "failed")["error"]
-    server.wait(last, "done")
+    assert "there is no model 'demo'" in server.wait(waiting, "failed")["error"]
+    server.wait(server.submit(games={"Castle": 1}), "done")
     refusal = server.client.post(f"/api/jobs/{running}/retry")
-    assert refusal.status_code == 422 and "unknown game 'Cave'" in refusal.json()["error"]
+    assert refusal.status_code == 404 and "there is no model 'demo'" in refusal.json()["error"]
     server.close()

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+from tests import commands
 from tests.webui.conftest import REPOSITORY, Server, is_alive, kill, until
 from tests.webui.fake_model import DIES
 from tests.webui.serve import make_model
@@ -75,8 +76,7 @@ def test_the_web_process_never_imports_torch(own_server: Server) -> None:
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "webui", *arguments]
-    return subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True, timeout=20)
+    return commands.run(["-m", "webui", *arguments], timeout=60)
 
 
 def test_commands_that_cannot_start_say_why_in_one_line(own_server: Server, tmp_path: Path) -> None:

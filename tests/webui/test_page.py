@@ -193,28 +193,6 @@ def test_errors_stand_beside_their_field_and_keep_what_was_typed(visit: Visit) -
     visit.complaints.clear()  # Chromium logs each 422 as an error
 
 
-def test_many_games_are_searched_and_mixed(chromium: Any, tmp_path: Path) -> None:
-    server = Server(tmp_path, games=[f'Game {i} "<i>' for i in range(300)])
-    visit = Visit(chromium, server)
-    try:
-        page = visit.page
-        page.fill("#mix-search", "game 27")
-        assert page.locator(".fader-row:visible").count() == 13
-        page.locator(".fader-row:visible .solo").first.click()
-        assert page.locator("#mix-bar .part").get_attribute("title") == 'Game 27 "<i>'
-        page.fill("#mix-search", "")
-        page.click("#mix-used")
-        assert page.locator(".fader-row:visible").count() == 2
-        page.click("#mix-random")
-        assert 2 <= page.locator("#mix-bar .part").count() <= 4
-        page.click("#mix-clear")
-        assert page.locator("#mix-bar .part").count() == 0
-        assert visit.complaints == []
-    finally:
-        visit.close()
-        server.close()
-
-
 def test_controls_begin_as_the_model_recommends_and_a_clip_brings_back_all_of_its_settings(
     chromium: Any, tmp_path: Path
 ) -> None:
@@ -228,17 +206,17 @@ def test_controls_begin_as_the_model_recommends_and_a_clip_brings_back_all_of_it
             return (
                 page.input_value("#select-sampler"),
                 page.input_value("#number-steps"),
-                page.text_content("#hidden-settings"),
+                page.input_value("#field-sampler_options-reinjection"),
             )
 
-        assert shown() == ("euler", "6", "sampler options: reinjection 0.8")
+        assert shown() == ("euler", "6", "0.8")
         page.click("#more summary")
-        assert page.locator("#recommended").is_disabled()
+        assert not page.locator("#recommended").is_visible(), "nothing differs"
         page.fill("#number-seconds", "1")
         page.click("#generate")
         visit.wait_for_cards(1)
         page.select_option("#select-sampler", "heun")
-        assert shown() == ("heun", "6", "")
+        assert shown() == ("heun", "6", "0")
         page.fill("#number-steps", "4")
         page.click("#generate")
         visit.wait_for_cards(2)
@@ -246,11 +224,11 @@ def test_controls_begin_as_the_model_recommends_and_a_clip_brings_back_all_of_it
         assert (oldest["sampler"], oldest["sampler_options"]) == ("euler", {"reinjection": 0.8})
         assert (newest["sampler"], newest["sampler_options"], newest["steps"]) == ("heun", {}, 4)
         page.locator(".reuse").nth(1).click()
-        assert shown() == ("euler", "6", "sampler options: reinjection 0.8")
+        assert shown() == ("euler", "6", "0.8")
         page.locator(".reuse").nth(0).click()
-        assert shown() == ("heun", "4", "")
+        assert shown() == ("heun", "4", "0")
         page.click("#recommended")
-        assert shown() == ("euler", "6", "sampler options: reinjection 0.8")
+        assert shown() == ("euler", "6", "0.8")
 
         # What was not changed follows the model's next recommendation; what was changed stays.
         page.fill("#number-steps", "9")
@@ -258,7 +236,7 @@ def test_controls_begin_as_the_model_recommends_and_a_clip_brings_back_all_of_it
         (server.model / "request.json").write_text('{"sampler": "dpmpp_2m", "steps": 5, "cfg_scale": 1.5}')
         server.start()
         visit.open()
-        assert shown() == ("dpmpp_2m", "9", "") and page.input_value("#number-cfg_scale") == "1.5"
+        assert shown() == ("dpmpp_2m", "9", "0") and page.input_value("#number-cfg_scale") == "1.5"
         visit.complaints.clear()  # the browser's own complaints about the lost connection
     finally:
         visit.close()

@@ -66,7 +66,7 @@ def test_a_posted_job_becomes_the_clip_that_the_command_line_makes(real: RealSer
     # The last bits of a convolution depend on the number of threads, which the model's process has for itself.
     torch.testing.assert_close(audio.read(path)[0], made_here, rtol=0, atol=2e-3)
     assert real.client.get(job["peaks"]).json()["seconds"] == 1
-    assert real.client.get(job["spectrogram"]).content.startswith(b"\x89PNG")
+    assert real.client.get(job["spectrogram"]).content[8:12] == b"WEBP"
 
 
 def test_history_and_tag_name_the_weights_that_a_job_asked_for(real: RealServer) -> None:
@@ -76,6 +76,29 @@ def test_history_and_tag_name_the_weights_that_a_job_asked_for(real: RealServer)
     other = model_fingerprint(folder, Request.from_json(SHORT | {"ema": "ema_0.100"}))
     assert read_settings(path)[1]["fingerprint"] == job["fingerprint"] == other
     assert other != real.client.get("/api/health").json()["fingerprint"]
+
+
+def test_regions_and_ends_of_a_clip_are_made_anew_and_the_rest_is_kept_to_the_sample(real: RealServer) -> None:
+    rate = tiny.SAMPLE_RATE
+    first, path = made(real)
+    whole = audio.read(path)[0]
+    child, path = made(real, seed=2, source={"job": first["id"]}, inpaint=[[0.25, 0.5], [0.7, 0.8]])
+    kept = torch.ones(rate, dtype=torch.bool)
+    for start, end in ((0.25, 0.5), (0.7, 0.8)):  # and the cross-fade of 16 ms beside each
+        kept[round((start - 0.016) * rate) - 1 : round((end + 0.016) * rate) + 1] = False
+    anew = audio.read(path)[0]
+    assert torch.equal(anew[:, kept], whole[:, kept])
+    assert not torch.equal(anew[:, 2000:4000], whole[:, 2000:4000])
+    assert child["parent"] == first["id"]
+    assert "path" not in child["request"]["source"], "the history and the page know no path"
+
+    longer, path = made(real, seed=3, source={"job": child["id"]}, extend_before=0.5, extend_after=0.25)
+    extended = audio.read(path)[0]
+    assert longer["request"]["seconds"] == 1.75 and extended.shape[-1] == round(1.75 * rate)
+    inner = slice(round(0.02 * rate), -round(0.02 * rate))
+    assert torch.equal(extended[:, rate // 2 : rate // 2 + rate][:, inner], anew[:, inner])
+    family = real.client.get(f"/api/jobs/{child['id']}/versions").json()["jobs"]
+    assert [job["id"] for job in family] == [first["id"], child["id"], longer["id"]]
 
 
 def test_a_clip_shorter_than_a_frame_is_refused_when_it_is_posted(real: RealServer) -> None:

@@ -34,15 +34,33 @@ NONSENSE = [
 ]
 
 
+READ = """async (values) => {
+    const {isRecord, isShare, isSwitch, remembered} = await import('/static/js/storage.js');
+    const wrong = [];
+    for (const value of values) {
+        localStorage.setItem('dual-diffusion.tried', value);
+        for (const fits of [isRecord, isShare, isSwitch]) {
+            const found = remembered('tried', 'fallback', fits);
+            if (found !== 'fallback' && !fits(found)) wrong.push([value.slice(0, 80), fits.name]);
+        }
+    }
+    return wrong;
+}"""
+
+
 @BROWSER
 def test_nonsense_in_the_browsers_storage_is_dropped(chromium: Any, empty_server: Server) -> None:
     visit = Visitor(chromium, empty_server)
-    store = "([names, value]) => names.forEach((name) => localStorage.setItem(`dual-diffusion.${name}`, value))"
-    names = ["volume", "play-new", "shortcuts", "changes", "of-the-future"]
-    for value in NONSENSE:
-        visit.page.evaluate(store, [names, value])
+    assert visit.page.evaluate(READ, NONSENSE) == []
+    store = (
+        "(values) => Object.entries(values).forEach(([name, v]) => localStorage.setItem(`dual-diffusion.${name}`, v))"
+    )
+    names = ["changes", "volume", "play-new", "shortcuts", "of-the-future"]
+    for first in (0, 2, 4, 6, 9, 11, 13, 14):  # all of them over the names, and all objects as what was changed
+        values = {name: NONSENSE[(first + 3 * number) % len(NONSENSE)] for number, name in enumerate(names)}
+        visit.page.evaluate(store, values)
         visit.open()
-        assert len(visit.faders()) == 6 and visit.weights() == {"Castle": 1}, value
+        assert len(visit.faders()) == 6 and visit.weights() == {"Castle": 1}, values
         assert visit.page.input_value("#number-seconds") == "8"
         assert 0 <= float(visit.page.input_value("#volume")) <= 1
     visit.close()
@@ -56,15 +74,14 @@ def test_one_bad_setting_leaves_the_others(chromium: Any, empty_server: Server) 
     nonsense = ["x", None, [], {"a": 1}, -1, 1e300, True, "9" * 400, [[[]]], "1e5"]
     fields = ["seconds", "steps", "seed", "seed-mode", "sampler", "sampler_options", "guidance", "rho", "noise", "ema"]
     shown = {"seconds": "#number-seconds", "steps": "#number-steps", "seed": "#seed"}
-    for number, field in enumerate(fields):  # two values each; all of them over the fields
-        for value in (nonsense[number], nonsense[number - 3]):
-            changes = {**good, field: value, "unknown": value}
-            visit.page.evaluate("c => localStorage.setItem('dual-diffusion.changes', JSON.stringify(c))", changes)
-            visit.open()
-            for name, selector in shown.items():
-                kept = visit.page.input_value(selector)
-                assert kept == str(good[name]) if name != field else float(kept) >= 0, (field, value, kept)
-            assert visit.weights() == {"Cave": -0.5, "Moss": 0.25}
+    for field, value in zip(fields, nonsense, strict=True):
+        changes = {**good, field: value, "unknown": value}
+        visit.page.evaluate("c => localStorage.setItem('dual-diffusion.changes', JSON.stringify(c))", changes)
+        visit.open()
+        for name, selector in shown.items():
+            kept = visit.page.input_value(selector)
+            assert kept == str(good[name]) if name != field else float(kept) >= 0, (field, value, kept)
+        assert visit.weights() == {"Cave": -0.5, "Moss": 0.25}
     for games in (
         5,
         "x",
@@ -150,16 +167,17 @@ def test_nonsense_in_the_history_hides_no_clip_and_stops_no_new_one(chromium: An
         jobs = json.loads(text, parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))["jobs"]
         assert view != "all" or len(jobs) == rows  # one more that is good, one fewer that is in the bin
     visit = Visitor(chromium, server)
-    until(lambda: visit.page.locator("#show-more").is_visible(), "the history")
-    visit.page.click("#show-more")
-    visit.wait_for_cards(rows)
-    visit.page.locator(".card-play:enabled").first.click()
+    count = visit.page.locator("#history-count")
+    until(lambda: count.inner_text() == f"{rows} clips", "the history")
+    play = visit.page.locator(".card-play:enabled")
+    until(lambda: visit.page.mouse.wheel(0, 400) or play.count(), "the good clip, further down")
+    play.first.click()
     until(lambda: float(visit.page.locator("#dock-wave").get_attribute("aria-valuemax")) == 2, "the length")
     visit.page.locator(".reuse").first.click()
     visit.quick()
     visit.page.click("#mix-random")
     visit.page.click("#generate")
-    visit.wait_for_cards(rows + 1)
+    until(lambda: count.inner_text() == f"{rows + 1} clips", "one more")
     visit.close()
     assert [line for line in visit.complaints if "status of 4" not in line] == []
 

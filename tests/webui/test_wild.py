@@ -133,7 +133,7 @@ def test_the_history_is_kept_on_shares_without_shared_memory_and_locks(
     monkeypatch.setattr(sqlite3, "connect", to_share)
     store = JobStore(path)
     store.add(REQUEST, limit=9)
-    assert len(store.active()) == 2 and store._db.execute("PRAGMA journal_mode").fetchone()[0] == "truncate"
+    assert len(store.active()) == 2 and store._file.db.execute("PRAGMA journal_mode").fetchone()[0] == "truncate"
     store.close()
     monkeypatch.setattr(sqlite3, "connect", connect)
     assert len(JobStore(path).active()) == 2

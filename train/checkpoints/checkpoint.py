@@ -21,6 +21,7 @@ from torch import Tensor
 
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import TEMPORARY_MARK, read_json, sha256_of, sync_file, sync_folder, write_json
+from dualdiffusion.machine.limits import no_room
 from dualdiffusion.model.module import load_weights, save_weights
 
 PREFIX = "samples-"
@@ -93,7 +94,7 @@ class Checkpoints:
             self._put_in_place(temporary, final)
         except BaseException as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            if isinstance(error, OSError) and no_room(error):
                 raise OSError(error.errno, error.strerror, str(final)) from None  # says where
             raise
         self._prune(final)

@@ -13,6 +13,7 @@ from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.module import describe
 from dualdiffusion.model.shipped import reference
+from train.launcher_settings import not_used
 from train.memory.auto_batch import Fit, device_memory, fits
 from train.memory.preflight import UNKNOWN_GAME, Memory, make_plan, predict
 from train.setup import new_games
@@ -50,6 +51,8 @@ def show_plan(config: TrainConfig, *, auto_batch: bool = False, memory_gib: floa
         table.add_row("validation", f"on {on}")
     if init := init_of(config):
         table.add_row("starts from", reference(init))
+    for line in not_used(config, device_type):
+        table.add_row("without effect", line)
     table.add_row("updates", f"{-(-config.total_samples // config.batch_size):,}")
     console = Console(soft_wrap=True)
     console.print(table)

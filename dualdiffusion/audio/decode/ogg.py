@@ -81,21 +81,55 @@ def _read_pages(data: bytes, at: int) -> tuple[list[Part], list[str]]:
     notes: list[str] = []
     while at < len(data):
         if data[at : at + 4] != b"OggS":
-            if data.find(b"OggS", at) >= 0:
+            following = data.find(b"OggS", at)
+            if following >= 0 and _between_parts(data, following, parts):
+                notes.append(f"{following - at} bytes between its parts are not Ogg, and are left out")
+                at = following
+                continue
+            if following >= 0:
                 raise AudioError(f"damaged: no Ogg page where one must start (byte {at})")
             notes.append(f"{len(data) - at} bytes after its end are not Ogg")
             break
-        segments = data[at + 26] if at + 27 <= len(data) else 255
-        body = at + 27 + segments
-        end = body + sum(data[at + 27 : body])
+        body, end = _page(data, at)
         if end > len(data):
             raise AudioError("truncated: the file ends in the middle of an Ogg page")
-        stated = int.from_bytes(data[at + 22 : at + 26], "little")
-        if _checksum(data[at : at + 22] + bytes(4) + data[at + 26 : end]) != stated:
+        if not _is_whole(data, at, end):
             raise AudioError(f"damaged: the checksum of the Ogg page at byte {at} is wrong")
         _take_page(data, at, body, end, parts)
         at = end
     return parts, notes
+
+
+def first_page(data: bytes) -> int:
+    """Where the first page stands that begins a stream and is whole; -1 where there is none."""
+    at = -1
+    while (at := data.find(b"OggS", at + 1)) >= 0:
+        if _begins_stream(data, at):
+            return at
+    return -1
+
+
+def _page(data: bytes, at: int) -> tuple[int, int]:
+    """Where the body of the page at byte `at` begins and ends; behind the data where the page is cut off."""
+    segments = data[at + 26] if at + 27 <= len(data) else 255
+    body = at + 27 + segments
+    return body, body + sum(data[at + 27 : body])
+
+
+def _is_whole(data: bytes, at: int, end: int) -> bool:
+    stated = int.from_bytes(data[at + 22 : at + 26], "little")
+    return _checksum(data[at : at + 22] + bytes(4) + data[at + 26 : end]) == stated
+
+
+def _begins_stream(data: bytes, at: int) -> bool:
+    _, end = _page(data, at)
+    return end <= len(data) and bool(data[at + 5] & 2) and _is_whole(data, at, end)
+
+
+def _between_parts(data: bytes, following: int, parts: list[Part]) -> bool:
+    """Whether other bytes stand where nothing is missing: behind the end of a part, and before a stream begins."""
+    ended = bool(parts) and all(stream.ended for stream in parts[-1].streams.values())
+    return ended and _begins_stream(data, following)
 
 
 def _take_page(data: bytes, at: int, body: int, end: int, parts: list[Part]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,12 +22,16 @@ _STREAMED_31, _STREAMED_32 = range(0x7FFF0000, 0x80000001), range(0xFFFF0000, 1 
 _NOT_CLOSED = "its header does not state a length (a recording that was not closed)"
 _WRONG_LENGTH = "its header states a wrong length; all of its audio is used"
 _NOT_PADDED = "a part of its header is not padded as it should be"
+_TAIL = 1 << 20  # bytes at the end in which chunks are looked for that follow audio of unknown length
 # Names of usual parts of WAV and AIFF files: one that stands where padding should be shows that there is none.
 _USUAL = frozenset(
     b"fmt |data|LIST|fact|bext|JUNK|junk|PAD |id3 |ID3 |cue |smpl|inst|iXML|COMM|SSND|NAME|AUTH|ANNO|MARK|INST|FVER|"
     b"(c) |COMT|CHAN|APPL|ds64|PEAK|_PMX|LGWV|DISP|acid|strc|cart|aXML|chna|axml|FLLR|levl|bxml|plst|adtl|wavl|slnt"
     b"".split(b"|")
 )
+
+
+_AFTER_AUDIO = re.compile(b"|".join(re.escape(name) for name in sorted(_USUAL - {b"data", b"SSND", b"fmt "})))
 
 
 def claim(path: Path, kind: str, start: int = 0) -> Claim:
@@ -131,13 +136,30 @@ def _walk(file: Section, size: int, layout: _Layout, stated_size: int) -> _Walk:
             walk.to_end = walk.to_end or body + length >= size
             if walk.to_end:
                 walk.end = size
-                walk.length = before_tags(file, size) - body if _NOT_CLOSED in walk.odd else length
+                walk.length = (
+                    _before_chunks(file, body, before_tags(file, size), layout) if _NOT_CLOSED in walk.odd else length
+                )
         else:
             file.seek(body)
             _describe(walk, name, file.read(min(length, 4096)))
         at = _next(file, body + length, layout, walk)
         walk.end = at
     return walk
+
+
+def _before_chunks(file: Section, body: int, end: int, layout: _Layout) -> int:
+    """The length of audio from `body` to `end` that does not state it: what comes before chunks at the end is audio."""
+    begin = max(body, end - _TAIL)
+    file.seek(begin)
+    tail = file.read(end - begin)
+    for found in _AFTER_AUDIO.finditer(tail):
+        at = found.start()
+        while tail[at : at + 4] in _USUAL and at < len(tail):
+            at += 8 + int.from_bytes(tail[at + 4 : at + 8], layout.order)
+            at += at % 2 if at < len(tail) else 0
+        if at == len(tail):
+            return begin + found.start() - body
+    return end - body
 
 
 def _describe(walk: _Walk, name: bytes, body: bytes) -> None:

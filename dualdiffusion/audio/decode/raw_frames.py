@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dualdiffusion.audio.decode.claim import AudioError, Claim, left_out
+from dualdiffusion.audio.decode.mpeg import skip_id3
 
 _AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 _AC3_RATES = (48000, 44100, 32000)
@@ -35,7 +36,15 @@ def claim(path: Path, kind: str, start: int = 0) -> Claim:
     data = path.read_bytes()
     at = start
     samples = longest = rate = 0
-    while at < len(data) and (frame := parse(data, at)):
+    while at < len(data):
+        frame = parse(data, at)
+        if frame is None:
+            # Parts of a stream from the web, one behind the other, begin with a tag each.
+            following = skip_id3(data, at)
+            if following == at or not parse(data, following):
+                break
+            at = following
+            continue
         if at + frame.bytes > len(data):
             raise AudioError("truncated: the file ends in the middle of a frame")
         samples += frame.samples
@@ -49,7 +58,24 @@ def claim(path: Path, kind: str, start: int = 0) -> Claim:
         raise AudioError(f"holds no {kind} frames that follow each other: truncated or damaged")
     tail = data[at : at + 8]
     notes = () if tail.startswith(_TAGS) or not data[at:].strip(b"\0") else left_out(len(data) - at)
+    if data[:start].strip(b"\0") and not data.startswith(_TAGS):
+        notes += (f"{start} bytes before its first frame are left out",)
     return Claim(samples, 2 * longest, notes, start=start, end=at, sample_rate=rate)
+
+
+def first_frame(data: bytes) -> int:
+    """Where the first AAC frame stands that three others follow; -1 where there is none."""
+    begin = -1
+    while (begin := data.find(b"\xff", begin + 1)) >= 0:
+        at = begin
+        for _ in range(4):
+            frame = adts_frame(data, at)
+            if frame is None:
+                break
+            at += frame.bytes
+        else:
+            return begin
+    return -1
 
 
 def _frames_follow(parse: Callable[[bytes, int], Frame | None], data: bytes, at: int) -> bool:

@@ -7,9 +7,14 @@ import zlib
 from dataclasses import dataclass
 from typing import IO
 
-from dualdiffusion.audio.decode import mpeg
+from dualdiffusion.audio.decode import mpeg, ogg, raw_frames
 from dualdiffusion.audio.decode.claim import AudioError
 from dualdiffusion.audio.decode.section import after_tags, after_zeros
+
+
+class UnknownError(AudioError):
+    """A file that is none of the formats that are known, supported or not."""
+
 
 HEAD_BYTES = 256 * 1024
 """How much of a file's start `sniff` wants to see."""
@@ -113,12 +118,20 @@ _SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"SAP\r\n", Kind("SAP", ("sap",), chip="gme")),
     (0, b"GYMX", Kind("GYM", ("gym",), chip="gme")),
 )
+_CONVERT = "is not supported; convert it to FLAC first (ffmpeg -i IN OUT.flac)"
 _UNSUPPORTED: tuple[tuple[int, bytes, str], ...] = (
     (0, b"version https://git-lfs", "a Git LFS pointer, not the audio itself; `git lfs pull` fetches it"),
     (0, b"MThd", "a MIDI file: it holds notes, not audio; render it to WAV with a synthesizer first (FluidSynth)"),
     (8, b"RMID", "a MIDI file: it holds notes, not audio; render it to WAV with a synthesizer first (FluidSynth)"),
     (0, b"DSD ", "DSD audio (DSF) is not supported; convert it to FLAC first"),
     (0, b"FRM8", "DSD audio (DFF) is not supported; convert it to FLAC first"),
+    (0, b"RIFX", f"a WAV file with its bytes in the other order (RIFX), which {_CONVERT}"),
+    (0, b"FLV\x01", f"Flash video (FLV), which {_CONVERT}"),
+    (0, b"#!AMR", f"a phone's recording (AMR), which {_CONVERT}"),
+    (0, b".RMF", f"RealMedia, which {_CONVERT}"),
+    (0, b".ra\xfd", f"RealAudio, which {_CONVERT}"),
+    (0, b"Creative Voice File", f"a Creative voice file (VOC), which {_CONVERT}"),
+    (0, b"\0\0\1\xba", f"an MPEG program stream (.mpg, .vob), which {_CONVERT}"),
     (0, b"\xff\xd8\xff", "an image (JPEG), not audio"),
     (0, b"\x89PNG", "an image (PNG), not audio"),
     (0, b"GIF8", "an image (GIF), not audio"),
@@ -154,7 +167,11 @@ def identify(file: IO[bytes]) -> tuple[Kind, int]:
     try:
         if not (padded and start):
             return sniff(head, body, start), start
-    except AudioError:
+    except AudioError as error:
+        for kind, find in ((OGG, ogg.first_page), (AAC, raw_frames.first_frame)):
+            # Recorders of streams leave what the server said in front, or begin in the middle of a frame.
+            if isinstance(error, UnknownError) and (begin := find(head)) >= 0:
+                return kind, begin
         if not padded:
             raise
     begin = after_tags(file, after_zeros(file, start))
@@ -197,11 +214,15 @@ def sniff(head: bytes, body: bytes, tag_bytes: int = 0) -> Kind:
         return AAC
     if tag_bytes or mpeg.find_frames(head, 0) is not None:
         return MPEG
+    if body[:1] == b"G" and body[188:189] == b"G" and body[376:377] == b"G":
+        raise AudioError(f"an MPEG transport stream (.ts), which {_CONVERT}")
+    if body[:256].lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        raise AudioError("a web page, not audio: its download went wrong")
     if _is_text(head):
-        raise AudioError("plain text, not audio")
+        raise UnknownError("plain text, not audio")
     if not any(head):
         raise AudioError("nothing but zero bytes: an unfinished download or a damaged disk")
-    raise AudioError("not recognised as any audio format: damaged, or not audio")
+    raise UnknownError("not recognised as any audio format: damaged, or not audio")
 
 
 _CONTAINERS = {"WAV": (b"RIFF", b"RF64", b"BW64"), "AIFF": (b"FORM",), "AVI": (b"RIFF",)}

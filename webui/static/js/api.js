@@ -9,7 +9,7 @@ const PATIENCE = 30_000; // ms for an answer; a proxy that has lost the server m
  *   sampler: string, schedule: string, sampler_options?: Record<string, any>}} Request
  * @typedef {{id: string, status: string, progress: number, text: ?string, error: ?string, missing: boolean,
  *   request: Request, position: number, created: number, started: ?number, finished: ?number, file: ?string,
- *   title: string, starred: boolean, binned: boolean, audio: ?string, peaks: ?string, spectrogram: ?string,
+ *   title: string, notes: string, model: ?string, starred: boolean, binned: boolean, audio: ?string, peaks: ?string, spectrogram: ?string,
  *   preview: ?string}} Job
  * @typedef {{id: number, name: string, tracks: number}} Game
  */
@@ -26,18 +26,23 @@ export class ApiError extends Error {
 /**
  * @param {string} method
  * @param {string} path
- * @param {{body?: any, headers?: Record<string, string>}} [options]
+ * @param {{body?: any, file?: File, headers?: Record<string, string>, patience?: number}} [options] a `body` is sent as
+ *   JSON, a `file` as it is; ms of patience
  * @returns {Promise<any>}
  */
-export async function call(method, path, { body, headers = {} } = {}) {
+export async function call(method, path, { body, file, headers = {}, patience = PATIENCE } = {}) {
   const init = { method, headers: { ...headers } };
   if (body !== undefined) {
     init.headers['Content-Type'] = 'application/json';
     init.body = JSON.stringify(body);
   }
+  if (file !== undefined) {
+    init.headers['Content-Type'] = 'application/octet-stream';
+    init.body = file;
+  }
   let response;
   try {
-    response = await fetch(address(path), { ...init, signal: AbortSignal.timeout?.(PATIENCE) });
+    response = await fetch(address(path), { ...init, signal: AbortSignal.timeout?.(patience) });
   } catch {
     throw new ApiError('The server does not answer. Is it still running?', null, 0);
   }

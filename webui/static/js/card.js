@@ -12,33 +12,56 @@ const OUTCOMES = { failed: 'Failed', cancelled: 'Cancelled', interrupted: 'Inter
 /**
  * @typedef {{play: (id: string, at?: number) => void, reuse: (id: string) => void, star: (id: string) => void,
  *   rename: (id: string, title: string) => void, bin: (id: string) => void, restore: (id: string) => void,
- *   retry: (id: string) => void}} Actions
+ *   retry: (id: string) => void, edit: (id: string) => void, compare: (id: string) => void, note: (id: string) => void,
+ *   takeIn: () => void, draw: (id: string) => void,
+ *   batch: (ids: string[], action: string) => Promise<boolean>, emptyBin: (count: number) => void,
+ *   download: (ids: string[]) => void, choices: () => Promise<?{games: string[], models: string[]}>}} Actions
  */
 
-/** @param {import('./api.js').Job} job @param {Actions} actions */
-export function createCard(job, actions) {
+/**
+ * @param {import('./api.js').Job} job
+ * @param {Actions} actions
+ * @param {import('./selection.js').Selection} selection
+ */
+export function createCard(job, actions, selection) {
   const card = el('li', { class: 'card', tabindex: '-1' });
   const bar = el('div', { class: 'mix-bar thin', 'aria-hidden': 'true' });
   fillMixBar(bar, job.request.games);
   card.append(
     job.status === 'done' ? picture(job, actions) : el('p', { class: 'outcome' }),
+    el('input', { type: 'checkbox', class: 'choose', onclick: (event) => selection.set(job.id, event.target.checked, event.shiftKey) }),
     el('div', { class: 'card-body' },
       el('div', { class: 'card-head' }, el('h3', { class: 'card-title' }), age(job)),
       bar,
       el('p', { class: 'card-meta' }, ...meta(job)),
       el('p', { class: 'card-error' }),
+      el('p', { class: 'card-notes' }),
       el('div', { class: 'card-actions' }, ...buttons(job, actions))),
   );
   return card;
 }
 
+/** The place of an item that is being read. */
+export function createHole() {
+  return el('li', { class: 'card hole', 'aria-busy': 'true' }, el('span', { class: 'hidden-text' }, 'Loading'));
+}
+
+/** Shows whether a card is chosen. @param {import('./selection.js').Selection} selection */
+export function showSelected(card, selection) {
+  const box = /** @type {?HTMLInputElement} */ (card.querySelector('.choose'));
+  if (!box) return;
+  box.checked = selection.has(card.dataset.key.split(' ')[0]);
+  card.classList.toggle('chosen', box.checked);
+}
+
 /** @param {HTMLElement} card @param {import('./api.js').Job} job */
 export function updateCard(card, job) {
   const title = titleOf(job);
-  setText(card.querySelector('.card-title'), title);
-  card.querySelector('.card-title').title = title;
+  setTitled(card.querySelector('.card-title'), title);
   setText(card.querySelector('time'), ago(job.finished ?? job.created));
-  setText(card.querySelector('.card-error'), job.error ?? '');
+  setTitled(card.querySelector('.card-error'), job.error ?? '');
+  setTitled(card.querySelector('.card-notes'), job.notes ?? '');
+  card.querySelector('.choose').setAttribute('aria-label', `Select ${title}`);
   const outcome = card.querySelector('.outcome');
   if (outcome) setText(outcome, OUTCOMES[job.status] ?? '');
   card.classList.toggle('missing', job.missing);
@@ -47,6 +70,12 @@ export function updateCard(card, job) {
   star?.setAttribute('aria-label', `Star ${title}`);
   const play = /** @type {?HTMLButtonElement} */ (card.querySelector('.card-play'));
   if (play) play.disabled = job.missing;
+}
+
+/** Sets text that may be cut short, and the whole of it as a tooltip. */
+function setTitled(element, text) {
+  setText(element, text);
+  if (element.title !== text) element.title = text;
 }
 
 /** Shows on the card what the player does. */
@@ -64,9 +93,15 @@ export function showPlaying(card, { isCurrent, isPlaying, progress, title }) {
 
 function picture(job, actions) {
   const canvas = el('canvas', { class: 'wave' });
-  drawWhenSeen(canvas, job);
-  const image = el('img', { src: address(job.spectrogram), alt: '', loading: 'lazy', class: 'spectrogram' });
+  const image = el('img', { alt: '', loading: 'lazy', class: 'spectrogram' });
   image.addEventListener('error', () => { image.hidden = true; });
+  if (job.peaks && job.spectrogram) {
+    drawWhenSeen(canvas, job);
+    image.setAttribute('src', address(job.spectrogram));
+  } else {
+    image.hidden = true;
+    if (!job.missing) actions.draw(job.id); // after which the card is made anew
+  }
   const area = el('div', { class: 'card-picture', title: 'Play from here' }, image, canvas, el('span', { class: 'playhead' }),
     el('button', { type: 'button', class: 'play-button card-play' }));
   area.addEventListener('click', (event) => {
@@ -83,7 +118,7 @@ function meta(job) {
     el('span', {}, `${short(seconds)} s`),
     el('span', {}, `seed ${seed}`),
     el('span', { title: `${sampler}, ${schedule}` }, `${steps} steps`),
-    el('span', {}, `guidance ${short(guidance)}`),
+    el('span', { title: job.model ? `made by ${job.model.replace('shipped:', '')}` : '' }, `guidance ${short(guidance)}`),
   ];
 }
 
@@ -102,8 +137,12 @@ function buttons(job, actions) {
   const download = el('a', { class: 'icon-button download', href: address(`${job.audio ?? ''}?download=1`), download: job.file, 'aria-label': 'Download', title: 'Download' }, icon('download'));
   return [
     button('star', 'Star', () => actions.star(job.id), { 'aria-pressed': 'false' }),
+    job.missing ? null : button('edit', 'Edit', () => actions.edit(job.id)),
+    job.missing ? null : button('compare', 'Compare', () => actions.compare(job.id), { 'aria-pressed': 'false', 'data-id': job.id }),
     reuse,
     job.missing ? null : download,
+    button('note', 'Notes', () => actions.note(job.id)),
+    job.missing ? null : button('export', 'Take home as …', () => document.dispatchEvent(new CustomEvent('take-home', { detail: [job] }))),
     button('rename', 'Rename', (event) => editTitle(event.currentTarget.closest('.card'), job.id, actions)),
     bin,
   ].filter(Boolean);

@@ -1,11 +1,13 @@
 /** How long a clip will take, from how long the last ones took. */
 
 const JOBS = 8;
-const EVALUATIONS = { heun: 2 }; // of the network, per step; 1 for samplers not named
+/** Of the network, per step; 1 for samplers not named. */
+const EVALUATIONS = { heun: 2, dpm_2: 2, dpm_2_ancestral: 2, dpmpp_2s_ancestral: 2, dpmpp_sde: 2 };
 
 /** The cost of a request in arbitrary units: network evaluations and decoding, both in proportion to the length. */
 function cost(request) {
-  return request.seconds * (request.steps * (EVALUATIONS[request.sampler] ?? 1) + 8);
+  const passes = (request.cfg_scale === 1 ? 1 : 2) + (request.guidance?.weak_ema && request.guidance.weak_scale !== 1 ? 1 : 0);
+  return request.seconds * (request.steps * (EVALUATIONS[request.sampler] ?? 1) * (passes / 2) + 8);
 }
 
 /**

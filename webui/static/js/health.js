@@ -5,7 +5,7 @@ import { byId, el, setText } from './dom.js';
 function show(status, text) {
   const line = byId('model-line');
   line.dataset.status = status;
-  line.title = text;
+  line.title = `${text}: show the models`;
   setText(byId('model-text'), text);
 }
 
@@ -21,8 +21,9 @@ export function showHealth(health) {
   const games = `${health.games.length} ${health.games.length === 1 ? 'game' : 'games'}`;
   const rate = health.sample_rate ? ` · ${health.sample_rate / 1000} kHz` : '';
   const texts = {
-    ready: `${health.model} · ${games}${rate}`,
-    loading: `${health.model} is loading …`,
+    ready: `${health.model} · ${games}${rate}${health.ema ? ` · ${health.ema}` : ''}`,
+    loading: health.loaded === health.model_id ? `${health.model} is loading …` : `${health.model} comes after the clips that wait for ${health.loaded.replace('shipped:', '')}`,
+    silent: `${health.model} does not answer; it is started again if it stays so`,
     failed: `The model cannot be loaded: ${health.message}`,
   };
   show(health.status, texts[health.status] ?? health.status);

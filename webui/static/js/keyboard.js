@@ -22,8 +22,11 @@ export function initDecimals() {
   });
 }
 
-/** @param {{generate: () => void, toggle: () => void, cancel: () => void, help: () => void}} actions */
-export function initKeyboard({ generate, toggle, cancel, help }) {
+/**
+ * @param {{generate: () => void, toggle: () => void, cancel: () => void, help: () => void,
+ *   choose: (number: number) => void}} actions `choose` goes to one of the clips that are compared
+ */
+export function initKeyboard({ generate, toggle, cancel, help, choose }) {
   const box = byId('shortcuts');
   box.checked = remembered('shortcuts', true, isSwitch);
   box.onchange = () => remember('shortcuts', box.checked);
@@ -39,8 +42,9 @@ export function initKeyboard({ generate, toggle, cancel, help }) {
     }
     if (!box.checked || event.ctrlKey || event.metaKey || event.altKey || byId('help').open) return;
     const target = /** @type {HTMLElement} */ (event.target);
-    if (event.key === 'Escape' && !target.matches('[type=search], [type=text]')) cancel();
+    if (event.key === 'Escape' && !target.matches(TYPING)) cancel();
     if (event.key === '?' && !target.matches(TYPING)) help();
+    if (/^[1-4]$/.test(event.key) && !target.matches(`${TYPING}, select`)) choose(Number(event.key));
     if (event.key === ' ' && !target.matches(BUSY)) {
       event.preventDefault();
       if (!event.repeat) toggle();

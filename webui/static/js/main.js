@@ -4,16 +4,24 @@ import { makeActions } from './actions.js';
 import { call, randomKey, readHealth } from './api.js';
 import { setGames } from './colours.js';
 import { Connection } from './connection.js';
+import { Compare } from './editor/compare.js';
+import { Editor } from './editor/editor.js';
 import { byId } from './dom.js';
 import { predictedSeconds } from './estimate.js';
 import { titleOf } from './format.js';
+import { BringIn } from './exchange/bring_in.js';
+import { initTakeHome } from './exchange/take_home.js';
+import { ContactSheet } from './grids/contact_sheet.js';
+import { GridDialog } from './grids/grid_dialog.js';
 import { showHealth, showLost } from './health.js';
 import { HistoryView } from './history.js';
 import { initDecimals, initKeyboard } from './keyboard.js';
 import { Library } from './library.js';
+import { ModelsView } from './models/view.js';
 import { announce, clearFieldErrors, notice, showFieldError } from './notices.js';
 import { Panel } from './panel.js';
 import { Player } from './player.js';
+import { Presets } from './presets/presets.js';
 import { QueueView } from './queue.js';
 import { isSwitch, remember, remembered } from './storage.js';
 
@@ -23,9 +31,15 @@ const player = new Player();
 const asked = new Set();
 
 const panel = new Panel((request) => predictedSeconds(library.history(), request));
-const actions = makeActions(library, player, (request) => panel.apply(request));
-const queue = new QueueView(library, { cancel: actions.cancel, predict: panel.predict });
+const actions = makeActions(library, player, (request) => panel.apply(request), {
+  edit: (id) => editor.open(id),
+  compare: (id) => compare.toggle(library.get(id)),
+});
+const queue = new QueueView(library, { cancel: actions.cancel, cancelAll: (ids) => actions.batch(ids, 'cancel'), predict: panel.predict });
 const history = new HistoryView(library, player, actions);
+const presets = new Presets(panel);
+const compare = new Compare(player, library);
+const editor = new Editor({ player, library, compare, instrument: () => panel.request });
 /** Of the model that the instrument fits; see /api/health. @type {?string} */
 let revision = null;
 /** @type {Promise<void>} */
@@ -47,8 +61,12 @@ async function start() {
   showHealth(health);
   connectControls();
   const connection = new Connection({
-    onEvent: (event) => (event.type === 'health' ? onHealth(event.health) : library.take(event)),
-    onConnected: () => Promise.all([library.reload(), player.check()]),
+    onEvent: (event) => {
+      if (event.type === 'health') onHealth(event.health);
+      else if (event.type === 'presets') presets.reload().catch(() => {}); // read again with the next event
+      else library.take(event);
+    },
+    onConnected: () => Promise.all([library.reload(), player.check(), presets.reload()]),
     ask: async () => {
       onHealth(await readHealth());
       await library.reload();
@@ -62,9 +80,9 @@ async function start() {
 
 /** Fits the page to the model that answers. */
 async function fit(health) {
-  const options = await call('GET', '/api/options');
+  const [options, schema] = await Promise.all([call('GET', '/api/options'), call('GET', '/api/schema')]);
   setGames(health.games);
-  await panel.adopt(health, options);
+  await panel.adopt(health, { ...options, schema });
   revision = health.revision;
 }
 
@@ -80,7 +98,8 @@ function onHealth(health) {
 }
 
 function connectControls() {
-  const generate = makeGenerate(() => history.show('all'));
+  new ModelsView(onHealth);
+  const generate = makeGenerate(() => history.showNew());
   const playNew = /** @type {HTMLInputElement} */ (byId('play-new'));
   playNew.checked = remembered('play-new', true, isSwitch);
   playNew.onchange = () => remember('play-new', playNew.checked);
@@ -88,11 +107,19 @@ function connectControls() {
     event.preventDefault();
     generate();
   });
+  editor.begin();
   initDecimals();
-  initKeyboard({ generate, toggle: () => player.toggle(), cancel: actions.cancelRunning, help: showHelp });
+  initTakeHome();
+  new BringIn(panel);
+  new GridDialog(panel, new ContactSheet(library, player), (id) => asked.add(id));
+  initKeyboard({ generate, toggle: () => player.toggle(), cancel: actions.cancelRunning, help: showHelp, choose: (number) => compare.choose(number) });
   byId('help-button').onclick = showHelp;
   library.addEventListener('status', (event) => onStatus(/** @type {CustomEvent} */ (event).detail.job));
   library.addEventListener('change', () => panel.showEstimate());
+  library.addEventListener('change', () => {
+    const job = library.get(player.job?.id);
+    if (job && titleOf(job) !== titleOf(player.job)) player.refresh(job); // renamed, perhaps in another tab
+  });
   player.addEventListener('broken', (event) => onBroken(/** @type {CustomEvent} */ (event).detail.id));
   setInterval(() => history.render(), 60_000); // "2 min ago" becomes "3 min ago"
 }
@@ -101,6 +128,7 @@ function connectControls() {
 function makeGenerate(showHistory) {
   const button = byId('generate');
   let isAsking = false;
+  let lastTold = ''; // what changes nothing is told once
   // The server answers between the two clicks of a double click, so that waiting for it does not suffice.
   button.addEventListener('click', (event) => event.detail > 1 && event.preventDefault());
   return async () => {
@@ -109,13 +137,16 @@ function makeGenerate(showHistory) {
     button.setAttribute('aria-busy', 'true');
     clearFieldErrors();
     try {
-      const { id } = await call('POST', '/api/jobs', { body: panel.request, headers: { 'Idempotency-Key': randomKey() } });
+      const { id, notes = [] } = await call('POST', '/api/jobs', { body: panel.request, headers: { 'Idempotency-Key': randomKey() } });
       asked.add(id);
       library.dispatchEvent(new Event('asked'));
       panel.advanceSeed();
       if (!library.get(id)) library.put(await call('GET', `/api/jobs/${id}`));
-      if (library.view === 'bin') showHistory();
+      showHistory();
       announce('Generating.');
+      const told = notes.join('; ');
+      if (told && told !== lastTold) notice(`Without effect: ${told}.`);
+      lastTold = told;
       showStage();
     } catch (error) {
       showFieldError(error);
@@ -138,8 +169,10 @@ function onStatus(job) {
   const title = titleOf(job);
   if (job.status === 'done') {
     const play = asked.has(job.id) && byId('play-new').checked && !player.isPlaying;
-    announce(play ? `${title} plays.` : `${title} is ready. Space plays it.`);
-    if (!player.isPlaying) player.load(job, { play });
+    // What somebody has paused, or never asked this page for, is not replaced.
+    const fits = play || (asked.has(job.id) && !player.job);
+    announce(play ? `${title} plays.` : fits ? `${title} is ready. Space plays it.` : `${title} is ready.`);
+    if (fits) player.load(job, { play });
   }
   if (job.status === 'failed') notice(`${title} failed: ${job.error}`);
   if (job.status === 'cancelled') announce(`${title} is cancelled.`);

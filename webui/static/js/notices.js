@@ -25,15 +25,15 @@ export function notice(text, { label, action, seconds = 8 } = {}) {
 /** Shows an error of the server beside the field that it names, or else above the Generate button. */
 export function showFieldError(error) {
   const field = (error.field ?? '').split('.')[0];
-  const place = byId(`error-${field}`) ?? byId('error-general');
+  const place = byId(`error-${error.field}`) ?? byId(`error-${field}`) ?? byId('error-general');
   const prefix = `${error.field}: `;
   const text = error.message.startsWith(prefix) && place.id !== 'error-general' ? error.message.slice(prefix.length) : error.message;
   place.textContent = text.charAt(0).toUpperCase() + text.slice(1);
   const holder = place.closest('[data-field]');
   const input = holder?.querySelector('input:not([type=search]):not([type=radio]), select');
   holder?.classList.add('invalid');
-  place.closest('details')?.setAttribute('open', '');
-  if (input && field !== 'games') {
+  for (let closed = place.closest('details'); closed; closed = closed.parentElement.closest('details')) closed.open = true;
+  if (input && !field.startsWith('games')) {
     for (const control of holder.querySelectorAll('input[type=number], select')) control.setAttribute('aria-invalid', 'true');
     holder.querySelector('input[type=number], select')?.focus();
   }

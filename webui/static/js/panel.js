@@ -5,6 +5,7 @@ import { setText, byId } from './dom.js';
 import { roughly } from './format.js';
 import { Mixer } from './mixer.js';
 import { clearFieldErrors, notice } from './notices.js';
+import { SourceBox } from './exchange/source_box.js';
 import { SettingsPanel } from './settings.js';
 import { isRecord, remember, remembered } from './storage.js';
 
@@ -22,6 +23,7 @@ async function usable(request, health, options) {
   const unknown = games.filter(([name]) => !known.has(name)).map(([name]) => [`games.${name}`, 'unknown']);
   const fields = Object.entries(request).filter(([name, value]) => name in options.fields && name !== 'games' && !isHuge(value));
   const body = { ...Object.fromEntries(fields), games: Object.fromEntries(games.filter(([name]) => known.has(name))) };
+  if (isRecord(body.source)) delete body.source.label; // what it is called is for people
   try {
     const answer = await call('POST', '/api/check', { body });
     return { request: answer.request, dropped: { ...Object.fromEntries(unknown), ...answer.dropped } };
@@ -48,12 +50,24 @@ export class Panel {
   /** @param {(request: any) => ?number} predict seconds that a request takes */
   constructor(predict) {
     this.predict = predict;
+    this.source = new SourceBox((source) => this.#settings.set(source));
     this.#mixer.addEventListener('change', () => this.#changed());
     this.#settings.addEventListener('change', () => this.#changed());
   }
 
   get request() {
-    return { games: this.#mixer.weights, ...this.#settings.values };
+    return { games: this.#mixer.weights, ...this.#settings.values, games_end: this.#mixer.end };
+  }
+
+  /** The schema that controls are drawn from; see webui/request_schema.py. */
+  get schema() {
+    return this.#options?.schema;
+  }
+
+  /** What makes up a preset: how clips are made, where that is not as the model has it; `mix` adds the mix. @param {boolean} mix */
+  preset(mix) {
+    const { seed, source, inpaint, extend_before: before, extend_after: after, ...changes } = this.#settings.changes;
+    return { ...changes, ...(mix ? { games: this.#mixer.weights, games_end: this.#mixer.end } : {}) };
   }
 
   /**
@@ -62,14 +76,17 @@ export class Panel {
    */
   async adopt(health, options) {
     const saved = this.#isReady ? this.#present() : remembered('changes', {}, isRecord);
-    const { request, dropped } = await usable(saved, health, options);
+    const label = isRecord(saved.source) ? saved.source.label : undefined;
+    const { request, dropped } = await usable(structuredClone(saved), health, options);
     const first = health.games[0] ? { [health.games[0].name]: 1 } : {};
     const before = this.#isReady ? this.#health.model : null;
     this.#isReady = false;
     this.#health = health;
     this.#options = options;
-    const { games = {}, ...settings } = request;
-    this.#mixer.setGames(health.games, Object.values(games).some(Boolean) ? games : first);
+    const { games = {}, games_end: end, ...settings } = request;
+    if (settings.source) settings.source.label = label;
+    const isMixed = Object.values(games).some(Boolean);
+    this.#mixer.setGames(health.games, isMixed ? { games, games_end: end, solo: isRecord(saved.solo) ? saved.solo : {} } : { games: first });
     this.#settings.setOptions(options, health.controls ?? [], settings, saved['seed-mode']);
     this.#isReady = true;
     this.#changed();
@@ -78,17 +95,30 @@ export class Panel {
     notice(`${before === health.model ? 'The model has changed' : 'Another model answers now'}: ${health.model}.${words ? ` It cannot do ${words}: left out.` : ''}`);
   }
 
-  /** Takes over the settings of a clip, which another model may have made. */
+  /** Takes over all settings of a clip, which another model may have made: what it does not say is as the model has it. */
   async apply(other) {
-    const games = Object.keys(other.games).filter((name) => this.#mixer.has(name));
-    if (games.length) this.#mixer.set(other.games);
-    this.#settings.set(other);
+    const games = Object.keys(other.games ?? {}).filter((name) => this.#mixer.has(name));
+    if (games.length) this.#mixer.restore(other);
+    this.#settings.set({ ...this.#settings.unsaid(other), ...other });
     this.#settings.seedMode = 'lock';
     this.#changed();
-    const { dropped } = await usable(other, this.#health, this.#options);
+    const { dropped } = await usable(structuredClone(other), this.#health, this.#options);
     this.#settings.reset(Object.keys(dropped));
     const words = inWords(dropped);
     if (words) notice(`This model cannot do ${words}: left out.${games.length ? '' : ' The mix stays as it was.'}`);
+  }
+
+  /** Takes over a preset: seed and source stay, and so do length and mix where it does not say them. */
+  async applyPreset(preset) {
+    const { mix, settings } = { mix: this.#mixer.state, settings: { ...this.#settings.all } };
+    const { request, dropped } = await usable(structuredClone(preset), this.#health, this.#options);
+    const { games, games_end: end, ...fields } = request;
+    if (games && Object.values(games).some(Boolean)) this.#mixer.restore({ games, games_end: end });
+    const { seed, seconds, source, inpaint, extend_before: before, extend_after: after, controls } = settings;
+    this.#settings.set({ ...this.#settings.unsaid(fields), seed, seconds, source, inpaint, extend_before: before, extend_after: after, controls, ...fields });
+    const words = inWords(dropped);
+    if (words) notice(`This model cannot do ${words}: left out.`);
+    return () => { this.#mixer.restore(mix); this.#settings.set(settings); };
   }
 
   showEstimate() {
@@ -101,12 +131,13 @@ export class Panel {
   }
 
   #present() {
-    return { games: this.#mixer.weights, ...this.#settings.changes, 'seed-mode': this.#settings.seedMode };
+    return { ...this.#settings.changes, ...this.#mixer.state, 'seed-mode': this.#settings.seedMode };
   }
 
   #changed() {
     if (!this.#isReady) return;
     remember('changes', this.#present());
+    this.source.show(this.#settings.all.source);
     clearFieldErrors();
     this.showEstimate();
   }

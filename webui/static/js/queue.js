@@ -7,26 +7,44 @@ import { Remaining } from './estimate.js';
 import { roughly, titleOf } from './format.js';
 import { icon } from './icons.js';
 
+const SHOWN = 3; // of the queue; more would push the history out of sight
+
 export class QueueView {
   #remaining = new Remaining();
+  #isOpen = false; // whether all that waits is shown
+  #frame = 0;
 
-  /** @param {import('./library.js').Library} library @param {{cancel: (id: string) => void, predict: (request: any) => ?number}} actions */
+  /** @param {import('./library.js').Library} library @param {{cancel: (id: string) => void, cancelAll: (ids: string[]) => void, predict: (request: any) => ?number}} actions */
   constructor(library, actions) {
     this.library = library;
     this.actions = actions;
-    library.addEventListener('change', () => this.render());
+    // Many changes at once are drawn once.
+    library.addEventListener('change', () => { this.#frame ||= requestAnimationFrame(() => this.render()); });
     library.addEventListener('progress', (event) => this.#progress(/** @type {CustomEvent} */ (event).detail));
-    byId('cancel-all').onclick = () => library.active().reverse().forEach((job) => actions.cancel(job.id));
+    byId('cancel-all').onclick = () => actions.cancelAll(library.active().map((job) => job.id));
+    byId('queue-more').onclick = () => {
+      this.#isOpen = !this.#isOpen;
+      this.render();
+    };
   }
 
   render() {
-    const jobs = this.library.active();
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
+    const all = this.library.active();
+    const jobs = this.#isOpen ? all : all.slice(0, SHOWN);
     byId('queue-section').hidden = jobs.length === 0;
-    byId('cancel-all').hidden = jobs.length < 2;
+    byId('cancel-all').hidden = all.length < 2;
+    const more = byId('queue-more');
+    more.hidden = all.length <= SHOWN;
+    more.setAttribute('aria-expanded', String(this.#isOpen));
+    setText(more, this.#isOpen ? 'Show fewer' : `and ${all.length - SHOWN} more in the queue`);
+    byId('queue').classList.toggle('open', this.#isOpen && all.length > SHOWN);
+    const places = new Map(all.filter(({ status }) => status === 'queued').map(({ id }, place) => [id, place + 1]));
     reconcile(byId('queue'), jobs, {
       key: (job) => job.id,
       create: (job) => this.#create(job),
-      update: (item, job) => this.#update(item, job, jobs.filter((other) => other.status === 'queued').indexOf(job) + 1),
+      update: (item, job) => this.#update(item, job, places.get(job.id)),
     });
   }
 

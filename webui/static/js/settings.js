@@ -1,12 +1,19 @@
 /**
- * Everything of a request but its games: seed, length, steps, guidance, what the model is told beside games, such as the
- * tempo, and the choices under "More". What else says how clips are made has no controls: it is what the model recommends, or what a clip has whose settings are used again.
+ * Everything of a request but its mix: seed, length, steps, guidance and what the model is told beside games always in
+ * view, and every other key under "Everything", drawn from the server's schema. One object holds the values, whole and
+ * exact; controls show them and change them.
  */
 
+import { showChanged } from './controls/changed.js';
+import { Curve } from './controls/curve.js';
+import { makeControl } from './controls/field.js';
+import { ELSEWHERE, GROUPS, groupOf } from './controls/groups.js';
+import { get, isSame, withValue } from './controls/keys.js';
+import { ToldControls } from './controls/told.js';
 import { byId, el, setText } from './dom.js';
 import { icon } from './icons.js';
 import { short } from './format.js';
-import { makeToldRow, stepOf } from './told.js';
+import { isSwitch, remember, remembered } from './storage.js';
 
 /** The sliders' ranges are the musically useful ones; the number beside takes all that the server takes. */
 const PARAMETERS = [
@@ -14,45 +21,53 @@ const PARAMETERS = [
   { name: 'steps', label: 'Steps', unit: '', min: 1, max: 100, step: 1, hint: 'More steps are slower and finer' },
   { name: 'cfg_scale', label: 'Guidance', unit: '×', min: 0, max: 8, step: 0.1, hint: '1 is off; more follows the games more closely' },
 ];
-const CHOICES = [
-  { name: 'sampler', label: 'Sampler', options: 'samplers' },
-  { name: 'schedule', label: 'Schedule', options: 'schedules' },
-];
 /** Fields that belong to one choice, as sampling/recommended.py has it. */
 const BELONGS_TO = { sampler_options: 'sampler', rho: 'schedule' };
+/** What a source brings with it. */
+const OF_SOURCE = ['source', 'inpaint', 'extend_before', 'extend_after'];
 const MAX_SEED = 2 ** 32;
 
 export const randomSeed = () => Math.floor(Math.random() * MAX_SEED);
 
 export class SettingsPanel extends EventTarget {
-  /** @type {Map<string, (value: any) => void>} */
-  #setters = new Map();
-  /** @type {Map<string, () => any>} */
-  #getters = new Map();
+  /** The request, but for its mix. @type {Record<string, any>} */
+  #values = {};
   /** What the model recommends, or else the defaults. @type {Record<string, any>} */
   #defaults = {};
   /** What holds where no model recommends anything. @type {Record<string, any>} */
   #plain = {};
-  /** Fields without a control. @type {Record<string, any>} */
-  #hidden = {};
+  /** What shows the values, by dotted key. @type {Map<string, (value: any) => void>} */
+  #shows = new Map();
+  /** @type {any} */
+  #schema = null;
+  #told = new ToldControls((value) => this.#edit('controls', value));
+  #curve = new Curve();
 
   constructor() {
     super();
     this.#initSeed();
     byId('recommended').onclick = () => this.#setRecommended();
+    const loop = byId('loop');
+    loop.onchange = () => this.#edit('loop', loop.checked);
+    this.#shows.set('loop', (value) => { loop.checked = value === true; });
+    const more = byId('more');
+    more.open = remembered('everything', false, isSwitch);
+    more.ontoggle = () => { remember('everything', more.open); this.#showCurve(); };
   }
 
   /**
-   * @param {any} options what /api/options says @param {any[]} controls what /api/health lists
+   * @param {any} options what /api/options and /api/schema say @param {any[]} controls what /api/health lists
    * @param {Record<string, any>} values that differ from the options @param {any} seedMode
    */
   setOptions(options, controls, values, seedMode) {
-    byId('parameters').replaceChildren(...PARAMETERS.map((parameter) => this.#makeParameter(parameter, options.fields[parameter.name])));
-    this.#makeControls(controls);
-    byId('selects').replaceChildren(...CHOICES.map((choice) => this.#makeChoice(choice, options[choice.options])));
-    this.#defaults = Object.fromEntries(Object.entries(options.fields).map(([name, field]) => [name, field.default]));
+    this.#schema = options.schema;
+    this.#defaults = Object.fromEntries(Object.entries(options.fields).filter(([name]) => name !== 'games' && name !== 'games_end').map(([name, field]) => [name, field.default]));
     this.#plain = options.plain;
-    this.#hidden = Object.fromEntries(Object.entries(options.plain).filter(([name]) => !this.#getters.has(name)));
+    this.#values = { ...this.#defaults };
+    byId('parameters').replaceChildren(...PARAMETERS.map((parameter) => this.#makeParameter(parameter, options.fields[parameter.name])));
+    byId('controls').replaceChildren(...this.#told.setControls(controls));
+    this.#shows.set('controls', (value) => this.#told.show(value));
+    this.#makeGroups();
     this.set({ ...this.#defaults, seed: randomSeed(), ...values });
     if (typeof seedMode === 'string') this.seedMode = seedMode;
   }
@@ -65,25 +80,37 @@ export class SettingsPanel extends EventTarget {
 
   /** The values as the server takes them; an empty number is null, which it refuses with a sentence. */
   get values() {
-    return { ...this.#hidden, ...Object.fromEntries([...this.#getters].map(([name, get]) => [name, get()])) };
+    const { label, ...source } = this.#values.source ?? {};
+    const { ema, ...values } = { ...this.#values, source: this.#values.source ? source : null };
+    return ema === null ? values : { ...values, ema }; // not said, the weights are those that the server has chosen
+  }
+
+  /** The values as they are kept, with what a source is called. */
+  get all() {
+    return this.#values;
+  }
+
+  /** What holds where a request says only some fields. @param {Record<string, any>} said */
+  unsaid(said) {
+    const holds = (name) => !(BELONGS_TO[name] in said) || said[BELONGS_TO[name]] === this.#defaults[BELONGS_TO[name]];
+    return Object.fromEntries(Object.keys(this.#defaults).filter((name) => name !== 'seed').map((name) => [name, (holds(name) ? this.#defaults : this.#plain)[name]]));
   }
 
   /** The values to remember: those that differ from the model's, which may recommend others by the next visit. */
   get changes() {
-    const values = this.values;
-    const isChanged = (name) => JSON.stringify(values[name]) !== JSON.stringify(this.#defaults[name]);
-    const changed = Object.keys(values).filter(isChanged);
+    const values = this.#values;
+    const changed = Object.keys(values).filter((name) => !isSame(values[name], this.#defaults[name]));
     const owners = changed.map((name) => BELONGS_TO[name]).filter(Boolean);
     return Object.fromEntries(['seed', ...changed, ...owners].map((name) => [name, values[name]]));
   }
 
-  /** Takes over what is known here and leaves the rest. */
+  /** Takes over what is known here and leaves the rest. @param {Record<string, any>} values */
   set(values) {
     for (const [name, value] of Object.entries(values)) {
-      this.#setters.get(name)?.(value);
-      if (name in this.#hidden) this.#hidden[name] = value;
+      if (name in this.#defaults && (name !== 'seed' || Number.isSafeInteger(value))) this.#values[name] = value;
     }
-    this.#changed();
+    this.#showSampler();
+    this.#showAll();
   }
 
   get seedMode() {
@@ -97,33 +124,117 @@ export class SettingsPanel extends EventTarget {
 
   /** Moves the seed on after a clip was asked for. */
   advanceSeed() {
-    const seed = byId('seed');
-    if (this.seedMode === 'random') seed.value = String(randomSeed());
-    if (this.seedMode === 'increment') seed.value = String(seed.valueAsNumber + 1);
-    this.#changed();
+    if (this.seedMode === 'random') this.set({ seed: randomSeed() });
+    if (this.seedMode === 'increment') this.set({ seed: this.#values.seed + 1 });
   }
 
   /** How clips are made, as the model recommends it; their seed and length stay. */
   #setRecommended() {
-    const { seed, seconds } = this.values;
+    const { seed, seconds } = this.#values;
     this.set({ ...this.#defaults, seed, seconds });
   }
 
-  /** Another sampler or schedule was chosen: what belongs to it is what the model recommends with it, or nothing. */
-  #choose(choice) {
-    for (const [name, owner] of Object.entries(BELONGS_TO)) {
-      if (owner !== choice) continue;
-      const from = this.values[choice] === this.#defaults[choice] ? this.#defaults : this.#plain;
-      this.#hidden[name] = from[name];
+  /** A control has another value. */
+  #edit(key, value) {
+    const before = this.#values;
+    this.#values = withValue(this.#values, key, value);
+    if (key.startsWith('sampler_options.') && isSame(value, this.#optionDefault(key)) && get(this.#defaults, key) === undefined) {
+      this.#values = withValue(this.#values, key, undefined); // as good as not said
     }
-    this.#changed();
+    for (const [name, owner] of Object.entries(BELONGS_TO)) {
+      if (owner === key) this.#values[name] = (value === this.#defaults[key] ? this.#defaults : this.#plain)[name];
+    }
+    if (before.sampler !== this.#values.sampler) this.#showSampler();
+    this.#showAll();
   }
 
-  #changed() {
-    const isRecommended = Object.keys(this.changes).every((name) => name === 'seed' || name === 'seconds');
-    byId('recommended').disabled = isRecommended;
-    setText(byId('hidden-settings'), differences(this.#hidden, this.#plain));
+  #showAll() {
+    for (const [key, show] of this.#shows) {
+      const value = get(this.#values, key);
+      show(value === undefined && key.startsWith('sampler_options.') ? this.#optionDefault(key) : value);
+    }
+    const changed = this.#changed();
+    byId('recommended').disabled = changed.every(({ key }) => key === 'seconds');
+    showChanged(changed, (key) => this.#resetKey(key));
+    const source = this.#values.source;
+    for (const field of document.querySelectorAll('#group-source .field')) /** @type {HTMLElement} */ (field).hidden = !source;
+    setText(byId('sampler-does'), this.#schema?.samplers[this.#values.sampler] ?? '');
+    setText(byId('schedule-does'), this.#schema?.schedules[this.#values.schedule] ?? '');
+    this.#showCurve();
     this.dispatchEvent(new Event('change'));
+  }
+
+  #showCurve() {
+    if (byId('more').open && byId('group-levels')?.open) this.#curve.show(this.#values);
+  }
+
+  /** Keys that differ from the model's, one by one where a value has parts. */
+  #changed() {
+    const keys = Object.keys(this.#defaults).filter((key) => !['seed', 'sampler_options', 'guidance'].includes(key));
+    const parts = [...Object.keys(this.#plain.guidance ?? {}).map((name) => `guidance.${name}`),
+      ...Object.keys({ ...this.#defaults.sampler_options, ...this.#values.sampler_options }).map((name) => `sampler_options.${name}`)];
+    return [...keys, ...parts].map((key) => ({ key, value: this.#shown(this.#values, key), usual: this.#shown(this.#usualFor(key), key) }))
+      .filter(({ value, usual }) => !isSame(value, usual));
+  }
+
+  /** What is usual for a key: the model's own, unless it belongs to another sampler or schedule than is chosen. */
+  #usualFor(key) {
+    const owner = BELONGS_TO[key.split('.')[0]];
+    return owner && this.#values[owner] !== this.#defaults[owner] ? this.#plain : this.#defaults;
+  }
+
+  #shown(values, key) {
+    const value = get(values, key);
+    return value === undefined && key.startsWith('sampler_options.') ? this.#optionDefault(key) : value;
+  }
+
+  #resetKey(key) {
+    if (key === 'source') {
+      this.reset(OF_SOURCE);
+      return;
+    }
+    this.#edit(key, get(this.#usualFor(key), key));
+    byId('changed').querySelector('button')?.focus();
+  }
+
+  #optionDefault(key) {
+    return this.#schema?.sampler_options[this.#values.sampler]?.find((field) => field.key === key)?.default;
+  }
+
+  /** The groups under "Everything", and in them a control for each key. */
+  #makeGroups() {
+    for (const key of this.#shows.keys()) if (!['seed', 'loop', 'controls', ...PARAMETERS.map(({ name }) => name)].includes(key)) this.#shows.delete(key);
+    const fields = this.#schema.fields.filter((field) => !ELSEWHERE.has(field.key));
+    const groups = GROUPS.map((group) => {
+      const mine = fields.filter((field) => groupOf(field.key) === group.id);
+      mine.sort((a, b) => group.keys.indexOf(a.key) - group.keys.indexOf(b.key));
+      return { group, controls: mine.map((field) => this.#makeField(field)) };
+    });
+    const filled = groups.filter(({ controls }) => controls.length);
+    byId('groups').replaceChildren(...filled.map(({ group, controls }) => this.#makeGroup(group, controls)));
+    byId('field-noise')?.closest('.field')?.after(el('div', { id: 'sampler-options' }));
+  }
+
+  #makeGroup({ id, title, open }, controls) {
+    const extra = { levels: this.#curve.element, source: byId('source-box') }[id];
+    const group = /** @type {HTMLDetailsElement} */ (el('details', { class: 'group', id: `group-${id}`, open: remembered(`group-${id}`, open ?? false, isSwitch) },
+      el('summary', {}, title), ...(id === 'source' ? [extra, ...controls] : [...controls, extra])));
+    group.ontoggle = () => { remember(`group-${id}`, group.open); this.#showCurve(); };
+    return group;
+  }
+
+  #makeField(field) {
+    const { element, show } = makeControl(field, (value) => this.#edit(field.key, value));
+    this.#shows.set(field.key, show);
+    if (field.key === 'sampler' || field.key === 'schedule') element.querySelector('.hint').id = `${field.key}-does`;
+    return element;
+  }
+
+  /** The options of the sampler that is chosen. */
+  #showSampler() {
+    for (const key of this.#shows.keys()) if (key.startsWith('sampler_options.')) this.#shows.delete(key);
+    const fields = this.#schema?.sampler_options[this.#values.sampler] ?? [];
+    byId('sampler-options')?.replaceChildren(...fields.map((field) => this.#makeField(field)), el('p', { class: 'field-error', id: 'error-sampler_options' }));
   }
 
   #initSeed() {
@@ -131,11 +242,9 @@ export class SettingsPanel extends EventTarget {
     seed.setAttribute('aria-describedby', 'error-seed');
     byId('seed-dice').append(icon('dice'));
     byId('seed-dice').onclick = () => this.set({ seed: randomSeed() });
-    this.#setters.set('seed', (value) => { if (Number.isSafeInteger(value)) seed.value = String(value); });
-    this.#getters.set('seed', () => numberOf(seed));
-    const changed = () => this.#changed();
-    seed.oninput = changed;
-    for (const radio of document.querySelectorAll('input[name=seed-mode]')) radio.addEventListener('change', changed);
+    this.#shows.set('seed', (value) => { if (numberOf(seed) !== value) seed.value = String(value ?? ''); });
+    seed.oninput = () => this.#edit('seed', numberOf(seed));
+    for (const radio of document.querySelectorAll('input[name=seed-mode]')) radio.addEventListener('change', () => this.dispatchEvent(new Event('change')));
   }
 
   #makeParameter({ name, label, unit, min, max, step, hint }, limits = {}) {
@@ -143,87 +252,21 @@ export class SettingsPanel extends EventTarget {
     const slider = el('input', { type: 'range', min, max, step, id: `slider-${name}`, 'aria-label': label, class: 'plain-range' });
     const number = el('input', { type: 'number', id: `number-${name}`, class: 'number', min: limits.ge ?? step, max: limits.le, step, 'aria-label': `${label}, as a number`, 'aria-describedby': describedBy });
     const fill = () => slider.style.setProperty('--fill', String((slider.valueAsNumber - min) / (max - min)));
-    slider.oninput = () => { number.value = slider.value; fill(); this.#changed(); };
-    number.oninput = () => { slider.value = number.value; fill(); this.#changed(); };
-    this.#setters.set(name, (value) => {
-      if (!Number.isFinite(value)) return;
-      number.value = short(value);
-      slider.value = String(value);
+    slider.oninput = () => { number.value = slider.value; this.#edit(name, slider.valueAsNumber); };
+    number.oninput = () => this.#edit(name, numberOf(number));
+    this.#shows.set(name, (value) => {
+      if (numberOf(number) !== value) number.value = Number.isFinite(value) ? short(value) : '';
+      if (Number.isFinite(value)) slider.value = String(value);
       fill();
     });
-    this.#getters.set(name, () => numberOf(number));
     return el('div', { class: 'parameter', 'data-field': name },
       el('label', { for: `slider-${name}`, title: hint }, label), slider,
       el('span', { class: 'with-unit' }, number, el('span', { class: 'unit', 'aria-hidden': 'true' }, unit)),
       el('p', { class: 'field-error', id: describedBy }));
-  }
-
-  /** A row for each control of the model; the request's field `controls` holds those that are not "as usual". */
-  #makeControls(controls) {
-    const rows = controls.map((control) => (control.kind === 'number' ? this.#makeControl(control) : makeToldRow(control, () => this.#changed()))).filter(Boolean);
-    byId('controls').replaceChildren(...rows.map((row) => row.element), ...(rows.length ? [el('p', { class: 'field-error', id: 'error-controls' })] : []));
-    this.#getters.set('controls', () => Object.fromEntries(rows.filter((row) => row.value() !== undefined).map((row) => [row.id, row.value()])));
-    this.#setters.set('controls', (values) => {
-      const said = values !== null && typeof values === 'object' ? values : {};
-      for (const row of rows) row.set(Object.hasOwn(said, row.id) ? said[row.id] : undefined);
-    });
-  }
-
-  /** Its value is a number, null where the model shall be told nothing, or undefined where it is as usual. */
-  #makeControl({ id, label, unit, low, high }) {
-    const modes = { usual: 'usual', set: 'set', free: 'free' };
-    const hints = 'usual: as the games have it, another for each seed; set: the number beside; free: the model chooses';
-    const select = /** @type {HTMLSelectElement} */ (el('select', { id: `control-mode-${id}`, 'aria-label': `${label}: usual, set or free`, title: hints }, ...Object.entries(modes).map(([value, text]) => el('option', { value }, text))));
-    const step = stepOf(low, high);
-    const slider = el('input', { type: 'range', min: Math.ceil(low / step) * step, max: Math.floor(high / step) * step, step, id: `control-${id}`, 'aria-label': label, class: 'plain-range' });
-    const number = el('input', { type: 'number', id: `control-number-${id}`, class: 'number', min: low, max: high, step, 'aria-label': `${label}, as a number`, 'aria-describedby': 'error-controls' });
-    const fill = () => slider.style.setProperty('--fill', String((slider.valueAsNumber - slider.min) / (slider.max - slider.min)));
-    const element = el('div', { class: 'parameter control' },
-      el('label', { for: `control-${id}`, title: hints }, label, ' ', el('span', { class: 'unit' }, unit)), select, slider, number);
-    const show = (mode) => { select.value = mode; element.dataset.mode = mode; };
-    const changed = () => { show('set'); fill(); this.#changed(); };
-    slider.oninput = () => { number.value = slider.value; changed(); };
-    number.oninput = () => { slider.value = number.value; changed(); };
-    select.onchange = () => { show(select.value); this.#changed(); };
-    const set = (value) => {
-      show(value === undefined ? 'usual' : value === null ? 'free' : 'set');
-      if (!Number.isFinite(value)) return;
-      number.value = short(value);
-      slider.value = String(value);
-      fill();
-    };
-    slider.value = String(Math.round((low + high) / 2 / step) * step);
-    number.value = slider.value;
-    fill();
-    show('usual');
-    const values = { usual: () => undefined, free: () => null, set: () => (Number.isFinite(number.valueAsNumber) ? number.valueAsNumber : '') };
-    return { id, element, set, value: () => values[select.value]() };
-  }
-
-  #makeChoice({ name, label }, options) {
-    const select = /** @type {HTMLSelectElement} */ (el('select', { id: `select-${name}`, 'aria-describedby': `error-${name}` }, ...options.map((option) => el('option', { value: option }, option))));
-    select.onchange = () => this.#choose(name);
-    this.#setters.set(name, (value) => { if (options.includes(value)) select.value = value; });
-    this.#getters.set(name, () => select.value);
-    return el('div', { class: 'choice', 'data-field': name }, el('label', { for: `select-${name}` }, label), select, el('p', { class: 'field-error', id: `error-${name}` }));
   }
 }
 
 /** @param {HTMLInputElement} input */
 function numberOf(input) {
   return Number.isFinite(input.valueAsNumber) ? input.valueAsNumber : null;
-}
-
-/** In words, what differs of settings from others of the same names, such as "sampler options: reinjection 0.8". */
-function differences(settings, others) {
-  const words = (name) => name.replaceAll('_', ' ');
-  const isSame = (a, b) => JSON.stringify(a) === JSON.stringify(b);
-  const text = (value, other) => {
-    if (Array.isArray(value)) return value.join(' to ');
-    if (value === null || typeof value !== 'object') return String(value ?? 'none');
-    const parts = Object.entries(value).filter(([name, part]) => !isSame(part, other?.[name]));
-    return parts.map(([name, part]) => `${words(name)} ${text(part, other?.[name])}`).join(', ') || 'none';
-  };
-  const changed = Object.keys(settings).filter((name) => !isSame(settings[name], others[name]));
-  return changed.map((name) => `${words(name)}: ${text(settings[name], others[name])}`).join(' \u00b7 ');
 }

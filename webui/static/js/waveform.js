@@ -1,4 +1,4 @@
-/** Waveforms of the history: peaks from the server, read when a card comes into view, drawn as thin bars. */
+/** Waveforms: peaks from the server, read when a card comes into view, drawn as thin bars. */
 
 import { call } from './api.js';
 
@@ -33,7 +33,7 @@ const seen = new IntersectionObserver((entries) => {
     if (!isIntersecting) continue;
     seen.unobserve(target);
     const canvas = /** @type {HTMLCanvasElement & {job: any}} */ (target);
-    peaksOf(canvas.job).then(({ peaks }) => draw(canvas, peaks));
+    peaksOf(canvas.job).then(({ peaks }) => drawBars(canvas, peaks, '#c9b6ea'));
   }
 }, { rootMargin: '200px' });
 
@@ -43,16 +43,28 @@ export function drawWhenSeen(canvas, job) {
   seen.observe(canvas);
 }
 
-/** @param {HTMLCanvasElement} canvas @param {number[]} peaks magnitudes */
-function draw(canvas, peaks) {
+/**
+ * A canvas's context, cleared, with as many pixels as the screen has there; null where it is not shown.
+ * @param {HTMLCanvasElement} canvas
+ * @returns {?{context: CanvasRenderingContext2D, width: number, height: number}} sizes in CSS pixels
+ */
+export function prepared(canvas) {
   const { width, height } = canvas.getBoundingClientRect();
-  if (!width) return;
+  if (!width || !height) return null;
   const scale = Math.min(window.devicePixelRatio || 1, 2);
   canvas.width = Math.round(width * scale);
   canvas.height = Math.round(height * scale);
   const context = canvas.getContext('2d');
   context.scale(scale, scale);
-  context.fillStyle = '#c9b6ea';
+  return { context, width, height };
+}
+
+/** @param {HTMLCanvasElement} canvas @param {number[]} peaks magnitudes @param {string} colour */
+export function drawBars(canvas, peaks, colour) {
+  const place = prepared(canvas);
+  if (!place) return;
+  const { context, width, height } = place;
+  context.fillStyle = colour;
   const bars = Math.floor(width / (BAR + GAP));
   const loudest = Math.max(...peaks, 0.05);
   for (let bar = 0; bar < bars; bar += 1) {

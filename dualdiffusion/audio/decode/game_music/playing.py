@@ -126,7 +126,8 @@ def _answer(library: Library, player: _Player) -> list[_Told]:
         raise _crash(library, player)
     answer = json.loads(line)
     if "missing" in answer:
-        raise MissingLibraryError(f"needs the library lib{library.reader}; install {library.packages} and run again")
+        needed = f"needs the library lib{library.reader}; install {library.packages} and run again"
+        raise MissingLibraryError(f"{needed}, or an ffmpeg that has it")
     if "error" in answer:
         raise AudioError(f"damaged or truncated: lib{library.reader} cannot play it ({answer['error']})")
     return answer["songs"]

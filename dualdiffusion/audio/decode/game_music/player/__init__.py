@@ -4,6 +4,7 @@ It imports nothing of ours and only the standard library, so that it starts in n
 damaged file, or never comes back, this process ends and no other.
 
 The process itself (`__main__`): Reads a file from the standard input, and writes what it holds, or how it sounds
+ffmpeg.py    Game music by the program `ffmpeg`
 gme.py       Sound chips by libgme
 library.py   A C library where the system has it
 openmpt.py   Tracker modules by libopenmpt

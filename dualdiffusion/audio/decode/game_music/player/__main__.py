@@ -15,6 +15,7 @@ import os
 import sys
 from contextlib import suppress
 
+import ffmpeg
 import gme
 import openmpt
 from library import CannotPlayError, MissingLibraryError, load
@@ -28,7 +29,7 @@ def main(reader: str, name: str, file: str, rate: int, song: int | None) -> None
     """See above."""
     faulthandler.dump_traceback_later(PATIENCE, exit=True, file=_NOWHERE)
     try:
-        player = {"gme": gme, "openmpt": openmpt}[reader].Player(load(name, file), sys.stdin.buffer.read(), rate)
+        player = _player(reader, name, file, rate)
         answer: dict[str, object] = {"songs": player.songs()}
     except MissingLibraryError:
         answer = {"missing": True}
@@ -42,6 +43,14 @@ def main(reader: str, name: str, file: str, rate: int, song: int | None) -> None
         faulthandler.dump_traceback_later(PATIENCE, exit=True, file=_NOWHERE)
         sys.stdout.buffer.write(bytes(block))
         sys.stdout.buffer.flush()
+
+
+def _player(reader: str, name: str, file: str, rate: int) -> gme.Player | openmpt.Player | ffmpeg.Player:
+    try:
+        library = load(name, file)
+    except MissingLibraryError:
+        return ffmpeg.Player(reader, rate)
+    return {"gme": gme, "openmpt": openmpt}[reader].Player(library, sys.stdin.buffer.read(), rate)
 
 
 if __name__ == "__main__":

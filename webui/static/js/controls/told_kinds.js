@@ -1,10 +1,10 @@
 /**
  * Rows for what a model may be told beside games that is not one number: names that are mixed, and curves along the
- * clip. A number's row is in settings.js; all of them have a mode, and give undefined where all is as usual, and null
+ * clip. A number's row is in told.js; all of them have a mode, and give undefined where all is as usual, and null
  * where the model shall be told nothing.
  */
 
-import { el } from './dom.js';
+import { el } from '../dom.js';
 
 const POINTS = 5;
 const MODES = { usual: 'usual', set: 'set', free: 'free' };
@@ -13,7 +13,7 @@ const HINTS = 'usual: as the source has it, or nothing; set: what is chosen here
 /** How finely a number between two others is set. @param {number} low @param {number} high */
 export const stepOf = (low, high) => (high - low > 20 ? 1 : 10 ** Math.floor(Math.log10((high - low) / 50)));
 
-/** A row with its `id`, `element`, `value()` and `set(value)`; null for what has no place on a page. */
+/** A row with its `id`, `element`, `value()` and `show(value)`; null for what has no place on a page. */
 export function makeToldRow(control, onChange) {
   if (control.kind === 'mix') return withMode(control, chooseNames(control), onChange);
   if (control.kind === 'curve') return withMode(control, drawCurve(control), onChange);
@@ -24,16 +24,16 @@ export function makeToldRow(control, onChange) {
 function withMode({ id, label, unit = '' }, part, onChange) {
   const select = /** @type {HTMLSelectElement} */ (el('select', { id: `control-mode-${id}`, 'aria-label': `${label}: usual, set or free`, title: HINTS }, ...Object.entries(MODES).map(([value, text]) => el('option', { value }, text))));
   const element = el('div', { class: 'parameter control told' }, el('span', { title: HINTS }, label, ' ', el('span', { class: 'unit' }, unit)), select, part.element);
-  const show = (mode) => { select.value = mode; element.dataset.mode = mode; };
-  select.onchange = () => { show(select.value); onChange(); };
-  part.element.addEventListener('input', () => { show('set'); onChange(); });
-  const set = (value) => {
-    show(value === undefined ? MODES.usual : value === null ? MODES.free : MODES.set);
+  const mode = (name) => { select.value = name; element.dataset.mode = name; };
+  select.onchange = () => { mode(select.value); onChange(); };
+  part.element.addEventListener('input', () => { mode('set'); onChange(); });
+  const show = (value) => {
+    mode(value === undefined ? MODES.usual : value === null ? MODES.free : MODES.set);
     if (value !== undefined && value !== null) part.set(value);
   };
-  show('usual');
+  mode('usual');
   const values = { usual: () => undefined, free: () => null, set: part.value };
-  return { id, element, set, value: () => values[select.value]() };
+  return { id, element, show, value: () => values[select.value]() };
 }
 
 /** A list of names, of which several may be chosen; those of a clip keep its weights. */

@@ -1,0 +1,63 @@
+"""What requests carry: JSON of a limited size that arrives within a limited time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Annotated, TypeVar
+
+from fastapi import Depends, Request
+from pydantic import ValidationError
+
+from dualdiffusion.config import Config, explain
+from dualdiffusion.files import decode_text
+from webui.refusal import RefusedError
+
+MAX_BODY = 256 * 1024  # bytes; a mix of a thousand games has a quarter of it
+BODY_PATIENCE = 30.0  # seconds for a body of JSON
+MAX_DRAIN = 32 * 2**20  # bytes read and dropped, so that a sender of too much hears the refusal
+C = TypeVar("C", bound=Config)
+
+
+async def read_body(request: Request) -> bytes:
+    """The body of a JSON request.
+
+    Raises:
+        RefusedError: 408, 413 or 415.
+    """
+    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise RefusedError(415, "send JSON, with the header Content-Type: application/json")
+    parts, size = [], 0
+    try:
+        async with asyncio.timeout(BODY_PATIENCE):
+            async for part in request.stream():
+                size += len(part)
+                if size > MAX_DRAIN:
+                    break
+                if size <= MAX_BODY:
+                    parts.append(part)
+    except TimeoutError:
+        raise RefusedError(408, f"the request took longer than {BODY_PATIENCE:g} s to arrive") from None
+    if size > MAX_BODY:
+        raise RefusedError(413, f"the request is larger than {MAX_BODY // 1024} KiB")
+    data = b"".join(parts)
+    with contextlib.suppress(UnicodeDecodeError):  # which the reader of JSON tells of
+        data = decode_text(data).encode()
+    return data
+
+
+Body = Annotated[bytes, Depends(read_body)]
+
+
+def parsed(kind: type[C], body: bytes) -> C:
+    """A body as what it should be.
+
+    Raises:
+        RefusedError: 422 with the field and what is allowed there.
+    """
+    try:
+        return kind.model_validate_json(body, strict=True)
+    except ValidationError as error:
+        field = ".".join(str(part) for part in error.errors()[0]["loc"]) or None
+        raise RefusedError(422, explain(kind, error).removeprefix(": ")[:500], field) from None

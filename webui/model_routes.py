@@ -1,0 +1,50 @@
+"""Models over HTTP: which there are, what one is like, and which one plays.
+
+GET    /api/models                     {"models": [{"id", "name", "shipped", "games", "problem"}], "chosen", "loaded"}
+GET    /api/models/{id}                its card, games, modules, EMAs, training curves, figures, TensorBoard's command
+POST   /api/models/choose              {"model", "ema"} -> the health; jobs that wait keep the model they have
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import FastAPI
+from fastapi.responses import Response
+from pydantic import Field
+
+from dualdiffusion.config import Config
+from webui.bodies import Body, parsed
+from webui.history import in_thread
+from webui.models import describe_model
+from webui.refusal import json_response
+from webui.service import Service
+
+
+class Choice(Config):
+    """The model that new requests are for."""
+
+    model: Annotated[str, Field(min_length=1, max_length=300)]
+    """Its id."""
+    ema: Annotated[str, Field(max_length=100)] | None = None
+    """Which of its weights, where a request says nothing; null for those that the model names."""
+
+
+def add_model_routes(app: FastAPI, service: Service) -> None:
+    """Adds the routes."""
+    shelf = service.models.shelf
+
+    @app.get("/api/models")
+    async def models() -> Response:
+        listing = await in_thread(shelf.listing)
+        return json_response({"models": listing, "chosen": service.models.chosen, "loaded": service.loaded})
+
+    @app.get("/api/models/{model}")
+    async def model(model: str) -> Response:
+        folder = await in_thread(lambda: shelf.find(model))
+        return json_response({"id": model, **await in_thread(lambda: describe_model(folder))})
+
+    @app.post("/api/models/choose")
+    async def choose(body: Body) -> Response:
+        choice = parsed(Choice, body)
+        return json_response(await service.choose(choice.model, choice.ema))

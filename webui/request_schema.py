@@ -1,0 +1,163 @@
+"""Every key of a request as a page can draw it: kind, range, default, and what it does, all read from the classes.
+
+    GET    /api/schema     {"fields", "sampler_options", "samplers", "schedules"}; see `request_schema`
+    POST   /api/levels     fields of a request -> {"levels": noise levels, falling}
+
+A new key, sampler or schedule appears on the page without a change there.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.responses import Response
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from dualdiffusion.config import Config, explain
+from sampling.command.reference import first_sentence, meaning_of_option
+from sampling.guidance import Guidance
+from sampling.request import Request, Source
+from sampling.solvers.options import SamplerOptions, options_config
+from sampling.solvers.samplers import SAMPLERS
+from sampling.solvers.schedules import NEED_ERROR, SCHEDULES
+from webui.bodies import Body
+from webui.refusal import RefusedError, json_response
+from webui.service import Service
+
+PARTS = {"guidance": Guidance, "source": Source}
+"""Keys that are objects with keys of their own, which a page shows one by one."""
+LEVELS = ("steps", "schedule", "sigma_max", "sigma_min", "rho")
+BOUNDS = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
+KINDS = {"number": "number", "integer": "integer", "string": "text", "boolean": "switch"}
+
+
+def add_schema_routes(app: FastAPI, service: Service) -> None:
+    """What a request may hold, and the curve of a schedule."""
+
+    @app.get("/api/schema")
+    async def schema() -> Response:
+        emas = service.folder.emas("unet")
+        return json_response(request_schema(emas, list(service.requests.controls)))
+
+    @app.post("/api/levels")
+    async def levels(body: Body) -> Response:
+        return json_response({"levels": noise_levels(body)})
+
+
+def request_schema(emas: list[str], told: Sequence[str] = ()) -> dict[str, Any]:
+    """What a page needs to draw a request.
+
+    Args:
+        emas: names of the weights that the model's UNet can be loaded with.
+        told: what the model is told beside games, by id.
+
+    Returns:
+        "fields": of the request, parts by dotted keys, each {"key", "kind", "nullable", "default", "help"}, with the
+        bounds "ge", "gt", "le", "lt" that it has, "choices" where only some texts fit, and "names" where there is a
+        number for each of some names;
+        "sampler_options": of each sampler, by its name, those of all samplers first;
+        "samplers", "schedules": what each does, by its name.
+    """
+    fields = [*_fields(Request, skip=tuple(PARTS))]
+    for name, part in PARTS.items():
+        fields += _fields(part, f"{name}.", skip=("weak_model", "sha256", "path"))
+    choices = {"sampler": list(SAMPLERS), "schedule": list(SCHEDULES), "ema": emas, "guidance.weak_ema": emas}
+    fields = [{**field, **_choices(choices.get(field["key"]))} for field in fields]
+    scales = next(field for field in fields if field["key"] == "guidance.scales")
+    scales |= {"kind": "numbers", "names": ["games", *told]}
+    return {
+        "fields": fields,
+        "sampler_options": {name: _options(name) for name in SAMPLERS},
+        "samplers": {name: first_sentence(function) for name, function in SAMPLERS.items()},
+        "schedules": {name: first_sentence(function) for name, function in SCHEDULES.items()},
+    }
+
+
+def _choices(names: list[str] | None) -> dict[str, Any]:
+    return {} if names is None else {"kind": "choice", "choices": names}
+
+
+def _fields(config: type[Config], prefix: str = "", skip: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+    schema = config.model_json_schema()
+    fields = []
+    for name, field in config.model_fields.items():
+        if name in skip:
+            continue
+        default = None if field.is_required() else field.get_default(call_default_factory=True)
+        about = {"key": prefix + name, "default": _finite(default), "help": _plain(field.description or "")}
+        fields.append({**about, **_kind(schema["properties"][name], schema)})
+    return fields
+
+
+def _plain(text: str) -> str:
+    """A docstring as a sentence for people who do not read code."""
+    sentence = re.sub(r"; see `\w+`", "", " ".join(text.split())).rstrip(",")
+    sentence = re.sub(r"\bnull\b", "empty", sentence).replace("`", "")
+    return sentence if not sentence or sentence.endswith(".") else f"{sentence}."
+
+
+def _options(sampler: str) -> list[dict[str, Any]]:
+    """Of a sampler, keyed as in a request."""
+    config = options_config(sampler)
+    fields = _fields(config, "sampler_options.")
+    shared = set(SamplerOptions.model_fields)
+    for field in fields:
+        name = field["key"].partition(".")[2]
+        if name not in shared:
+            field["help"] = _plain(meaning_of_option(SAMPLERS[sampler], name))
+    return fields
+
+
+def _kind(about: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """{"kind", "nullable"} of a key, with its bounds and choices."""
+    if "$ref" in about:
+        about = schema["$defs"][about["$ref"].rpartition("/")[2]]
+    parts = about.get("anyOf", [about])
+    known = [part for part in parts if part.get("type") != "null"]
+    found = {"nullable": len(known) < len(parts), "kind": _name_of(known[0])}
+    found |= {ours: known[0][theirs] for ours, theirs in BOUNDS.items() if theirs in known[0]}
+    return found | ({"choices": known[0]["enum"]} if "enum" in known[0] else {})
+
+
+def _name_of(part: dict[str, Any]) -> str:
+    if "enum" in part:
+        return "choice"
+    if part.get("type") == "array":
+        return "range" if "prefixItems" in part else "regions"
+    return KINDS.get(part.get("type", ""), "object")
+
+
+def _finite(value: Any) -> Any:
+    """A default as JSON: parts as objects, and null for no limit."""
+    if isinstance(value, Config):
+        return value.to_json()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def noise_levels(body: bytes) -> list[float]:
+    """The noise levels of a request of which only what they depend on is looked at.
+
+    Raises:
+        RefusedError: 422, values that no request may have, or a schedule that only the loaded model can tell.
+    """
+    try:
+        said = from_json(body)
+    except ValueError as error:
+        raise RefusedError(422, f"the body: not valid JSON: {error}"[:500]) from None
+    if not isinstance(said, dict):
+        raise RefusedError(422, "the body: must be a JSON object with fields of a request")
+    fields = {name: said[name] for name in LEVELS if name in said}
+    try:
+        request = Request.model_validate_json(json.dumps({"games": {"any": 1.0}, **fields}), strict=True)
+    except ValidationError as error:
+        field = ".".join(str(part) for part in error.errors(include_url=False)[0]["loc"]) or None
+        raise RefusedError(422, explain(Request, error).removeprefix(": ")[:500], field) from None
+    if request.schedule in NEED_ERROR:
+        raise RefusedError(422, f"schedule: {request.schedule} follows the model's own errors: no curve", "schedule")
+    return request.noise_levels()

@@ -1,0 +1,110 @@
+/** One control for one key of a request, drawn from what the server says of it. */
+
+import { el } from '../dom.js';
+import { labelOf } from './keys.js';
+
+/**
+ * @typedef {{key: string, kind: string, nullable: boolean, default: any, help: string, ge?: number, gt?: number,
+ *   le?: number, lt?: number, choices?: string[], names?: string[]}} Field as webui/request_schema.py has it
+ * @typedef {{element: HTMLElement, show: (value: any) => void}} Control
+ */
+
+const SENTENCE = /^[A-Z]/;
+
+/** @param {Field} field @param {(value: any) => void} changed @returns {Control} */
+export function makeControl(field, changed) {
+  const make = { choice, switch: toggle, range, regions, number, integer: number, numbers }[field.kind] ?? text;
+  const id = idOf(field.key);
+  const { input, show } = make(field, id, changed);
+  const element = el('div', { class: `field kind-${field.kind}`, 'data-field': field.key },
+    el('label', { for: id }, labelOf(field.key)), input,
+    field.help ? el('p', { class: 'hint', id: `help-${id}` }, SENTENCE.test(field.help) ? field.help : field.help.charAt(0).toUpperCase() + field.help.slice(1)) : null,
+    el('p', { class: 'field-error', id: `error-${field.key}` }));
+  for (const part of element.querySelectorAll('input, select')) {
+    part.setAttribute('aria-describedby', `${field.help ? `help-${id} ` : ''}error-${field.key}`);
+  }
+  return { element, show };
+}
+
+/** @param {string} key */
+export const idOf = (key) => ({ sampler: 'select-sampler', schedule: 'select-schedule' }[key] ?? `field-${key.replaceAll('.', '-')}`);
+
+const asNumber = (input) => (Number.isFinite(input.valueAsNumber) ? input.valueAsNumber : null);
+const asText = (value) => (Number.isFinite(value) ? String(value) : '');
+
+function numberInput(field, properties) {
+  return /** @type {HTMLInputElement} */ (el('input', {
+    type: 'number', class: 'number', min: field.ge ?? field.gt, max: field.le ?? field.lt, step: field.kind === 'integer' ? 1 : 'any', ...properties,
+  }));
+}
+
+/** Empty is null: as usual where that is allowed, and refused by the server with a sentence where it is not. */
+function number(field, id, changed) {
+  const input = numberInput(field, { id, placeholder: field.nullable ? 'usual' : field.default === null ? 'no limit' : undefined });
+  input.oninput = () => changed(input.value === '' && field.default === null && !field.nullable ? undefined : asNumber(input));
+  return { input, show: (value) => { if (asNumber(input) !== (value ?? null)) input.value = asText(value); } };
+}
+
+function choice(field, id, changed) {
+  const usual = field.nullable ? [el('option', { value: '' }, 'as usual')] : [];
+  const input = /** @type {HTMLSelectElement} */ (el('select', { id }, ...usual, ...(field.choices ?? []).map((name) => el('option', { value: name }, name))));
+  input.onchange = () => changed(field.nullable && input.value === '' ? null : input.value);
+  return { input, show: (value) => { input.value = value ?? ''; } };
+}
+
+function toggle(field, id, changed) {
+  const input = /** @type {HTMLInputElement} */ (el('input', { type: 'checkbox', id }));
+  input.onchange = () => changed(input.checked);
+  return { input, show: (value) => { input.checked = value === true; } };
+}
+
+/** Two numbers; both empty is null. */
+function range(field, id, changed) {
+  const label = labelOf(field.key);
+  const low = numberInput(field, { id, placeholder: 'all', 'aria-label': `${label}, from` });
+  const high = numberInput(field, { placeholder: 'all', 'aria-label': `${label}, to` });
+  const read = () => changed(low.value === '' && high.value === '' ? null : [asNumber(low), asNumber(high)]);
+  low.oninput = read;
+  high.oninput = read;
+  const show = (value) => {
+    for (const [input, part] of [[low, value?.[0]], [high, value?.[1]]]) if (asNumber(input) !== (part ?? null)) input.value = asText(part);
+  };
+  return { input: el('span', { class: 'pair' }, low, el('span', { class: 'unit' }, 'to'), high), show };
+}
+
+/** A number for each of some names; those that are empty are not said. */
+function numbers(field, id, changed) {
+  const inputs = new Map((field.names ?? []).map((name, index) => [name, numberInput(field, { id: index ? undefined : id, placeholder: 'usual', 'aria-label': `${labelOf(field.key)}: ${name}` })]));
+  const read = () => changed(Object.fromEntries([...inputs].filter(([, input]) => input.value !== '').map(([name, input]) => [name, asNumber(input)])));
+  for (const input of inputs.values()) input.oninput = read;
+  const show = (value) => {
+    for (const [name, input] of inputs) if (asNumber(input) !== (value?.[name] ?? null)) input.value = asText(value?.[name]);
+  };
+  return { input: el('span', { class: 'numbers' }, ...[...inputs].map(([name, input]) => el('span', { class: 'with-unit' }, el('span', {}, name), input))), show };
+}
+
+/** Regions in seconds, such as `2-4, 6.5-8`. */
+function regions(field, id, changed) {
+  const input = /** @type {HTMLInputElement} */ (el('input', { type: 'text', id, class: 'text-input', placeholder: 'such as 2-4, 6.5-8', spellcheck: 'false' }));
+  input.oninput = () => changed(input.value.split(/[,;]/).filter((part) => part.trim()).map((part) => part.split(/[-–]/).map((end) => (end.trim() === '' ? null : Number(end)))));
+  const show = (value) => {
+    if (document.activeElement !== input) input.value = (Array.isArray(value) ? value : []).filter(Array.isArray).map((region) => region.join('-')).join(', ');
+  };
+  return { input, show };
+}
+
+/** Texts, and what a later server may have that this page does not know: JSON where it is no text. */
+function text(field, id, changed) {
+  const input = /** @type {HTMLInputElement} */ (el('input', { type: 'text', id, class: 'text-input', placeholder: field.nullable ? 'as usual' : undefined, spellcheck: 'false' }));
+  const read = () => {
+    if (input.value === '' && field.nullable) return null;
+    if (field.kind === 'text') return input.value;
+    try {
+      return JSON.parse(input.value);
+    } catch {
+      return input.value;
+    }
+  };
+  input.onchange = () => changed(read());
+  return { input, show: (value) => { input.value = value === null || value === undefined ? '' : field.kind === 'text' ? String(value) : JSON.stringify(value); } };
+}

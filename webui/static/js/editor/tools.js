@@ -1,0 +1,121 @@
+/** The editor's tools: what each asks the person, and the requests that it makes of the answers. */
+
+import { fillMixBar } from '../colours.js';
+import { el } from '../dom.js';
+import { mixName } from '../format.js';
+import * as requests from './requests.js';
+import { EDITOR as TEXT, TOOLS } from './texts.js';
+
+/** @typedef {import('./timeline.js').Timeline} Timeline */
+/** @typedef {{job: import('../api.js').Job, settings: Record<string, any>, seconds: number}} Subject */
+
+/** A slider with its number, from 0 to 1. */
+function share(name, value, hint) {
+  const slider = /** @type {HTMLInputElement} */ (el('input', { type: 'range', class: 'plain-range', min: 0, max: 1, step: 0.01, value, 'aria-label': name }));
+  const output = el('output', { class: 'share' });
+  const show = () => {
+    slider.style.setProperty('--fill', slider.value);
+    output.textContent = Number(slider.value).toFixed(2);
+  };
+  slider.addEventListener('input', show);
+  show();
+  return { element: el('label', { class: 'share-row', title: hint }, el('span', {}, name), slider, output), value: () => slider.valueAsNumber };
+}
+
+function secondsField(label, onchange) {
+  const input = /** @type {HTMLInputElement} */ (el('input', { type: 'number', class: 'number', min: 0, step: 0.1, 'aria-label': label, onchange: () => onchange(input.valueAsNumber) }));
+  return input;
+}
+
+export class Tools {
+  #strength = share(TEXT.strength, 0.6, TEXT.strengthHint);
+  #mixStrength = share(TEXT.strength, 0.7, TEXT.strengthHint);
+  #distance = share(TEXT.variation, 0.25, TEXT.variationHint);
+  #mixes = { games: {}, end: {} };
+
+  /** @param {Timeline} timeline @param {() => Record<string, number>} instrumentMix the mix on the left */
+  constructor(timeline, instrumentMix) {
+    Object.assign(this, { timeline, instrumentMix });
+    this.pane = el('div', { class: 'tool-pane' });
+    this.before = secondsField(TEXT.before, (seconds) => timeline.setEnd('before', seconds));
+    this.after = secondsField(TEXT.after, (seconds) => timeline.setEnd('after', seconds));
+    timeline.addEventListener('regions', () => this.show());
+    timeline.addEventListener('ends', () => this.#showEnds());
+  }
+
+  /** @param {import('../api.js').Job} job */
+  open(job) {
+    this.#mixes = { games: job.request.games, end: this.instrumentMix() };
+  }
+
+  /** Fills the pane for the tool of the timeline. */
+  show() {
+    const panes = {
+      anew: () => this.#regions(),
+      extend: () => this.#ends(),
+      reshape: () => [this.#strength.element],
+      vary: () => [this.#distance.element],
+      loop: () => [],
+      mix: () => [this.#mixRow('games', TEXT.mixStart), this.#mixRow('end', TEXT.mixEnd), this.#mixStrength.element],
+    };
+    const hint = el('p', { class: 'tool-hint' }, TOOLS[this.timeline.tool].hint);
+    const active = this.pane.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement).ariaLabel : null;
+    this.pane.replaceChildren(hint, ...panes[this.timeline.tool]());
+    if (active) /** @type {HTMLElement} */ (this.pane.querySelector(`[aria-label="${active}"]`))?.focus();
+  }
+
+  /**
+   * What to ask the server for, or a sentence on what is missing.
+   * @param {Subject} subject @returns {Record<string, any>[]|string}
+   */
+  requests({ job, settings, seconds }) {
+    const { regions, before, after } = this.timeline;
+    const makers = {
+      anew: () => (regions.length ? requests.anew(job, settings, regions) : TEXT.noRegion),
+      extend: () => (before + after > 0 ? requests.extended(job, settings, before, after) : TEXT.noExtension),
+      reshape: () => requests.reshaped(job, settings, this.#strength.value()),
+      vary: () => requests.variations(job, this.#distance.value()),
+      loop: () => requests.looped(job, settings, seconds),
+      mix: () => requests.mixed(job, settings, { ...this.#mixes, strength: this.#mixStrength.value(), seconds }),
+    };
+    return makers[this.timeline.tool]();
+  }
+
+  #regions() {
+    const { timeline } = this;
+    const rows = timeline.regions.map((region, index) => {
+      const field = (edge, label) => {
+        const input = secondsField(label, (seconds) => timeline.moveRegion(index, { [edge]: seconds }));
+        input.value = region[edge].toFixed(2);
+        input.step = '0.01';
+        return input;
+      };
+      const number = index + 1;
+      return el('li', { class: 'region-row' }, el('span', {}, TEXT.region(number)), field('start', TEXT.start(number)), '\u2013', field('end', TEXT.end(number)), 's',
+        el('button', { type: 'button', class: 'chip', 'aria-label': TEXT.remove(number), onclick: () => timeline.removeRegion(index) }, '\u2715'));
+    });
+    const add = () => timeline.addRegion(timeline.position, timeline.position + Math.min(1, timeline.duration / 4));
+    return [el('ol', { class: 'regions', 'aria-label': TEXT.regions }, ...rows), el('button', { type: 'button', class: 'chip', onclick: add }, TEXT.addRegion)];
+  }
+
+  #ends() {
+    this.#showEnds();
+    return [el('p', { class: 'ends' }, el('label', {}, TEXT.before, ' ', this.before), el('label', {}, TEXT.after, ' ', this.after))];
+  }
+
+  #showEnds() {
+    this.before.value = String(Math.round(this.timeline.before * 100) / 100);
+    this.after.value = String(Math.round(this.timeline.after * 100) / 100);
+  }
+
+  #mixRow(end, label) {
+    const bar = el('div', { class: 'mix-bar thin', 'aria-hidden': 'true' });
+    fillMixBar(bar, this.#mixes[end]);
+    const take = () => {
+      this.#mixes[end] = this.instrumentMix();
+      this.show();
+    };
+    return el('div', { class: 'mix-row' }, el('span', {}, label, ' ', el('strong', {}, mixName(this.#mixes[end]))), bar,
+      el('button', { type: 'button', class: 'chip', 'aria-label': `${label}: ${TEXT.takeMix}`, onclick: take }, TEXT.takeMix));
+  }
+}
