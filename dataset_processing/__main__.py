@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +41,7 @@ def make_parser(program: str = "python -m dataset_processing") -> CommandParser:
     run = commands.add_parser("run", help="make a dataset from folders of audio, as a config file says")
     run.add_argument("config", metavar="CONFIG", type=Path, help="JSON file, such as config/dataset/demo.json")
     _add_run_options(run)
+    run.add_argument("--json", action="store_true", help="with --dry-run: games, hours and refusals, as JSON")
     run.set_defaults(command=run_dataset_command)
     add = commands.add_parser("add", help="copy more music into the source folder of a config, then run the config")
     add.add_argument("config", metavar="CONFIG", type=Path, help="JSON file, such as config/dataset/default.json")
@@ -63,6 +65,12 @@ def _add_run_options(parser: CommandParser) -> None:
         "game (without it the run then stops: a drive may be away)",
     )
     parser.add_argument("--wait", action="store_true", help="wait for another process that works on the dataset")
+    parser.add_argument(
+        "--progress",
+        type=Path,
+        metavar="FILE",
+        help="a JSON file in which to say, again and again, how far it has come",
+    )
     add_set_option(parser)
 
 
@@ -101,7 +109,14 @@ def run_dataset_command(options: argparse.Namespace) -> int:
 
     from dataset_processing.run import runner, terminal
 
+    if options.json and not options.dry_run:
+        raise UserError("--json: goes with --dry-run; what a run comes to is in report.json of the dataset")
     config, selected = _load(options)
+    if options.json:
+        from dataset_processing.report.outlook import outlook
+
+        print(json.dumps(outlook(runner.plan(config, selected), config.source)))
+        return 0
     if options.dry_run and options.strict:
         print("--strict: a dry run reads no audio, and so refuses none")
     if options.dry_run:
@@ -162,8 +177,10 @@ def _run(options: argparse.Namespace, config: RunConfig, selected: list[str], ra
     from rich.console import Console
 
     from dataset_processing.run import runner, terminal
+    from dataset_processing.run.progress_file import ProgressFile
 
-    with terminal.progress_view(Console(stderr=True, quiet=ranks.rank > 0)) as view:
+    with terminal.progress_view(Console(stderr=True, quiet=ranks.rank > 0)) as shown:
+        view = shown if options.progress is None or ranks.rank else ProgressFile(options.progress, selected, shown)
         result = runner.run(config, selected, wait=options.wait, ranks=ranks, view=view, prune=options.prune)
     if ranks.rank == 0:
         terminal.print_result(Console(), result, str(config.dataset))

@@ -1,8 +1,9 @@
-"""Commands around training: `python -m train overfit | ema | sweep`. Training itself is train.py."""
+"""Commands around training: `python -m train overfit | ema | preflight | sweep`. Training itself is train.py."""
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,6 +46,23 @@ def run_ema(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def add_preflight(parser: argparse.ArgumentParser) -> None:
+    """The options of `preflight`."""
+    parser.add_argument("configs", type=Path, nargs="+", metavar="CONFIG", help="module configs")
+    parser.add_argument(
+        "--memory", type=float, metavar="GIB", help="memory there is; default: what the device has free"
+    )
+    add_set_option(parser)
+
+
+def run_preflight(arguments: argparse.Namespace) -> int:
+    """Prints predicted memory as JSON."""
+    from train.commands.preflight import preflight
+
+    print(json.dumps(preflight(arguments.configs, arguments.overrides, arguments.memory)))
+    return 0
+
+
 def add_sweep(parser: argparse.ArgumentParser) -> None:
     """The options of `sweep`."""
     parser.add_argument("config", type=Path, help="a module config, such as config/train/unet_tiny.json")
@@ -64,6 +82,7 @@ def run_sweep(arguments: argparse.Namespace) -> int:
 COMMANDS = {
     "overfit": Command("learn one batch by heart: does learning work at all?", add_overfit, run_overfit),
     "ema": Command("make an EMA of another length from the snapshots of a training", add_ema, run_ema),
+    "preflight": Command("predict the memory of some trainings, as JSON", add_preflight, run_preflight),
     "sweep": Command("train all combinations: --set key=a,b --set other=c,d", add_sweep, run_sweep),
 }
 

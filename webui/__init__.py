@@ -16,6 +16,7 @@ incoming.py         Audio that a visitor brings in, decoded in a process of its 
 job.py              One job of the queue and the history, and a clip that comes from elsewhere
 job_view.py         A job as the API shows it
 jobs.py             The queue and the history
+learn/              New generators: from a folder of music to a model, on the page
 media_types.py      What browsers are told that a file is
 methods.py          What holds for every address: HEAD beside GET, OPTIONS, and errors as refusals in JSON
 model_choice.py     Which model new requests are for, and what each model may be asked for

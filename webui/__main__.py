@@ -28,6 +28,22 @@ def _parser(program: str) -> argparse.ArgumentParser:
         "--model", type=Path, required=True, help="model folder, e.g. models/demo, or the name of a shipped one"
     )
     parser.add_argument("--outputs", type=Path, default=Path("outputs"), metavar="FOLDER", help="default: %(default)s")
+    parser.add_argument(
+        "--music",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="a folder of music of which the page may make new generators; may be given several times",
+    )
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path(),
+        metavar="FOLDER",
+        help="where it makes them: in its folders generators and datasets; the models where --models says; default: "
+        "where it is started",
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; default: %(default)s")
     parser.add_argument("--port", type=int, default=7860, help="default: %(default)s; 0 for any free one")
     parser.add_argument(
@@ -107,6 +123,8 @@ def main(words: Sequence[str] | None = None, program: str = "python -m webui") -
         read_token(options.token_file) if options.token_file else options.token,
         models=models_root(options.models, model),
         root_path=options.root_path,
+        music=tuple(options.music),
+        work=options.work,
     )
     settings.check()
     with bind(options.host, options.port) as listener:

@@ -20,6 +20,8 @@
     WS     /api/events                     {"type": "job|progress|preview|health|presets", ...}
 
 More of them: request_schema.py, presets.py, uploads.py, downloads.py, grids.py.
+    WS     /api/events                     {"type": "job|progress|preview|health|learn", ...}
+    ...    /api/learn...                   new generators: see webui/learn/routes.py
 
 What is done with many jobs at once, and the models, stand in history_routes.py and model_routes.py.
 Every address with GET has HEAD and OPTIONS, too. Below a prefix (--root-path), addresses in answers follow the prefix.
@@ -50,6 +52,8 @@ from webui.downloads import add_download_routes
 from webui.grids import add_grid_routes
 from webui.history_routes import add_history_routes
 from webui.ids import JobId
+from webui.learn.routes import add_learn_routes
+from webui.learn.studio import Studio
 from webui.media_types import media_type
 from webui.methods import add_error_handlers, answer_head
 from webui.model_routes import add_model_routes
@@ -85,10 +89,11 @@ def create_app(settings: Settings) -> FastAPI:
     """
     settings.check()
     service = Service(settings)
+    studio = Studio(settings, service)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with service.active():
+        async with service.active(), studio.active():
             yield
 
     # No interactive documentation: FastAPI's pages load scripts from other hosts.
@@ -106,6 +111,7 @@ def create_app(settings: Settings) -> FastAPI:
     add_download_routes(app, service)
     add_grid_routes(app, service)
     _add_page(app, service)
+    add_learn_routes(app, studio)
     answer_head(app)
     return app
 

@@ -60,6 +60,14 @@ class Settings:
     """`module:function` that the model's process calls with the model folder."""
     queue_limit: int = 100
     """Jobs that may wait or run at one time."""
+    cpu_loader: str = "webui.worker:load_model_on_cpu"
+    """The same, for as long as a training has the GPU."""
+    music: tuple[Path, ...] = ()
+    """Folders of music from which new generators may be made; nothing else of the machine can be chosen."""
+    work: Path = Path()
+    """Where new generators are made: in its folders `generators` and `datasets`, and `models` where none is said."""
+    presets: Path = Path(__file__).resolve().parent.parent / "config" / "generators"
+    """The ways to make a generator, a JSON file each."""
     models: Path | None = None
     """A folder whose folders are models, too, among which visitors may choose; None for that of the start alone, and
     those that come with the program."""
@@ -82,8 +90,12 @@ class Settings:
         """Refuses what would be unsafe.
 
         Raises:
-            UserError: an address that other machines can reach without a token, or a token too short to be one.
+            UserError: an address that other machines can reach without a token, a token too short to be one, or a
+                folder of music that is none.
         """
+        for folder in self.music:
+            if not folder.is_dir():
+                raise UserError(f"--music {folder}: no such folder")
         if self.token is None and not is_loopback(self.host):
             raise UserError(
                 f"--host {self.host}: other machines can reach this address; choose a --token-file for visitors' token"

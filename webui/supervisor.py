@@ -20,7 +20,7 @@ from dualdiffusion.machine.system import end_group, group_of_its_own, was_killed
 REPOSITORY = Path(__file__).resolve().parent.parent
 MAX_LINE = 16 * 2**20  # bytes; a preview image is far below
 MAX_BACK_OFF = 60.0  # seconds
-READY, LOADING, FAILED, SILENT = "ready", "loading", "failed", "silent"
+READY, LOADING, FAILED, SILENT, RESTING = "ready", "loading", "failed", "silent", "resting"
 
 # The process says every second or so that it is there, also while it computes. Counted in ticks of this process, not
 # by a clock: when the whole machine slept or was busy, both have missed the same ones.
@@ -52,12 +52,16 @@ class Supervisor:
         self._loads = 0  # how often another model was asked for
         self._silence = 0  # ticks since the process has said something
         self._hurry = asyncio.Event()
+        self._awake = asyncio.Event()
+        self._awake.set()
+        self._is_leaving = False  # the present process was let go
 
     async def run(self) -> None:
         """Keeps a process alive until cancelled; waits longer and longer after deaths before it was ready."""
         failures = 0
         try:
             while True:
+                await self._awake.wait()
                 self._hurry.clear()
                 loads = self._loads
                 was_ready = await self._run_once()
@@ -73,8 +77,29 @@ class Supervisor:
         """Ends the process, and starts one with another model; no job may be running."""
         self.model = model
         self._loads += 1
-        self.status, self.message, self.info = LOADING, None, {}
+        self.status, self.message, self.info = LOADING if self._awake.is_set() else RESTING, None, {}
         self._hurry.set()
+        self.kill()
+
+    def hold(self) -> None:
+        """From now on no job is taken, and no process started: another program has the device. See `wake`."""
+        self._awake.clear()
+        self.status, self.message = RESTING, None
+
+    def wake(self, loader: str) -> None:
+        """Undoes `hold`; a process that runs with another loader is ended and started anew."""
+        differs, self._arguments[-1] = loader != self._arguments[-1], loader
+        if differs:
+            self.let_go()
+        if not self._awake.is_set():
+            is_there = self.was_ready and self.pid is not None and not self._is_leaving
+            self.status = READY if is_there else LOADING
+            self._awake.set()
+
+    def let_go(self) -> None:
+        """Ends the process, whose device is wanted by another program: no death to tell of."""
+        self._loads += 1
+        self._is_leaving = True
         self.kill()
 
     def send(self, message: dict[str, Any]) -> None:
@@ -109,7 +134,7 @@ class Supervisor:
         self._writer = process.stdin
         if self.status != FAILED:
             self.status = LOADING
-        self.was_ready, self._silence = False, 0
+        self.was_ready, self._silence, self._is_leaving = False, 0, False
         if loads != self._loads:
             self.kill()  # another model was asked for while the process started
         try:
@@ -168,7 +193,8 @@ class Supervisor:
                 continue
             if message["type"] == "ready":
                 self.info = {name: message[name] for name in ("fingerprint", "sample_rate", "least_seconds")}
-                self.status, self.message, self.was_ready = READY, None, True
+                self.was_ready = True
+                self.status, self.message = READY if self._awake.is_set() else RESTING, None
                 await self._on_change({"death": None})
             elif message["type"] == "unusable":
                 self.status, self.message = FAILED, message["error"]
@@ -186,5 +212,5 @@ class Supervisor:
             told_why = self.status == FAILED and self.message is not None and code == 2
             self.status, self.message = FAILED, self.message if told_why else reason
         else:
-            self.status = LOADING
+            self.status = LOADING if self._awake.is_set() else RESTING
         await self._on_change({"death": reason})

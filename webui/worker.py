@@ -48,11 +48,11 @@ PEAKS = 800
 class SamplingModel:
     """The real model, as `sampling` makes it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, device: str | None = None) -> None:
         from dualdiffusion.model.folder import ModelFolder
         from sampling.generator import Cancelled, Generator
 
-        self.generator = Generator.load(ModelFolder(path), device=None)
+        self.generator = Generator.load(ModelFolder(path), device=device)
         self.fingerprint, self.sample_rate = self.generator.fingerprint, self.generator.sample_rate
         self.least_seconds, self.cancelled = self.generator.least_seconds, Cancelled
 
@@ -82,6 +82,11 @@ class SamplingModel:
 def load_model(path: Path) -> Model:
     """The loader that `python -m webui` uses."""
     return SamplingModel(path)
+
+
+def load_model_on_cpu(path: Path) -> Model:
+    """The loader for as long as a training has the GPU."""
+    return SamplingModel(path, "cpu")
 
 
 class Channel:

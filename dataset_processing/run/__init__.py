@@ -5,6 +5,7 @@ journal.py      What has been done
 manifest.py     The files that make a folder of FLAC a dataset
 names.py        Output names
 pool.py         Running a step over many records in worker processes
+progress_file.py  How far a run has come, in a small file for other programs to read
 removal.py      What a run would take out of a dataset
 result.py       What a run is told about the processes beside it, what it shows on the way, and what it comes to
 run_config.py   The config of a run, and what can be wrong with it before anything is read

@@ -162,6 +162,7 @@ def _measure(measured: Measured, repeats: int, idle_seconds: float) -> tuple[dic
         visits.append(times)
         page.context.close()
     page, _ = measured.visit()
+    page.wait_for_timeout(5000)  # ms; browsers compile scripts on for a while after a load
     idle = measured.idle_percent(idle_seconds)
     jump = page.evaluate(JUMP, CLIPS)
     page.evaluate("scrollTo(0, 0)")

@@ -122,7 +122,7 @@ def test_many_are_selected_starred_binned_and_deleted_for_good(visit: Visit) -> 
     until(lambda: page.locator(".star[aria-pressed=true]").count() == 4, "the stars")
     page.click("#selected-bin")
     until(lambda: count(visit) == "9,996 clips", "they are gone")
-    page.click("text=Undo")
+    page.click(".toast >> text=Undo")
     until(lambda: count(visit) == "10,000 clips", "they are back")
     page.click("[data-view=starred]")
     until(lambda: count(visit) == "4 clips", "they have their stars")

@@ -171,7 +171,7 @@ def test_star_rename_reuse_delete_and_undo(visit: Visit) -> None:
     assert Path(download.value.path()).read_bytes().startswith(b"fLaC")
     page.locator(".card .bin").click()
     visit.wait_for_cards(0)
-    page.click("text=Undo")
+    page.click(".toast >> text=Undo")
     visit.wait_for_cards(1)
 
 

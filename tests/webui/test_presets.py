@@ -69,7 +69,7 @@ def test_what_is_no_preset_is_refused_in_one_line(server: Server, body: dict, st
     answer = server.client.post("/api/presets", json=body)
     assert answer.status_code == status, answer.text
     assert words in answer.json()["error"] and "\n" not in answer.json()["error"]
-    for path in ("../history", "shipped-x", "0" * 16):
+    for path in ("..%2fhistory", "shipped-x", "0" * 16):
         assert server.client.delete(f"/api/presets/{path}").status_code in (404, 409)
 
 

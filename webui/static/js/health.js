@@ -24,6 +24,7 @@ export function showHealth(health) {
     ready: `${health.model} · ${games}${rate}${health.ema ? ` · ${health.ema}` : ''}`,
     loading: health.loaded === health.model_id ? `${health.model} is loading …` : `${health.model} comes after the clips that wait for ${health.loaded.replace('shipped:', '')}`,
     silent: `${health.model} does not answer; it is started again if it stays so`,
+    resting: `${health.model} waits: a training has the device`,
     failed: `The model cannot be loaded: ${health.message}`,
   };
   show(health.status, texts[health.status] ?? health.status);

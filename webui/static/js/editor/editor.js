@@ -133,7 +133,7 @@ export class Editor {
       ...Object.entries(TOOLS).map(([name, { label }]) => el('button', { type: 'button', 'data-tool': name, onclick: () => this.#setTool(name) }, label)));
     this.status = el('p', { class: 'editor-status', role: 'status' });
     this.error = el('p', { class: 'field-error', role: 'alert' });
-    this.make = el('button', { type: 'button', class: 'generate editor-make', onclick: () => this.#make() });
+    this.make = el('button', { type: 'button', class: 'generate editor-make', onclick: () => this.#make() }, Object.values(TOOLS)[0].button);
     this.root.append(
       el('div', { class: 'panel-head' },
         el('h2', { id: 'editor-heading', tabindex: '-1' }),

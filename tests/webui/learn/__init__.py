@@ -1,0 +1,1 @@
+"""New generators on the page."""

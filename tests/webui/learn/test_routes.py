@@ -1,0 +1,155 @@
+"""The addresses of new generators: what is answered, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from dualdiffusion.files import write_json
+from tests.webui.conftest import until
+from tests.webui.learn.studio_server import StudioServer
+
+NEW = {"name": "mine", "root": 0, "path": "snes", "preset": "tiny"}
+
+
+def refusal(answer: httpx.Response) -> tuple[int, str]:
+    """Status and sentence; it is one line, and names no place of the machine."""
+    told = answer.json()
+    assert set(told) == {"error", "field"} and "\n" not in told["error"]
+    assert "/tmp" not in told["error"] and "Traceback" not in told["error"]
+    return answer.status_code, told["error"]
+
+
+def test_folders_can_be_walked_and_nothing_else(studio: StudioServer) -> None:
+    overview = studio.client.get("/api/learn").json()
+    assert overview["roots"] == [{"root": 0, "name": "music"}]
+    folders = studio.client.get("/api/learn/folders?root=0&path=snes").json()
+    assert [folder["path"] for folder in folders["folders"]] == ["snes/Castle", "snes/Cave"]
+    for path in ("..", "../work", "/etc", "snes/../..", "%2e%2e", "snes%2f..%2f.."):
+        status, _ = refusal(studio.client.get(f"/api/learn/folders?root=0&path={path}"))
+        assert status in (403, 404)
+    assert refusal(studio.client.get("/api/learn/folders?root=7"))[0] == 404
+    assert refusal(studio.client.get("/api/learn/folders?root=nonsense"))[0] == 422
+
+
+def test_a_dry_run_tells_games_hours_and_what_would_be_refused(studio: StudioServer) -> None:
+    place = {"root": 0, "path": "snes"}
+    assert studio.client.post("/api/learn/surveys", json=place).status_code == 202
+
+    def done() -> dict[str, Any] | None:
+        state = studio.client.get("/api/learn/surveys", params=place).json()
+        return None if state["status"] == "running" else state
+
+    state = until(done, "the folder is looked into", 120)
+    result = state["result"]
+    assert state["error"] is None
+    assert [(game["game"], game["tracks"], game["refused"]) for game in result["games"]] == [
+        ("Castle", 3, 0),
+        ("Cave", 3, 1),
+    ]
+    assert result["hours"] == pytest.approx(36 / 3600, abs=1e-3)
+    assert [file["file"] for file in result["refused_files"]] == ["Cave/broken.wav"]
+    assert result["not_audio"] == 1
+    assert not studio.work.exists()
+    assert refusal(studio.client.get("/api/learn/surveys?root=0&path=empty"))[0] == 404
+
+
+def test_a_link_that_leads_out_is_refused_before_anything_is_read(studio: StudioServer) -> None:
+    link = studio.folder / "music" / "snes" / "Cave" / "elsewhere"
+    link.symlink_to("/etc")
+    try:
+        for address, body in (("surveys", {"root": 0, "path": "snes"}), ("generators", NEW)):
+            status, error = refusal(studio.client.post(f"/api/learn/{address}", json=body))
+            assert (status, error) == (403, "path: 'Cave/elsewhere' is a link that leads out of the folder of music")
+    finally:
+        link.unlink()
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"name": "../mine"}, 422),
+        ({"name": ""}, 422),
+        ({"name": "x" * 200}, 422),
+        ({"name": 7}, 422),
+        ({"path": "../.."}, 403),
+        ({"path": "nowhere"}, 404),
+        ({"root": 3}, 404),
+        ({"preset": "huge"}, 422),
+        ({"more": 1}, 422),
+    ],
+)
+def test_what_cannot_be_made_is_one_line(studio: StudioServer, changes: dict[str, Any], status: int) -> None:
+    assert refusal(studio.client.post("/api/learn/generators", json=NEW | changes))[0] == status
+    assert not (studio.folder / "mine").exists()
+
+
+def test_bodies_that_are_no_json_or_too_large_are_refused(studio: StudioServer) -> None:
+    post = studio.client.post
+    assert refusal(post("/api/learn/generators", content=b"{", headers={"Content-Type": "application/json"}))[0] == 422
+    assert refusal(post("/api/learn/generators", content=b"{}", headers={"Content-Type": "text/plain"}))[0] == 415
+    large = json.dumps(NEW | {"path": "x" * 300_000}).encode()
+    assert refusal(post("/api/learn/surveys", content=large, headers={"Content-Type": "application/json"}))[0] == 413
+
+
+def test_other_sites_and_foreign_names_reach_nothing(studio: StudioServer) -> None:
+    evil = {"Origin": "https://evil.example"}
+    for address in ("surveys", "generators", "turn", "generators/mine/train", "generators/mine/pause"):
+        assert refusal(studio.client.post(f"/api/learn/{address}", json={}, headers=evil))[0] == 403
+    assert studio.client.get("/api/learn", headers={"Host": "evil.example"}).status_code == 400
+
+
+def test_unknown_generators_and_reports_that_are_not_there(studio: StudioServer) -> None:
+    for address in ("nobody", "nobody/curves", "nobody/demos", "nobody/report", "nobody/report.html", "..%2f..", "%00"):
+        assert refusal(studio.client.get(f"/api/learn/generators/{address}"))[0] == 404
+    for what in ("prepare", "train", "pause", "stop", "play"):
+        assert refusal(studio.client.post(f"/api/learn/generators/nobody/{what}"))[0] == 404
+    assert studio.client.head("/api/learn").status_code == 200
+    assert studio.client.delete("/api/learn").status_code == 405
+
+
+def test_the_life_of_a_generator_as_its_files_tell_it(studio: StudioServer) -> None:
+    made = studio.client.post("/api/learn/generators", json=NEW)
+    assert (made.status_code, made.json()["status"]) == (201, "new")
+    assert refusal(studio.client.post("/api/learn/generators", json=NEW))[0] == 409
+    for what, error in (
+        ("train", "the music is not prepared yet"),
+        ("pause", "nothing of this generator runs"),
+        ("play", "there is nothing to play yet: the training of the UNet has not saved anything"),
+    ):
+        assert refusal(studio.client.post(f"/api/learn/generators/mine/{what}")) == (409, error)
+    assert refusal(studio.client.get("/api/learn/generators/mine/report.html"))[0] == 404
+    folder = studio.work / "generators" / "mine"
+    stages = {"prepare": {"status": "done", "began": 5.0, "ended": 9.0}, "vae": {"status": "running"}}
+    gone = {"pid": 4_000_000, "started": 1.0}
+    state = {"status": "running", "runner": gone, "command": gone, "last": "unet", "stage": "vae", "stages": stages}
+    write_json(folder / "run.json", state)  # as a power cut leaves it
+    told = studio.generator("mine")
+    assert told["status"] == "interrupted"
+    assert [stage["status"] for stage in told["stages"]] == ["done", "waiting", "running", "waiting", "waiting"]
+    assert told["stages"][0]["seconds"] == 4
+    assert told["turn"]["training"] is None
+    write_json(folder / "run.json", {**state, "status": "failed", "error": "no track is long enough"})
+    assert studio.client.get("/api/learn").json()["generators"][0]["error"] == "no track is long enough"
+    assert studio.client.post("/api/learn/generators/mine/stop").json()["status"] == "stopped"
+
+
+def test_the_report_is_shown_under_a_policy_that_runs_nothing(studio: StudioServer) -> None:
+    studio.client.post("/api/learn/generators", json=NEW)
+    dataset = studio.work / "datasets" / "mine"
+    dataset.mkdir(parents=True, exist_ok=True)
+    (dataset / "report.html").write_text("<script>alert(1)</script>")
+    (dataset / "report.json").write_text("{")
+    page = studio.client.get("/api/learn/generators/mine/report.html")
+    assert page.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
+    assert page.headers["x-frame-options"] == "DENY"
+    assert refusal(studio.client.get("/api/learn/generators/mine/report"))[0] == 404
+    (dataset / "report.json").unlink()
+
+
+def test_turns_can_only_be_taken_while_something_trains(studio: StudioServer) -> None:
+    assert refusal(studio.client.post("/api/learn/turn", json={"choice": "cpu"}))[0] == 409
+    assert refusal(studio.client.post("/api/learn/turn", json={"choice": "mine"}))[0] == 422

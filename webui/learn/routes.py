@@ -1,0 +1,181 @@
+"""The addresses of new generators. Host, Origin and token are checked around all of them (webui/security.py).
+
+GET    /api/learn                              {"roots", "generators", "turn"}
+GET    /api/learn/presets                      what the machine can do: {"device", "room", "presets": [...]}
+GET    /api/learn/folders?root=0&path=a/b      the folders in a folder
+POST   /api/learn/surveys                      {"root", "path"} -> what the folder holds; GET the same to hear more
+POST   /api/learn/generators                   {"name", "root", "path", "preset"} -> a new generator
+GET    /api/learn/generators/{name}            how far it is
+POST   /api/learn/generators/{name}/prepare, /train, /pause, /stop, /play
+GET    /api/learn/generators/{name}/curves, /demos, /demos/{module}/{id}, /report, /report.html, /log?stage=vae
+POST   /api/learn/turn                         {"choice": "wait" | "cpu" | "share"}, while a training is at work
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Literal
+
+from fastapi import FastAPI, Query
+from fastapi.responses import FileResponse, Response
+from pydantic import Field
+
+from dualdiffusion.config import Config
+from webui.bodies import Body, parsed
+from webui.learn.roots import Place
+from webui.learn.studio import Studio
+from webui.learn.turns import options_for
+from webui.refusal import RefusedError, json_response
+
+# Of the report, which holds its own style sheet and sounds, and neither scripts nor anything from elsewhere.
+REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
+BASE = "/api/learn"
+MOST_PATH = 4096  # characters
+
+
+class Wanted(Config):
+    """A folder of music."""
+
+    root: Annotated[int, Field(ge=0, lt=1000)] = 0
+    """Number of the root."""
+    path: Annotated[str, Field(max_length=MOST_PATH)] = ""
+    """Names below it, joined by "/"."""
+
+
+class New(Config):
+    """A new generator."""
+
+    name: Annotated[str, Field(max_length=100)]
+    """Of its dataset and its model, too."""
+    root: Annotated[int, Field(ge=0, lt=1000)] = 0
+    """See Wanted."""
+    path: Annotated[str, Field(max_length=MOST_PATH)] = ""
+    """See Wanted."""
+    preset: Annotated[str, Field(max_length=100)]
+    """Of /api/learn/presets."""
+
+
+class Turn(Config):
+    """Who plays where while a training is at work."""
+
+    choice: Literal["wait", "cpu", "share"]
+    """wait: the queue waits; cpu: play there; share: play on the device of the training."""
+
+
+def add_learn_routes(app: FastAPI, studio: Studio) -> None:
+    """Adds all addresses."""
+    _add_choosing(app, studio)
+    _add_making(app, studio)
+    _add_reading(app, studio)
+
+
+def _add_choosing(app: FastAPI, studio: Studio) -> None:
+    @app.get(BASE)
+    async def overview() -> Response:
+        return json_response(await asyncio.to_thread(studio.overview))
+
+    @app.get(BASE + "/presets")
+    async def presets() -> Response:
+        return json_response(studio.forecast.state())
+
+    @app.get(BASE + "/folders")
+    async def folders(
+        root: Annotated[int, Query(ge=0, lt=1000)] = 0, path: Annotated[str, Query(max_length=MOST_PATH)] = ""
+    ) -> Response:
+        return json_response(await asyncio.to_thread(studio.roots.listing, Place(root, path)))
+
+    @app.post(BASE + "/surveys")
+    async def survey(data: Body) -> Response:
+        wanted = parsed(Wanted, data)
+        place = Place(wanted.root, wanted.path)
+        await asyncio.to_thread(studio.check_place, place)
+        return json_response(studio.survey(place), 202)
+
+    @app.get(BASE + "/surveys")
+    async def survey_state(
+        root: Annotated[int, Query(ge=0, lt=1000)] = 0, path: Annotated[str, Query(max_length=MOST_PATH)] = ""
+    ) -> Response:
+        return json_response(studio.surveys.state(Place(root, path)))
+
+    @app.post(BASE + "/turn")
+    async def turn(data: Body) -> Response:
+        choice = parsed(Turn, data).choice
+        if choice not in options_for(studio.turns.training):
+            raise RefusedError(409, "choice: no training is at work with which that could be chosen", "choice")
+        await studio.turns.choose(choice)
+        return json_response(studio.turns.to_json())
+
+
+def _add_making(app: FastAPI, studio: Studio) -> None:
+    @app.post(BASE + "/generators")
+    async def create(data: Body) -> Response:
+        new = parsed(New, data)
+        await asyncio.to_thread(studio.create, new.name, Place(new.root, new.path), new.preset)
+        return json_response(studio.describe(new.name), 201)
+
+    @app.get(BASE + "/generators/{name}")
+    async def generator(name: str) -> Response:
+        return json_response(await asyncio.to_thread(studio.describe, name))
+
+    @app.post(BASE + "/generators/{name}/prepare")
+    async def prepare(name: str) -> Response:
+        await studio.start(name, "prepare")
+        return json_response(studio.describe(name), 202)
+
+    @app.post(BASE + "/generators/{name}/train")
+    async def train(name: str) -> Response:
+        await studio.start(name, "unet")
+        return json_response(studio.describe(name), 202)
+
+    @app.post(BASE + "/generators/{name}/pause")
+    async def pause(name: str) -> Response:
+        await studio.pause(name)
+        return json_response(studio.describe(name), 202)
+
+    @app.post(BASE + "/generators/{name}/stop")
+    async def stop(name: str) -> Response:
+        await studio.pause(name, for_good=True)
+        return json_response(studio.describe(name), 202)
+
+    @app.post(BASE + "/generators/{name}/play")
+    async def play(name: str) -> Response:
+        return json_response(await studio.play(name))
+
+
+def _add_reading(app: FastAPI, studio: Studio) -> None:
+    def reading(name: str):  # type: ignore[no-untyped-def]
+        return studio.reading(studio.generator(name))
+
+    @app.get(BASE + "/generators/{name}/curves")
+    async def curves(name: str) -> Response:
+        return json_response(await asyncio.to_thread(reading(name).curves))
+
+    @app.get(BASE + "/generators/{name}/demos")
+    async def demos(name: str) -> Response:
+        return json_response(await asyncio.to_thread(reading(name).demos))
+
+    @app.get(BASE + "/generators/{name}/demos/{module}/{demo_id}")
+    async def demo(name: str, module: str, demo_id: str) -> Response:
+        sound = await asyncio.to_thread(reading(name).sound, module, demo_id)
+        if sound is None:
+            raise RefusedError(404, "this demo is gone")
+        return Response(sound, headers={"Cache-Control": "private, max-age=86400"}, media_type="audio/wav")
+
+    @app.get(BASE + "/generators/{name}/report")
+    async def report(name: str) -> Response:
+        found = await asyncio.to_thread(reading(name).report)
+        if found is None:
+            raise RefusedError(404, "there is no report of this dataset yet")
+        return json_response(found)
+
+    @app.get(BASE + "/generators/{name}/report.html")
+    async def report_page(name: str) -> Response:
+        path = studio.generator(name).dataset / "report.html"
+        if not path.is_file():
+            raise RefusedError(404, "there is no report of this dataset yet")
+        headers = {"Cache-Control": "no-cache", "Content-Security-Policy": REPORT_POLICY}
+        return FileResponse(path, media_type="text/html", headers=headers)
+
+    @app.get(BASE + "/generators/{name}/log")
+    async def log(name: str, stage: Literal["prepare", "check", "vae", "encode", "unet"]) -> Response:
+        return json_response({"text": await asyncio.to_thread(reading(name).log, stage)})

@@ -1,0 +1,100 @@
+/** The second view, "New generator": switches between it and playing, and keeps it up to date while it is looked at. */
+
+import { call } from '../api.js';
+import { byId, el } from '../dom.js';
+import { GeneratorView } from './generator.js';
+import { TurnBanner } from './turn.js';
+import { Wizard } from './wizard.js';
+import { STATUS, W } from './words.js';
+
+const BUSY = 2_000; // ms between questions while something is made and looked at
+const IDLE = 8_000;
+const CURVES = 3; // every so many questions also for curves and demos
+
+const place = byId('learn');
+const banner = new TurnBanner();
+const tabs = el('nav', { class: 'generators', 'aria-label': 'Generators' });
+const body = el('div');
+const lost = el('p', { class: 'soft lost', role: 'status' });
+/** @type {?GeneratorView} */
+let view = null;
+let shown = ''; // which generator, "new", or nothing yet
+let timer = 0;
+let asks = 0;
+let drawnTabs = '';
+
+const isLearning = () => location.hash.startsWith('#learn');
+/** The generator that the address names; "" for a new one. */
+const named = () => decodeURIComponent(location.hash.split('/')[1] ?? '');
+
+function switchView() {
+  const learning = isLearning();
+  document.body.dataset.view = learning ? 'learn' : 'play';
+  place.hidden = !learning;
+  byId('desk').hidden = learning;
+  for (const link of document.querySelectorAll('.views a')) {
+    if (link.getAttribute('href') === (learning ? '#learn' : '#play')) link.setAttribute('aria-current', 'page');
+    else link.removeAttribute('aria-current');
+  }
+  refresh();
+}
+
+async function refresh() {
+  clearTimeout(timer);
+  let busy = false;
+  try {
+    const overview = await call('GET', '/api/learn');
+    const working = overview.generators.find((each) => each.status === 'running');
+    busy = Boolean(working);
+    banner.show(overview.turn, working?.name ?? null, refresh);
+    if (isLearning()) await showLearning(overview);
+    lost.textContent = '';
+  } catch (error) {
+    lost.textContent = error.status === 0 ? W.away : error.message;
+  }
+  clearTimeout(timer);
+  timer = setTimeout(refresh, busy && !document.hidden ? BUSY : IDLE);
+}
+
+async function showLearning(overview) {
+  drawTabs(overview.generators);
+  const known = overview.generators.some((each) => each.name === named());
+  const wanted = known ? named() : 'new';
+  if (wanted !== shown || (wanted === 'new' && !body.firstChild)) {
+    shown = wanted;
+    asks = 0;
+    view = known ? new GeneratorView(wanted) : null;
+    body.replaceChildren(view ? view.element : newGenerator(overview));
+  }
+  if (view) {
+    await view.refresh(asks % CURVES === 0);
+    asks += 1;
+  }
+}
+
+function newGenerator(overview) {
+  if (!overview.roots.length) return el('section', { class: 'learn-card' }, el('p', {}, W.noRoots), el('code', {}, W.noRootsCommand));
+  const wizard = new Wizard(overview.roots, (name) => { location.hash = `#learn/${name}`; });
+  return wizard.element;
+}
+
+function drawTabs(generators) {
+  const key = JSON.stringify([generators.map((each) => [each.name, each.status]), named()]);
+  if (key === drawnTabs) return;
+  drawnTabs = key;
+  const links = generators.map((each) => el('a', { href: `#learn/${each.name}`, class: 'chip', title: STATUS[each.status] ?? each.status, 'data-status': each.status, 'aria-current': each.name === named() ? 'page' : undefined }, each.name));
+  tabs.replaceChildren(el('a', { href: '#learn', class: 'chip', 'aria-current': named() ? undefined : 'page' }, '+ New'), ...links);
+  tabs.hidden = !generators.length;
+}
+
+// Shortcuts of the instrument mean nothing here: Escape would cancel a clip that one does not see.
+window.addEventListener('keydown', (event) => {
+  const isShortcut = event.key === 'Escape' || (event.key === 'Enter' && (event.ctrlKey || event.metaKey));
+  if (isLearning() && isShortcut && !document.querySelector('dialog[open]')) event.stopImmediatePropagation();
+}, true);
+
+place.append(el('h2', { class: 'hidden-text' }, 'New generator'), tabs, lost, body);
+place.before(banner.element);
+addEventListener('hashchange', switchView);
+document.addEventListener('visibilitychange', () => document.hidden || refresh());
+switchView();
