@@ -14,6 +14,7 @@ model/           A model on disk and in memory
 models/          Backbones and autoencoders
 nn/              Layers and blocks that networks are made of
 pictures/        Pictures for reports
+transforms/      Transforms: changes of training samples
 codec.py         Between audio and latents
 command_line.py  What every command shares: an argument parser with one-line errors, and exit codes
 component.py     Parts chosen by name in a config: `{"type": "unet_edm2.UNet", ...}`

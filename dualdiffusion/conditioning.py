@@ -42,38 +42,62 @@ class Span:
 
 
 @dataclass(frozen=True)
+class Tokens:
+    """Things that attention may look at: values (B, S, n), and where they hold, mask (B, S) bool."""
+
+    values: Tensor
+    mask: Tensor
+
+    def beside(self, others: Tokens | None) -> Tokens:
+        """These, with others before them."""
+        if others is None:
+            return self
+        return Tokens(torch.cat([others.values, self.values], 1), torch.cat([others.mask, self.mask], 1))
+
+
+@dataclass(frozen=True)
 class Conditioning:
     """Conditions of a batch. A route that is None is not used.
 
     Attributes:
         labels: (B, label_dim) mixes of games; a single game is a one-hot row, a mix is a row of unit length.
         labels_kept: (B,) 1 where the labels hold, 0 where the network shall be unconditional; None is all 1.
-        values: what conditioners are told, by their id: (B, n, t), one column for each of the latents. An id that is
-            missing is untold.
+        values: what conditioners are told, by their id: (B, n, t), one column for each of the latents, or (B, n, f, t).
+            An id that is missing is untold.
         kept: by id, (B,) 1 where it is told, 0 where it is not; an id of `values` that is missing here is told.
-        concat: (B, n, t), set by `conditioned.Conditioned`: what a backbone takes in beside its input.
+        always: ids of `values` that stay told where guidance asks what the network makes of less.
+
+    Set by `conditioned.Conditioned`, the routes by which a backbone takes in what is told:
+        concat: (B, n, t) or (B, n, f, t), beside its input.
+        vector: (B, n), beside the noise level.
+        cross: what its attention sees beside its own positions.
+        prepend: what stands before its sequence.
     """
 
     labels: Tensor | None = None
     labels_kept: Tensor | None = None
     values: Mapping[str, Tensor] = field(default_factory=dict)
     kept: Mapping[str, Tensor] = field(default_factory=dict)
+    always: frozenset[str] = frozenset()
     concat: Tensor | None = None
+    vector: Tensor | None = None
+    cross: Tokens | None = None
+    prepend: Tokens | None = None
 
     def to(self, device: torch.device) -> Conditioning:
         """The same conditions on another device."""
 
-        def moved(value: Tensor | Mapping[str, Tensor] | None) -> Tensor | dict[str, Tensor] | None:
-            if isinstance(value, Mapping):
-                return {name: tensor.to(device) for name, tensor in value.items()}
-            return value if value is None else value.to(device)
+        def moved(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {name: tensor.to(device) for name, tensor in values.items()}
 
-        return Conditioning(**{name: moved(value) for name, value in vars(self).items()})
+        labels, kept = (None if x is None else x.to(device) for x in (self.labels, self.labels_kept))
+        return replace(self, labels=labels, labels_kept=kept, values=moved(self.values), kept=moved(self.kept))
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """What could be untold: `GAMES`, where there are labels, and the ids of the values."""
-        return (*((GAMES,) if self.labels is not None else ()), *self.values)
+        """What guidance may leave untold: `GAMES`, where there are labels, and the ids of the values."""
+        told = (name for name in self.values if name not in self.always)
+        return (*((GAMES,) if self.labels is not None else ()), *told)
 
     def without(self, ids: Iterable[str]) -> Conditioning:
         """The same shapes with some of `ids` untold."""
@@ -137,9 +161,11 @@ def concatenate(a: Conditioning, b: Conditioning) -> Conditioning:
 
     values = {name: torch.cat([a.values[name], b.values[name]]) for name in a.values if name in b.values}
     told = {name: torch.cat([_told(a, name), _told(b, name)]) for name in values}
+    always = a.always & b.always
     if a.labels is None or b.labels is None:
-        return Conditioning(values=values, kept=told)
-    return Conditioning(torch.cat([a.labels, b.labels]), torch.cat([kept(a), kept(b)]), values, told)
+        return Conditioning(values=values, kept=told, always=always)
+    labels = torch.cat([a.labels, b.labels])
+    return Conditioning(labels, torch.cat([kept(a), kept(b)]), values, told, always)
 
 
 def _told(conditioning: Conditioning, name: str) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dualdiffusion.conditioning import Conditioning, Span
-from dualdiffusion.controls import Control
+from dualdiffusion.controls import AnyControl
 from dualdiffusion.dsp.tiles import HeldAudio
 from dualdiffusion.randomness import SeededNoise
 
@@ -252,32 +252,36 @@ class ConditionerConfig(Protocol):
 
     dropout: float
     """Share of training samples that are not told it although it is known."""
+    along_time: bool
+    """Whether what is told differs from column to column; else it is the same in all of them."""
+    of_latents: bool
+    """Whether it tells what is known of the latents, row by row: see `regions.Known`, which has `told` and `drawn`."""
 
     @property
     def columns_told(self) -> int:
         """n, numbers told of each column."""
         ...
 
-    def fact(self, facts: Mapping[str, Any], span: Span) -> Tensor | None:
+    def fact_at(self, facts: Mapping[str, Any], span: Span) -> Tensor | None:
         """What is true of a part of a track, (n, span.columns); None where it is not known.
 
         Args:
-            facts: see `dualdiffusion.data.facts`.
+            facts: see `dualdiffusion.data.facts`; in training also `seconds` and `game` of the track.
         """
         ...
 
-    def asked(self, value: float, span: Span) -> Tensor:
-        """What a value that was asked for means for a clip, (n, span.columns)."""
+    def asked(self, value: Any, span: Span) -> Tensor:
+        """What a value that was asked for, one that its control takes, means for a clip, (n, span.columns)."""
         ...
 
-    def control(self, facts: Mapping[str, Sequence[Mapping[str, Any]]]) -> Control:
+    def control(self, facts: Mapping[str, Sequence[Mapping[str, Any]]]) -> AnyControl:
         """What one may ask for; `facts` are those of the training tracks of each game."""
         ...
 
 
 @runtime_checkable
 class Conditioner(Protocol):
-    """Turns what is told into input channels of a backbone."""
+    """Turns what is told into channels, which an adapter brings to a backbone."""
 
     config: ConditionerConfig
 
@@ -288,6 +292,18 @@ class Conditioner(Protocol):
 
     def __call__(self, values: Tensor, kept: Tensor) -> Tensor:
         """Values (B, n, t) and whether they are told, (B,) -> (B, channels, t). Untold, it does not depend on them."""
+        ...
+
+
+@runtime_checkable
+class Transform(Protocol):
+    """Changes training samples at random; see `dualdiffusion.transforms`."""
+
+    numbers: int
+    """Random numbers that it takes of each sample."""
+
+    def __call__(self, sample: dict[str, Tensor]) -> dict[str, Tensor]:
+        """`data` (B, C, N) and `random` (B, n) -> the same keys, n less by `numbers`; other keys stay."""
         ...
 
 

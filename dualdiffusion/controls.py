@@ -6,14 +6,38 @@ them without loading anything.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 from dualdiffusion.config import nearest
 from dualdiffusion.errors import UserError
 
 CONTROLS = "controls"  # in the index entry of a denoiser
+
+
+Asked = float | str | dict[str, float] | tuple[float, ...]
+"""What may be asked of a control: a number; a name or weights by name; values along the clip, evenly spaced."""
+
+
+class AnyControl(Protocol):
+    """What one may set of a model, whatever its kind."""
+
+    kind: ClassVar[str]
+    label: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in a model's index."""
+        ...
+
+    def wrong(self, value: Asked) -> str | None:
+        """What a value must be, if it is not that."""
+        ...
+
+    def usual_value(self, games: Mapping[str, float], quantile: float) -> Asked | None:
+        """What is told of a mix of games where nothing is asked; None: nothing."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -28,6 +52,7 @@ class Control:
             highest among them.
     """
 
+    kind: ClassVar[str] = "number"
     label: str
     unit: str
     low: float
@@ -37,9 +62,13 @@ class Control:
     def to_json(self) -> dict[str, Any]:
         """As it stands in a model's index."""
         usual = {game: [round(value, 3) for value in values] for game, values in self.usual.items()}
-        return {"kind": "number", "label": self.label, "unit": self.unit, "low": self.low, "high": self.high} | {
+        return {"kind": self.kind, "label": self.label, "unit": self.unit, "low": self.low, "high": self.high} | {
             "usual": usual
         }
+
+    def wrong(self, value: Asked) -> str | None:
+        """What a value must be, if it is not that: a number in the range."""
+        return None if _inside(value, self) else f"must be {_range(self)}"
 
     @classmethod
     def from_json(cls, data: Any) -> Control:
@@ -68,6 +97,132 @@ class Control:
         return value
 
 
+@dataclass(frozen=True)
+class MixControl:
+    """Weights of names, such as composers; negative ones push away. One name alone has all the weight.
+
+    Attributes:
+        label: for people.
+        names: that may be mixed.
+    """
+
+    kind: ClassVar[str] = "mix"
+    label: str
+    names: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in a model's index."""
+        return {"kind": self.kind, "label": self.label, "names": list(self.names)}
+
+    @classmethod
+    def from_json(cls, data: Any) -> MixControl:
+        """
+        Raises:
+            KeyError, TypeError: not a control.
+        """
+        return cls(str(data["label"]), tuple(str(name) for name in data["names"]))
+
+    def wrong(self, value: Asked) -> str | None:
+        """What a value must be, if it is not that: a known name, or weights of known names, not all of them 0."""
+        weights = {value: 1.0} if isinstance(value, str) else value
+        if not isinstance(weights, dict) or not any(weights.values()):
+            return "must be a name, or weights of names that are not all 0"
+        unknown = next((name for name in weights if name not in self.names), None)
+        if unknown is None:
+            return None
+        return f"must be among {', '.join(nearest(unknown, self.names) or self.names)}"
+
+    def usual_value(self, games: Mapping[str, float], quantile: float) -> None:
+        """Nothing is told where nothing is asked."""
+
+
+@dataclass(frozen=True)
+class CurveControl:
+    """A value along the clip.
+
+    Attributes:
+        label: for people.
+        unit: such as "dB".
+        low, high: the range.
+    """
+
+    kind: ClassVar[str] = "curve"
+    label: str
+    unit: str
+    low: float
+    high: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in a model's index."""
+        return {"kind": self.kind, "label": self.label, "unit": self.unit, "low": self.low, "high": self.high}
+
+    @classmethod
+    def from_json(cls, data: Any) -> CurveControl:
+        """
+        Raises:
+            KeyError, TypeError, ValueError: not a control.
+        """
+        return cls(str(data["label"]), str(data["unit"]), float(data["low"]), float(data["high"]))
+
+    def wrong(self, value: Asked) -> str | None:
+        """What a value must be, if it is not that: a number, or several, in the range."""
+        values = value if isinstance(value, tuple | list) else (value,)
+        if values and all(_inside(one, self) for one in values):
+            return None
+        return f"must be a number or a list of numbers {_range(self)}"
+
+    def usual_value(self, games: Mapping[str, float], quantile: float) -> None:
+        """Nothing is told where nothing is asked."""
+
+
+@dataclass(frozen=True)
+class SourceControl:
+    """Something that only a source tells, such as its parts that are kept: it can be left out, not asked for."""
+
+    kind: ClassVar[str] = "source"
+    label: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in a model's index."""
+        return {"kind": self.kind, "label": self.label}
+
+    @classmethod
+    def from_json(cls, data: Any) -> SourceControl:
+        """
+        Raises:
+            KeyError, TypeError: not a control.
+        """
+        return cls(str(data["label"]))
+
+    def wrong(self, value: Asked) -> str | None:
+        """Every value is."""
+        return "can only be null, as the source says it"
+
+    def usual_value(self, games: Mapping[str, float], quantile: float) -> None:
+        """Nothing is told where there is no source."""
+
+
+KINDS: dict[str, type[Control | MixControl | CurveControl | SourceControl]] = {
+    cls.kind: cls for cls in (Control, MixControl, CurveControl, SourceControl)
+}
+
+
+def control_from_json(data: Any) -> AnyControl:
+    """
+    Raises:
+        AttributeError, KeyError, TypeError, ValueError: not a control.
+    """
+    return KINDS[data.get("kind", Control.kind)].from_json(data)
+
+
+def _inside(value: Asked, control: Control | CurveControl) -> bool:
+    return isinstance(value, int | float) and control.low <= value <= control.high
+
+
+def _range(control: Control | CurveControl) -> str:
+    return f"from {control.low:g} to {control.high:g}" + (f" {control.unit}" if control.unit else "")
+
+
 def _at(values: tuple[float, ...], quantile: float) -> float:
     """The value at a quantile of evenly spaced ones, interpolated."""
     place = quantile * (len(values) - 1)
@@ -76,33 +231,33 @@ def _at(values: tuple[float, ...], quantile: float) -> float:
     return values[below] + (values[above] - values[below]) * (place - below)
 
 
-def read_controls(entry: Mapping[str, Any], source: str) -> dict[str, Control]:
+def read_controls(entry: Mapping[str, Any], source: str) -> dict[str, AnyControl]:
     """The controls of a denoiser's index entry; none for a model that is told games alone.
 
     Raises:
         UserError: damaged.
     """
     try:
-        return {name: Control.from_json(data) for name, data in entry.get(CONTROLS, {}).items()}
+        return {name: control_from_json(data) for name, data in entry.get(CONTROLS, {}).items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{source}: damaged controls ({type(error).__name__}: {error}); train the model anew") from None
 
 
-def controls_to_json(controls: Mapping[str, Control]) -> dict[str, Any]:
+def controls_to_json(controls: Mapping[str, AnyControl]) -> dict[str, Any]:
     """What `read_controls` reads; nothing for a model that is told games alone."""
     return {CONTROLS: {name: control.to_json() for name, control in controls.items()}} if controls else {}
 
 
-def check_controls(asked: Mapping[str, float | None], known: Mapping[str, Control]) -> None:
+def check_controls(asked: Mapping[str, Asked | None], known: Mapping[str, AnyControl]) -> None:
     """
     Raises:
-        UserError: a control that the model does not have, or a value outside of its range.
+        UserError: a control that the model does not have, or a value that it cannot have.
     """
     for name, value in asked.items():
         if name not in known:
             has = ", ".join(nearest(name, known) or known) or "none, as it is told games alone"
             raise UserError(f"controls.{name}: this model has no such control; it has: {has}")
-        control = known[name]
-        if value is not None and not control.low <= value <= control.high:
-            unit = f" {control.unit}" if control.unit else ""
-            raise UserError(f"controls.{name}: must be from {control.low:g} to {control.high:g}{unit}, not {value:g}")
+        wrong = None if value is None else known[name].wrong(value)
+        if wrong:
+            said = f"{value:g}" if isinstance(value, int | float) else json.dumps(value, ensure_ascii=False)
+            raise UserError(f"controls.{name}: {wrong}, not {said[:80]}")

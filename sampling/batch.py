@@ -87,6 +87,9 @@ class Batch:
             self.requests = [with_file(r, digest, self.canvas.samples / grid.sample_rate) for r in requests]
             with torch.inference_mode():
                 self.sources = [prepare_source(samples, self.canvas, c, grid.sample_rate) for c in self.codecs]
+                latents = torch.cat([source.latents for source in self.sources])
+                known = self.sources[0].known
+                self.told = self.told.knowing(self.denoiser.told, self.requests, latents, known)
 
     def results(self) -> Iterator[Result]:
         """Samples the batch, then decodes and finishes one clip after the other."""

@@ -12,7 +12,7 @@ import torch
 
 from dualdiffusion.conditioning import GAMES, Conditioning
 from dualdiffusion.contracts import Autoencoder, Denoiser, SpectrogramFormat
-from dualdiffusion.controls import Control, check_controls
+from dualdiffusion.controls import AnyControl, check_controls
 from dualdiffusion.errors import UserError, one_line
 from dualdiffusion.labels import Labels
 from dualdiffusion.machine.memory import allocation_text, is_out_of_memory
@@ -59,7 +59,7 @@ class Generator:
         load_weak: Callable[[Guidance], Weights | None] | None = None,
         window_columns: int | None = None,
         ema: str | None = None,
-        controls: Mapping[str, Control] | None = None,
+        controls: Mapping[str, AnyControl] | None = None,
     ) -> None:
         self.format, self.vae, self.labels = format, vae, labels
         self.fingerprint, self.model, self.window_columns = fingerprint, model, window_columns

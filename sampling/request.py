@@ -22,6 +22,8 @@ MAX_SECONDS = 600.0
 DEFAULT_STRENGTH = 0.6
 
 Weight = Annotated[float, Field(ge=-100, le=100)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Control = Number | str | dict[str, Weight] | tuple[Number, ...]
 Seed = Annotated[int, Field(ge=0, lt=2**53)]
 Seconds = Annotated[float, Field(ge=0, le=MAX_SECONDS)]
 
@@ -67,9 +69,10 @@ class Request(Config):
 
     games: Annotated[dict[str, Weight], AfterValidator(_some_weight)]
     """Weight of each game in the mix; only ratios matter, negative pushes away."""
-    controls: dict[str, Annotated[float, Field(allow_inf_nan=False)] | None] = Field(default_factory=dict)
-    """What else the model is told, by the names that it lists, such as {"tempo": 120}; null: nothing of it. What is not
-    named here is as usual for the games, another value for each seed, or as in the source."""
+    controls: dict[str, Control | None] = Field(default_factory=dict)
+    """What else the model is told, by the names that it lists, such as {"tempo": 120}: a number, a name, weights by
+    name, or values along the clip, evenly spaced; null: nothing of it. What is not named here is as usual for the
+    games, another value for each seed, or as in the source."""
     seed: Seed = 0
     """Of the initial noise. Below 2^53, which a browser's numbers hold exactly."""
     seconds: Annotated[float, Field(gt=0, le=MAX_SECONDS)] = 8.0

@@ -19,6 +19,7 @@ precision.py          What `mixed_precision: "auto"` means for a run: decided on
 recovery.py           What a run leaves to go on from: checkpoints, going back to one, and the published weights
 setup.py              What the first training command creates in a model folder, and what later ones check
 starting.py           Starting a new model from another one's weights: `init` in a training config
+telling.py            What a network is told beside games, as far as it hangs on the dataset
 train_config.py       The config of a training run
 trainer.py            The training loop. It knows no module
 update.py             One update of a module's weights

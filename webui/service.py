@@ -130,7 +130,7 @@ class Service:
             "sample_rate": self.supervisor.info.get("sample_rate") if is_loaded else None,
             "games": games,
             "controls": [
-                {"id": name, "label": control.label, "unit": control.unit, "low": control.low, "high": control.high}
+                {"id": name} | {key: value for key, value in control.to_json().items() if key != "usual"}
                 for name, control in chosen.controls.items()
             ],
             "model_folder": str(folder.path),

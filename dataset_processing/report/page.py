@@ -12,7 +12,7 @@ from string import Template
 
 from dataset_processing.report.charts import BANDWIDTH, DURATION, LOUDNESS, bar, decimal, histogram
 from dataset_processing.report.tables import MOST_ROWS, File, FileTables, is_duplicate, more_rows
-from dataset_processing.report.texts import counted, escaped, length
+from dataset_processing.report.texts import counted, escaped, length, percent
 from dataset_processing.run.run_config import RunConfig, step_name
 from dataset_processing.step import JsonData
 from dualdiffusion import __version__
@@ -62,6 +62,7 @@ def to_html(report: dict[str, JsonData], head: About, previews: Mapping[str, byt
     sections = [
         _games(summary["games"]),
         _reasons(summary["reasons"]),
+        _told(summary.get("facts", {}), summary["kept"]),
         _charts([file["measured"] for file in files if file["verdict"] == "kept"]),
         *tables.duplicates(refused),
         tables.players(refused, previews),
@@ -91,6 +92,21 @@ def to_html(report: dict[str, JsonData], head: About, previews: Mapping[str, byt
         facts=_facts(head, tables),
         totals=_totals(summary, files),
         sections="\n".join(section for section in sections if section),
+    )
+
+
+def _told(facts: dict[str, int], kept: int) -> str:
+    """Of how many tracks each fact is known."""
+    if not facts:
+        return ""
+    rows = "".join(
+        f'<li><span class="name">{escaped(name.capitalize())}</span>{bar(tracks / max(kept, 1))}'
+        f'<span class="values"><b>{percent(tracks / max(kept, 1))}</b> · {counted(tracks, "track")}</span></li>'
+        for name, tracks in facts.items()
+    )
+    return (
+        "<section><h2>What a network can be told</h2><p>Of how many tracks each fact is known.</p>"
+        f'<ul class="bars">{rows}</ul></section>'
     )
 
 

@@ -37,7 +37,7 @@ def to_json(records: Sequence[Record]) -> dict[str, JsonData]:
 
 
 def summary_of(records: Sequence[Record]) -> dict[str, JsonData]:
-    """The totals of a report: counts of files, hours, games, and refused audio files by reason."""
+    """The totals of a report: counts of files, hours, games, facts, and refused audio files by reason."""
     kept = [record for record in records if record.kept]
     refused = [record for record in records if not record.kept and record.audio]
     reasons = Counter(reason_class(record.reason) for record in refused)
@@ -52,7 +52,17 @@ def summary_of(records: Sequence[Record]) -> dict[str, JsonData]:
             for game, tracks, hours, turned_away in games_of(records)
         ],
         "reasons": dict(reasons.most_common()),
+        **_facts(kept),
     }
+
+
+def _facts(kept: Sequence[Record]) -> dict[str, JsonData]:
+    """Of each fact, of how many tracks it is known; nothing where no track was described."""
+    described = [record.fields["facts"] for record in kept if "facts" in record.fields]
+    if not described:
+        return {}
+    known = Counter(name for facts in described for name in facts)
+    return {"facts": {name: known[name] for name in sorted(known)}}
 
 
 def games_of(records: Iterable[Record]) -> list[tuple[str, int, float, int]]:

@@ -1,15 +1,17 @@
-"""Describe: facts of each track that a network may be told in training, such as where its beats fall."""
+"""Describe: facts of each track that a network may be told in training, such as its beat and key."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import soundfile
 import torch
 
 import dualdiffusion.config
-from dataset_processing.step import Record, Step
-from dualdiffusion.data.facts import facts_of_parts
+from dataset_processing.step import JsonData, Record, Step
+from dualdiffusion.data.facts import facts_of_parts, facts_of_tags
 from dualdiffusion.dsp.onsets import frame_samples
 
 PART_HOPS = 3750  # half a minute is in memory at a time
@@ -21,7 +23,8 @@ class Describe(Step):
     The last step of a config: latents do not depend on it.
     """
 
-    optional = True
+    version: ClassVar[int] = 2  # 2: key, loudness, brightness and tags
+    optional: ClassVar[bool] = True
 
     class Config(dualdiffusion.config.Config):
         """Nothing to set."""
@@ -33,6 +36,15 @@ class Describe(Step):
             size = PART_HOPS * hop + frame
             parts = (torch.from_numpy(part.T) for part in file.blocks(size, frame, dtype="float32", always_2d=True))
             facts = facts_of_parts(parts, file.samplerate)
-        beat = facts.get("beat")
-        measured = {} if beat is None else {"bpm": round(beat["bpm"], 2), "beat_clarity": round(beat["clarity"], 3)}
-        return record.adding(fields={"facts": facts}, measured=measured)
+        facts |= facts_of_tags(record.fields.get("tags", {}))
+        return record.adding(fields={"facts": facts}, measured=_measured(facts))
+
+
+def _measured(facts: Mapping[str, Any]) -> dict[str, JsonData]:
+    """What the report shows of the facts."""
+    measured: dict[str, JsonData] = {}
+    if beat := facts.get("beat"):
+        measured |= {"bpm": round(beat["bpm"], 2), "beat_clarity": round(beat["clarity"], 3)}
+    if key := facts.get("key"):
+        measured |= {"key": key["name"], "key_clarity": round(key["clarity"], 3)}
+    return measured

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field, PositiveInt
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dualdiffusion.conditioning import Span
 from dualdiffusion.config import Config
 from dualdiffusion.controls import Control
-from dualdiffusion.data.facts import beat_from_json
+from dualdiffusion.data.facts import beat_from_json, quantiles
 from dualdiffusion.dsp.beat import FASTEST, SLOWEST
 
 
@@ -32,12 +32,15 @@ class Beats(nn.Module):
         dropout: Annotated[float, Field(ge=0, le=1)] = 0.1
         """Share of the samples that are not told it although it is known, beside those that are told nothing."""
 
+        along_time: ClassVar[bool] = True
+        of_latents: ClassVar[bool] = False
+
         @property
         def columns_told(self) -> int:
             """n, numbers told of each column."""
             return 2 * self.multiples
 
-        def fact(self, facts: Mapping[str, Any], span: Span) -> Tensor | None:
+        def fact_at(self, facts: Mapping[str, Any], span: Span) -> Tensor | None:
             """What is true of a part of a track: (n, columns); None where its beat is not known.
 
             Raises:
@@ -67,7 +70,7 @@ class Beats(nn.Module):
             Args:
                 facts: of the training tracks of each game.
             """
-            usual = {game: _quantiles([f["beat"]["bpm"] for f in of if "beat" in f]) for game, of in facts.items()}
+            usual = {game: quantiles([f["beat"]["bpm"] for f in of if "beat" in f]) for game, of in facts.items()}
             return Control("Tempo", "BPM", SLOWEST, FASTEST, {game: values for game, values in usual.items() if values})
 
     def __init__(self, config: Config) -> None:
@@ -83,11 +86,3 @@ class Beats(nn.Module):
         """Values (B, n, t) and whether they are told, (B,) -> (B, channels, t); the last channel says so."""
         kept = kept.to(values)[:, None, None]
         return torch.cat([values * kept, kept.expand(-1, -1, values.shape[-1])], dim=1)
-
-
-def _quantiles(values: list[float], count: int = 5) -> tuple[float, ...]:
-    """Values that part others evenly, from the lowest to the highest; none of none."""
-    if not values:
-        return ()
-    of = torch.tensor(values, dtype=torch.float64)
-    return tuple(torch.quantile(of, torch.linspace(0, 1, count, dtype=torch.float64)).tolist())

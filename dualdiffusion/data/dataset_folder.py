@@ -26,6 +26,11 @@ class Track:
     facts: Mapping[str, Any] = field(default_factory=dict, compare=False)
     """What training may tell a network of it; see `dualdiffusion.data.facts`."""
 
+    @property
+    def all_facts(self) -> dict[str, Any]:
+        """The facts, and what is known of every track: `seconds` and `game`."""
+        return {"seconds": self.seconds, "game": self.game, **self.facts}
+
 
 @dataclass(frozen=True)
 class DatasetFolder:

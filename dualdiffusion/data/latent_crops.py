@@ -232,7 +232,8 @@ class LatentCrops(Dataset[Crop]):
         begins = played["offset"] / track.sample_rate + start * self.column_seconds
         span = Span(begins, self.columns, self.column_seconds, speed=2 ** (played["pitch"] / 12))
         try:
-            return {name: config.fact(track.facts, span) for name, config in self.told.items()}
+            facts = track.all_facts
+            return {name: config.fact_at(facts, span) for name, config in self.told.items()}
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f"{track.path}: damaged facts ({error}); describe again: python -m dataset_processing run "

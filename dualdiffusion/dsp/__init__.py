@@ -2,7 +2,9 @@
 
 beat.py             The beat of a track: evenly spaced moments at which notes begin, found in its onset curve
 circular.py         Sound without beginning and end: what lies before the first sample is the last one
+curves.py           How a track's loudness and brightness move along time
 frequency_scale.py  Frequency scales
+key.py              The key of a track
 onsets.py           Where notes begin
 phase_recovery.py   Phase recovery: audio from the magnitudes of frequency bands, without any phase
 relative_spectrum.py  Spectra in which rhythm, notes and sections are looked for

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import torch
 from torch import Tensor
 
 from dualdiffusion.dsp.relative_spectrum import relative_spectrum
@@ -24,11 +21,3 @@ def onset_curve(clip: Tensor, sample_rate: int) -> Tensor:
 def frame_samples(sample_rate: int) -> tuple[int, int]:
     """Samples of a frame and of a hop: whole numbers, so a hop is not 8 ms exactly at every rate."""
     return round(FRAME_SECONDS * sample_rate), round(HOP_SECONDS * sample_rate)
-
-
-def onset_curve_of_parts(parts: Iterator[Tensor], sample_rate: int) -> Tensor:
-    """The onset curve of a long clip that comes in parts (C, n), each beginning a frame before the end of the last.
-
-    Each part is measured against its own level, so soft passages count as much as loud ones.
-    """
-    return torch.cat([onset_curve(part, sample_rate) for part in parts])

@@ -10,7 +10,7 @@ import torch
 
 from dualdiffusion import programs
 from dualdiffusion.contracts import Autoencoder, SpectrogramFormat
-from dualdiffusion.controls import Control, read_controls
+from dualdiffusion.controls import AnyControl, read_controls
 from dualdiffusion.diffusion.preconditioning import Denoiser
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import read_json
@@ -49,7 +49,7 @@ class LoadedModel:
     labels: Labels
     fingerprint: str
     window_columns: int | None
-    controls: Mapping[str, Control] = field(default_factory=dict)
+    controls: Mapping[str, AnyControl] = field(default_factory=dict)
 
     @property
     def device(self) -> torch.device:

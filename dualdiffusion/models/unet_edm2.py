@@ -19,7 +19,7 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from dualdiffusion.conditioning import Conditioning, settled_label_dim
+from dualdiffusion.conditioning import Conditioning, Tokens, settled_label_dim
 from dualdiffusion.config import Config
 from dualdiffusion.model.module import Module
 from dualdiffusion.nn.blocks import BlockSettings, DecoderBlock, EncoderBlock, LabelEmbedding
@@ -49,6 +49,10 @@ class UNet(Module):
         """Games; null: as many as the model's labels when it is created. 0: unconditional."""
         concat_channels: Annotated[int, Field(ge=0)] = 0
         """Channels along time that are told beside the input; `conditioned.Conditioned` sets it."""
+        global_channels: Annotated[int, Field(ge=0)] = 0
+        """Channels that are told beside the noise level; `conditioned.Conditioned` sets it."""
+        cross_channels: Annotated[int, Field(ge=0)] = 0
+        """Length of the tokens that attention looks at beside its own positions; `conditioned.Conditioned` sets it."""
         model_channels: PositiveInt = 256
         """Channels of the first level."""
         channel_mult: tuple[PositiveInt, ...] = (1, 2, 3, 4, 5)
@@ -66,6 +70,8 @@ class UNet(Module):
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
         label_balance: Share = 0.5
         """Share of the label, against the noise level, in the conditioning vector."""
+        told_balance: Share = 0.3
+        """Share of what is told beside the noise level, against noise level and label."""
         concat_balance: Share = 0.5
         """Share of the skip connection in the decoder's inputs."""
         res_balance: Share = 0.3
@@ -103,6 +109,7 @@ class UNet(Module):
             mlp_multiplier=config.mlp_multiplier,
             mlp_groups=config.mlp_groups,
             rotary=config.attn_rotary,
+            cross_channels=config.cross_channels,
             pixel_norm=True,
         )
         self.noise_features = MPFourier(noise_channels, config.noise_bandwidth)
@@ -121,6 +128,7 @@ class UNet(Module):
         self.output = MPConv(widths[0], config.in_channels, (3, 3), even_edges=True)
         # Zero: the untrained denoiser is the best linear guess, c_skip * x, as in Karras et al. 2023.
         self.output_gain = nn.Parameter(torch.zeros(()))
+        self.told_embedding = MPConv(config.global_channels, emb_channels, ()) if config.global_channels else None
 
     def _build_encoder(self, widths: list[int], settings: BlockSettings) -> tuple[nn.ModuleDict, list[int]]:
         """The blocks in order, and the width of every skip connection, that of the input included."""
@@ -165,6 +173,10 @@ class UNet(Module):
         emb = self.noise_embedding(self.noise_features(c_noise))
         if self.label_embedding is not None:
             emb = mp_sum(emb, self.label_embedding(conditioning, emb), self.config.label_balance)
+        if self.told_embedding is not None:
+            vector = conditioning.vector
+            told = emb.new_zeros(len(emb), self.config.global_channels) if vector is None else vector.to(emb.dtype)
+            emb = mp_sum(emb, self.told_embedding(told), self.config.told_balance)
         return mp_silu(emb)
 
     def forward(
@@ -180,6 +192,7 @@ class UNet(Module):
             (B, C, F, T).
         """
         emb = self.embed(c_noise.to(x.dtype), conditioning)
+        tokens = conditioning.cross if self.config.cross_channels else None
         ones = torch.ones_like(x[:, :1])
         rows = torch.zeros_like(ones) if position is None else ones * position.to(x.dtype)[:, None]
         x = torch.cat([x, ones, rows, *self._told(x, conditioning)], dim=1)
@@ -187,24 +200,25 @@ class UNet(Module):
         x = self.input(x)
         skips = [x]
         for name, block in self.encoder.items():
-            x = self._run(block, halve(x) if name.endswith("halved") else x, emb)
+            x = self._run(block, halve(x) if name.endswith("halved") else x, emb, tokens)
             skips.append(x)
         for block in self.middle:
-            x = self._run(block, x, emb)
+            x = self._run(block, x, emb, None, tokens)
         for name, block in self.decoder.items():
-            inputs = (double(x), emb) if name.endswith("doubled") else (x, emb, skips.pop())
-            x = self._run(block, *inputs)
+            doubled = name.endswith("doubled")
+            x = self._run(block, double(x) if doubled else x, emb, None if doubled else skips.pop(), tokens)
         return self.output(x, gain=self.output_gain)
 
     def _told(self, x: Tensor, conditioning: Conditioning) -> list[Tensor]:
-        """What is told along time, the same in all rows: nothing, or one tensor (B, concat_channels, F, T)."""
+        """What is told along time, mostly the same in all rows: nothing, or one tensor (B, concat_channels, F, T)."""
         if not self.config.concat_channels:
             return []
         if conditioning.concat is None:  # untold
             return [x.new_zeros(len(x), self.config.concat_channels, *x.shape[2:])]
-        return [conditioning.concat.to(x.dtype)[:, :, None].expand(-1, -1, x.shape[2], -1)]
+        concat = conditioning.concat.to(x.dtype)
+        return [concat if concat.ndim == 4 else concat[:, :, None].expand(-1, -1, x.shape[2], -1)]
 
-    def _run(self, block: nn.Module, *inputs: Tensor) -> Tensor:
+    def _run(self, block: nn.Module, *inputs: Tensor | Tokens | None) -> Tensor:
         if self.config.activation_checkpointing and self.training:
             # The reentrant variant would need an input with a gradient.
             return checkpoint(block, *inputs, use_reentrant=False)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dualdiffusion.conditioning import Conditioning
+from dualdiffusion.conditioning import Conditioning, Tokens
 from dualdiffusion.nn.magnitude_preserving import (
     MPConv,
     mp_cat_factors,
@@ -41,6 +41,7 @@ class BlockSettings:
     mlp_groups: int = 8  # groups of these layers: wider at the same cost
     clip: float = 256.0  # activations are clipped to +-clip, for half precision
     rotary: bool = False  # attention is told how far apart two columns are
+    cross_channels: int = 0  # attention sees tokens of this length too
     pixel_norm: bool = False  # magnitudes are kept at any depth and to the edges: see Block and edge_gain
 
 
@@ -110,6 +111,9 @@ class CosineAttention(nn.Module):
 
     With `settings.rotary`, how much two columns see of each other depends on the time between them too: what sounds
     now is told by what sounded a beat ago.
+
+    With `settings.cross_channels`, each position also looks at tokens that are told, which have no place in time: what
+    it finds there is added to what it finds in the others, by a gain that starts at 0.
     """
 
     def __init__(self, channels: int, settings: BlockSettings) -> None:
@@ -121,8 +125,10 @@ class CosineAttention(nn.Module):
         self.qkv = MPConv(channels, channels * 3, (1, 1))
         self.out = MPConv(channels, channels, (1, 1))
         self.modulate = Modulation(settings.emb_channels, channels) if settings.emb_channels else None
+        self.kv_told = MPConv(settings.cross_channels, channels * 2, ()) if settings.cross_channels else None
+        self.told_gain = nn.Parameter(torch.zeros(())) if settings.cross_channels else None
 
-    def forward(self, x: Tensor, emb: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, emb: Tensor | None, tokens: Tokens | None = None) -> Tensor:
         """x (B, C, F, T), emb (B, E) or None -> (B, C, F, T), of unit magnitude."""
         batch, channels, *space = x.shape
         qkv = self.qkv(x, modulation=None if self.modulate is None else self.modulate(emb))
@@ -130,12 +136,22 @@ class CosineAttention(nn.Module):
         qkv = qkv.reshape(batch, 3, self.heads, channels // self.heads, -1).transpose(-1, -2)
         # Cosine attention: with q and k of unit magnitude no logit can grow beyond the root of a head's width.
         q, k, v = unit_magnitude(qkv, -1).unbind(1)
+        told = None if tokens is None or self.kv_told is None else self._look_at(tokens, q)
         if self.rotary:
             rows, columns = space
             time = torch.arange(columns, device=x.device).repeat(rows)
             q, k = rotated(q, time), rotated(k, time)
-        y = F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).reshape(batch, channels, *space)
+        y = F.scaled_dot_product_attention(q, k, v)
+        y = y if told is None else y + self.told_gain * told
+        y = y.transpose(-1, -2).reshape(batch, channels, *space)
         return self.out(unit_magnitude(y, 1))
+
+    def _look_at(self, tokens: Tokens, q: Tensor) -> Tensor:
+        """What queries (B, heads, positions, W) find in the tokens that hold: same shape."""
+        batch, heads, _, width = q.shape
+        kv = self.kv_told(tokens.values.to(q.dtype).flatten(0, 1)).reshape(batch, -1, 2, heads, width)
+        k, v = unit_magnitude(kv, -1).permute(2, 0, 3, 1, 4)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=tokens.mask[:, None, None])
 
 
 class ResidualBranch(nn.Module):
@@ -174,9 +190,9 @@ class Block(nn.Module):
         self.project = MPConv(in_channels, out_channels, (1, 1)) if in_channels != out_channels else nn.Identity()
         self.attention = CosineAttention(out_channels, settings) if attention else None
 
-    def _attend(self, x: Tensor, emb: Tensor | None) -> Tensor:
+    def _attend(self, x: Tensor, emb: Tensor | None, tokens: Tokens | None) -> Tensor:
         if self.attention is not None:
-            x = mp_sum(x, self.attention(x, emb), self.settings.attn_balance)
+            x = mp_sum(x, self.attention(x, emb, tokens), self.settings.attn_balance)
         if self.settings.pixel_norm:
             return unit_magnitude(x, 1)
         return x.clamp(-self.settings.clip, self.settings.clip)
@@ -189,10 +205,10 @@ class EncoderBlock(Block):
         super().__init__(in_channels, out_channels, settings, attention)
         self.residual = ResidualBranch(out_channels, out_channels, settings)
 
-    def forward(self, x: Tensor, emb: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, emb: Tensor | None = None, tokens: Tokens | None = None) -> Tensor:
         """x (B, C_in, F, T), emb (B, E) or None -> (B, C_out, F, T)."""
         x = unit_magnitude(self.project(x), 1)
-        return self._attend(mp_sum(x, self.residual(x, emb), self.settings.res_balance), emb)
+        return self._attend(mp_sum(x, self.residual(x, emb), self.settings.res_balance), emb, tokens)
 
 
 class DecoderBlock(Block):
@@ -202,10 +218,12 @@ class DecoderBlock(Block):
         super().__init__(in_channels, out_channels, settings, attention)
         self.residual = ResidualBranch(in_channels, out_channels, settings)
 
-    def forward(self, x: Tensor, emb: Tensor | None = None, skip: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, emb: Tensor | None = None, skip: Tensor | None = None, tokens: Tokens | None = None
+    ) -> Tensor:
         """With `skip`, the input is mp_cat(x, skip), of which the backward pass needs no copy."""
         joined = {}
         if skip is not None:
             joined = {"skip": skip, "modulation": mp_cat_factors(x, skip, self.settings.concat_balance)}
         residual = self.residual(x, emb, **joined)
-        return self._attend(mp_sum(self.project(x, **joined), residual, self.settings.res_balance), emb)
+        return self._attend(mp_sum(self.project(x, **joined), residual, self.settings.res_balance), emb, tokens)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dualdiffusion.conditioning import Conditioning, Span
 from dualdiffusion.contracts import ConditionerConfig
-from dualdiffusion.controls import Control
+from dualdiffusion.controls import AnyControl
 from dualdiffusion.data.facts import facts_of
 from dualdiffusion.randomness import mix_seed
 from sampling.request import Request
@@ -22,10 +22,14 @@ SEEDS = 1 << 63  # `mix_seed` gives numbers below it
 
 @dataclass(frozen=True)
 class Told:
-    """What some clips are told, over all columns of their canvas: values (B, n, T) and kept (B,), by id."""
+    """What some clips are told, over all columns of their canvas, by id: values (B, n, T) or (B, n, F, T), kept (B,).
+
+    What is known of the source, `always`, is told in all passes of guidance.
+    """
 
     values: Mapping[str, Tensor]
     kept: Mapping[str, Tensor]
+    always: frozenset[str] = frozenset()
 
     def beside(self, conditioning: Conditioning, columns: Sequence[Tensor]) -> Conditioning:
         """The games of some windows of all clips, and what is told there.
@@ -38,13 +42,35 @@ class Told:
             return conditioning
         values = {name: torch.cat([v[..., seen] for seen in columns]) for name, v in self.values.items()}
         kept = {name: k.repeat(len(columns)) for name, k in self.kept.items()}
-        return replace(conditioning, values=values, kept=kept)
+        return replace(conditioning, values=values, kept=kept, always=self.always)
+
+    def knowing(
+        self,
+        told: Mapping[str, ConditionerConfig],
+        requests: Sequence[Request],
+        latents: Tensor,
+        known: Tensor,
+    ) -> Told:
+        """The same, and what is known of the latents, where the network can be told that.
+
+        Args:
+            latents: (1 or B, Z, F, T).
+            known: (T,), true where they are known.
+        """
+        ids = [name for name, config in told.items() if config.of_latents]
+        if not ids or not bool(known.any()):
+            return self
+        values, kept = dict(self.values), dict(self.kept)
+        for name in ids:
+            values[name] = told[name].told(latents, known[None]).cpu().expand(len(requests), -1, -1, -1)
+            kept[name] = torch.tensor([float(r.controls.get(name, 0) is not None) for r in requests])
+        return Told(values, kept, frozenset(ids))
 
 
 def tell(
     told: Mapping[str, ConditionerConfig],
     requests: Sequence[Request],
-    controls: Mapping[str, Control],
+    controls: Mapping[str, AnyControl],
     canvas: Canvas,
     grid: Grid,
     source: Tensor | None,
@@ -55,6 +81,7 @@ def tell(
         told: what the denoiser can be told, by id.
         source: the audio (C, N) that all of them start from, or None.
     """
+    told = {name: config for name, config in told.items() if not config.of_latents}
     if not told:
         return Told({}, {})
     facts = {} if source is None else facts_of(source, grid.sample_rate)
@@ -73,7 +100,7 @@ def _value(
     name: str,
     config: ConditionerConfig,
     request: Request,
-    control: Control | None,
+    control: AnyControl | None,
     facts: Mapping[str, Any],
     canvas: Canvas,
     grid: Grid,
@@ -83,7 +110,7 @@ def _value(
     if name in request.controls:
         asked = request.controls[name]
         return None if asked is None else config.asked(asked, span)
-    if facts and (true := config.fact(facts, _span(canvas, grid, canvas.source))) is not None:
+    if facts and (true := config.fact_at(facts, _span(canvas, grid, canvas.source))) is not None:
         return true  # what is made goes on as the source does
     # The same clip each time: which of the usual values it is hangs on the seed alone.
     quantile = mix_seed(request.seed, "usual", name) / SEEDS

@@ -47,10 +47,10 @@ def test_clicks_are_found_where_they_are(bpm: float, first: float, rate: int) ->
 def test_noise_has_no_beat_and_silence_and_moments_of_sound_have_none_at_all() -> None:
     noise = torch.randn(1, 20 * RATE, generator=torch.Generator().manual_seed(0))
     assert find_beat(noise, RATE).whole.clarity < 0.1
-    assert facts_of(noise, RATE) == {}
+    assert not {"beat", "key"} & set(facts_of(noise, RATE))
     assert find_beat(torch.zeros(2, 20 * RATE), RATE) is None
     assert find_beat(noise[:, :RATE], RATE) is None
-    assert facts_of(noise[:, :10], RATE) == {}
+    assert "beat" not in facts_of(noise[:, :10], RATE)
 
 
 def test_a_steady_beat_has_one_grid_and_one_that_moves_has_others_where_it_moved() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -9,15 +10,39 @@ import torch
 
 from dualdiffusion.component import Component, component_from_json
 from dualdiffusion.conditioners.beats import Beats
+from dualdiffusion.conditioners.curves import Curve
+from dualdiffusion.conditioners.mixes import Key, Mix
+from dualdiffusion.conditioners.numbers import Number
+from dualdiffusion.conditioners.regions import Known
 from dualdiffusion.conditioning import Conditioning, Span, concatenate
 from dualdiffusion.config import InvalidPartError
 from dualdiffusion.contracts import Backbone, Conditioner, ConditionerConfig
-from dualdiffusion.controls import Control, check_controls, read_controls
+from dualdiffusion.controls import (
+    AnyControl,
+    Asked,
+    Control,
+    CurveControl,
+    MixControl,
+    SourceControl,
+    check_controls,
+    control_from_json,
+    read_controls,
+)
 from dualdiffusion.errors import UserError
+from dualdiffusion.nn.blocks import LabelEmbedding
 from tests.dualdiffusion.test_contracts import parts
 from tests.tiny import UNET
 
-FACTS = {"beat": {"bpm": 120.0, "first": 0.25, "clarity": 0.5, "parts": [None, None]}}
+FACTS = {
+    "beat": {"bpm": 120.0, "first": 0.25, "clarity": 0.5, "parts": [None, None]},
+    "key": {"name": "A minor", "clarity": 0.3},
+    "loudness": {"step": 0.5, "values": [0.0, -6.0, -12.0, 3.0]},
+    "brightness": {"step": 0.5, "values": [0.0, 1.0]},
+    "composer": "Ada; Bo",
+    "year": 1991,
+    "seconds": 4.0,
+    "game": "Castle",
+}
 SPAN = Span(start=1.0, columns=8, column_seconds=0.064)
 TOLD = {
     "type": "conditioned.Conditioned",
@@ -25,7 +50,23 @@ TOLD = {
     "conditioners": {"tempo": {"type": "beats.Beats"}},
     "input_concat_ids": ["tempo"],
 }
-ALL = parts("dualdiffusion.conditioners")
+
+
+def _complete(part: Component) -> Component:
+    """With the names that a dataset would give."""
+    names = {"names": ("Ada", "Bo", "Cy")} if getattr(part.config, "names", ()) is None else {}
+    return Component(part.cls, part.config.model_copy(update=names))
+
+
+EVERY = [_complete(part) for part in parts("dualdiffusion.conditioners")]
+ALL = [part for part in EVERY if not part.config.of_latents]
+
+
+def example(control: AnyControl, value: float = 0.5) -> Asked:
+    """Something that one may ask for."""
+    if isinstance(control, MixControl):
+        return {control.names[0]: 1.0, control.names[1]: -0.5}
+    return min(max(value, control.low), control.high)
 
 
 def network(config: dict, seed: int = 0) -> torch.nn.Module:
@@ -51,11 +92,14 @@ def test_a_conditioner_keeps_its_contract(part: Component) -> None:
     assert isinstance(conditioner, Conditioner)
     assert isinstance(part.config, ConditionerConfig)
     control = part.config.control({"Castle": [FACTS, {}], "Cave": [{}]})
-    assert control.low < control.high
-    for values in (part.config.fact(FACTS, SPAN), part.config.asked(control.low, SPAN)):
+    assert control.wrong(example(control)) is None
+    assert control_from_json(json.loads(json.dumps(control.to_json()))) == control
+    for values in (part.config.fact_at(FACTS, SPAN), part.config.asked(example(control), SPAN)):
         assert values.shape == (part.config.columns_told, SPAN.columns)
-    assert part.config.fact({}, SPAN) is None
+    assert part.config.fact_at({}, SPAN) is None
     values = torch.randn(2, part.config.columns_told, 8)
+    if not part.config.along_time:
+        values = values[..., :1].expand_as(values)
     untold = conditioner(values, torch.zeros(2))
     assert untold.shape == (2, conditioner.channels, 8)
     assert torch.equal(untold, conditioner(torch.zeros_like(values), torch.zeros(2)))
@@ -66,7 +110,8 @@ def test_a_conditioner_keeps_its_contract(part: Component) -> None:
 def test_what_is_told_of_a_part_is_that_part_of_what_is_told_of_the_whole(part: Component) -> None:
     whole = Span(0.5, 40, 0.064)
     later = Span(0.5 + 10 * 0.064, 20, 0.064)
-    for tell in (lambda span: part.config.fact(FACTS, span), lambda span: part.config.asked(97.0, span)):
+    value = example(part.config.control({}), 97.0)
+    for tell in (lambda span: part.config.fact_at(FACTS, span), lambda span: part.config.asked(value, span)):
         assert torch.allclose(tell(whole)[:, 10:30], tell(later), atol=1e-5)
 
 
@@ -75,14 +120,14 @@ def test_what_is_told_of_a_part_is_that_part_of_what_is_told_of_the_whole(part: 
 
 def test_a_column_in_the_middle_of_a_beat_is_told_so_and_one_between_two_the_opposite() -> None:
     config = Beats.Config(multiples=1)
-    on, between = (config.fact(FACTS, Span(start - 0.01, 1, 0.02))[:, 0] for start in (0.75, 1.0))
+    on, between = (config.fact_at(FACTS, Span(start - 0.01, 1, 0.02))[:, 0] for start in (0.75, 1.0))
     assert on.tolist() == pytest.approx([math.sqrt(2), 0], abs=1e-5)
     assert between.tolist() == pytest.approx([-math.sqrt(2), 0], abs=1e-5)
 
 
 def test_a_track_that_is_played_faster_has_its_beats_closer() -> None:
-    faster = Beats.Config().fact(FACTS, Span(0.5, 8, 0.064, speed=1.25))
-    assert torch.allclose(faster, Beats.Config().fact(FACTS, Span(0.625, 8, 0.08)), atol=1e-5)
+    faster = Beats.Config().fact_at(FACTS, Span(0.5, 8, 0.064, speed=1.25))
+    assert torch.allclose(faster, Beats.Config().fact_at(FACTS, Span(0.625, 8, 0.08)), atol=1e-5)
 
 
 def test_whole_numbers_of_beats_go_into_a_loop_and_its_end_goes_on_into_its_beginning() -> None:
@@ -121,8 +166,120 @@ def test_a_control_that_is_not_there_or_out_of_range_is_one_line() -> None:
         check_controls({"tempo": 120.0}, {})
     with pytest.raises(UserError, match=r"^controls\.tempo: must be from 55 to 205 BPM, not 300$"):
         check_controls({"tempo": 300.0}, known)
+    with pytest.raises(UserError, match=r"^controls\.tempo: must be from 55 to 205 BPM, not \"fast\"$"):
+        check_controls({"tempo": "fast"}, known)
+    more = {"who": MixControl("Composer", ("Ada", "Bo")), "how loud": CurveControl("Loudness", "dB", -24, 12)}
+    check_controls({"who": "Ada", "how loud": (0.0, -12.0)}, more)
+    check_controls({"who": {"Ada": 1.0, "Bo": -1.0}, "how loud": -3.0}, more)
+    for asked, said in (
+        ({"who": "Adda"}, 'must be among Ada, not "Adda"'),
+        ({"who": {"Ada": 0.0}}, "must be a name, or weights of names that are not all 0"),
+        ({"how loud": (0.0, 40.0)}, r"must be a number or a list of numbers from -24 to 12 dB, not \[0\.0, 40\.0\]"),
+        ({"how loud": ()}, "must be a number or a list"),
+    ):
+        with pytest.raises(UserError, match=said):
+            check_controls(asked, more)
+    with pytest.raises(UserError, match="can only be null"):
+        check_controls({"known": 1.0}, {"known": SourceControl("Known parts")})
     with pytest.raises(UserError, match="damaged controls"):
         read_controls({"controls": {"tempo": {"label": "Tempo"}}}, "index")
+
+
+# Numbers, mixes, curves and regions
+
+
+def test_a_number_is_told_in_its_range_and_a_place_goes_on_from_column_to_column() -> None:
+    place = Number.Config()
+    assert torch.allclose(place.fact_at(FACTS, Span(1.0, 2, 1.0))[0], torch.tensor([1.5 / 4, 2.5 / 4]))
+    assert place.fact_at(FACTS, Span(3.0, 4, 1.0))[0, -1] == 1, "silence after the end is the end"
+    assert place.control({"Castle": [FACTS]}).usual == {}, "no place is usual"
+    # Played twice as fast, a track is half as long and its tempo is doubled.
+    twice = Span(0.0, 1, 0.1, speed=2.0)
+    length = Number.Config(fact="seconds_total", low=0.0, high=8.0)
+    assert length.fact_at(FACTS, twice).tolist() == [[0.25]]
+    tempo = Number.Config(fact="tempo", low=60.0, high=240.0, logarithmic=True)
+    assert tempo.fact_at(FACTS, twice).tolist() == [[1.0]]
+    assert tempo.asked(120.0, SPAN)[0, 0] == pytest.approx(0.5)
+    assert tempo.control({"Castle": [FACTS], "Cave": [{}]}).usual == {"Castle": (120.0,) * 5}
+    assert Number.Config(fact="year", low=1980, high=2000).fact_at(FACTS, SPAN)[0, 0] == pytest.approx(0.55)
+    assert Number.Config(fact="year", low=1980, high=2000).fact_at({}, SPAN) is None
+
+
+def test_numbers_that_differ_are_told_differently_and_close_ones_alike() -> None:
+    number = Number(Number.Config())
+    told = number(torch.linspace(0, 1, 101)[:, None, None], torch.ones(101))[..., 0]
+    distances = torch.cdist(told, told)
+    assert float((distances + torch.eye(101)).min()) > 0.05
+    assert float(distances.diagonal(1).max()) < 1.5
+    assert float(told[:, :-1].square().mean()) == pytest.approx(1, abs=0.15), "inputs have unit variance"
+
+
+def test_a_mix_of_games_is_what_the_label_embedding_makes_of_it_bit_for_bit() -> None:
+    games = ("Castle", "Cave", "Circuit")
+    embedding = LabelEmbedding(3, 8)
+    mix = Mix(Mix.Config(fact="game", names=games))
+    for weights in ({"Castle": 1.0}, {"Castle": 3.0, "Cave": 1.0}, {"Cave": 1.0, "Circuit": -2.0}):
+        row = mix.config.asked(weights, Span(0.0, 1, 1.0))
+        for kept in (torch.ones(1), torch.zeros(1)):
+            told = embedding.vectors(mix(row[None], kept)[..., 0])
+            assert torch.equal(told, embedding(Conditioning(row.T, kept), torch.zeros(1, 8)))
+    assert torch.equal(mix.config.asked("Cave", SPAN), mix.config.asked({"Cave": 5.0}, SPAN))
+    assert torch.equal(mix.config.fact_at(FACTS, SPAN), mix.config.asked("Castle", SPAN))
+
+
+def test_names_come_from_the_dataset_and_what_is_not_among_them_is_untold() -> None:
+    config = Mix.Config().settled([FACTS, {"composer": "Cy"}, {}])
+    assert config.names == ("Ada", "Bo", "Cy")
+    assert config.fact_at(FACTS, SPAN)[:, 0].tolist() == pytest.approx([0.5**0.5, 0.5**0.5, 0])
+    assert config.fact_at({"composer": "Di"}, SPAN) is None
+    assert config.settled([]) == config
+    with pytest.raises(ValueError, match="null"):
+        Mix(Mix.Config())
+
+
+def test_a_track_that_is_played_higher_is_in_another_key() -> None:
+    key = Key.Config()
+
+    def told(semitones: float) -> str | None:
+        row = key.fact_at(FACTS, Span(0.0, 1, 0.1, speed=2 ** (semitones / 12)))
+        return None if row is None else key.names[int(row.argmax())]
+
+    assert [told(semitones) for semitones in (0, 3, -1, 0.5)] == ["A minor", "C minor", "G# minor", None]
+    assert key.fact_at({"key": {"name": "A minor", "clarity": 0.0}}, SPAN) is None
+
+
+def test_a_curve_tells_each_column_its_moment_and_points_are_joined_by_lines() -> None:
+    curve = Curve.Config(low=-12.0, high=12.0)
+    scale = 3**0.5 / 12
+    # The middles of the steps are at 0.25 s, 0.75 s, ...: -6 dB is told at 0.75 s.
+    at = curve.fact_at(FACTS, Span(0.5, 1, 0.5))
+    assert float(at) == pytest.approx(-6 * scale)
+    assert float(curve.fact_at(FACTS, Span(0.25, 1, 0.5))) == pytest.approx(-3 * scale)
+    line = curve.asked((0.0, 12.0), Span(0.0, 4, 1.0))[0] / scale
+    assert line.tolist() == pytest.approx([1.5, 4.5, 7.5, 10.5])
+    assert curve.asked(3.0, Span(0.0, 4, 1.0)).unique().tolist() == pytest.approx([3 * scale])
+    loop = curve.asked((0.0, 12.0), Span(0.0, 4, 1.0, circular=True))[0] / scale
+    assert loop.tolist() == pytest.approx([3, 9, 9, 3])
+    brighter = Curve.Config(fact="brightness", low=-4.0, high=4.0)
+    once, twice = (brighter.fact_at(FACTS, Span(0.2 / speed, 1, 0.1 / speed, speed)) for speed in (1.0, 2.0))
+    assert float(twice - once) == pytest.approx(3**0.5 / 4), "an octave higher"
+
+
+def test_random_regions_leave_out_beginnings_ends_and_middles_and_tell_the_rest_as_it_is() -> None:
+    config, latents = Known.Config(), torch.randn(64, 4, 2, 16)
+    kind, first, second = torch.rand(3, 64, generator=torch.Generator().manual_seed(0))
+    told = config.drawn(latents, kind, first, second)
+    mask = told[:, -1, 0]
+    assert torch.equal(told[:, :4], latents * mask[:, None, None])
+    assert not mask[kind >= 0.8].any()
+    unknown = 1 - mask
+    middle, end, beginning = kind < 0.4, (kind >= 0.4) & (kind < 0.6), (kind >= 0.6) & (kind < 0.8)
+    for of, edges in ((middle, ()), (end, (-1,)), (beginning, (0,))):
+        assert of.any()
+        assert float(mask[of].sum(1).max()) > 0
+        for row in unknown[of]:
+            assert int((row[1:] != row[:-1]).sum()) <= 2, "one region"
+            assert all(not row.any() or row[edge] for edge in edges)
 
 
 # The adapter
@@ -163,9 +320,105 @@ def test_two_batches_as_one_are_told_what_each_was_told() -> None:
     assert torch.allclose(both, torch.cat(apart), atol=1e-5)
 
 
+PLACED = {
+    "type": "conditioned.Conditioned",
+    "backbone": UNET,
+    "conditioners": {
+        "place": {"type": "numbers.Number"},
+        "who": {"type": "mixes.Mix", "names": ["Ada", "Bo"]},
+        "loudness": {"type": "curves.Curve"},
+    },
+    "global_cond_ids": ["place"],
+    "cross_attention_cond_ids": ["who", "loudness"],
+    "token_channels": 8,
+}
+VALUES = {"place": torch.rand(2, 1, 1).expand(-1, -1, 8), "who": torch.eye(2)[..., None].expand(-1, -1, 8)}
+VALUES["loudness"] = torch.linspace(-1, 1, 16).view(2, 1, 8)
+
+
+@pytest.mark.parametrize("told", ["place", "who", "loudness"])
+@torch.inference_mode()
+def test_by_every_route_what_is_told_counts_and_what_is_untold_does_not(told: str) -> None:
+    adapted, (x, c_noise) = network(PLACED), inputs()
+    others = {name: value for name, value in VALUES.items() if name != told}
+    every = adapted(x, c_noise, conditioning=Conditioning(values=VALUES))
+    less = adapted(x, c_noise, conditioning=Conditioning(values=others))
+    assert not torch.allclose(every, less, atol=1e-4)
+    changed = {**VALUES, told: VALUES[told] + 5}
+    untold = Conditioning(values=changed).without([told])
+    assert torch.equal(adapted(x, c_noise, conditioning=untold), less), "bit for bit: masks are honoured"
+    silent = adapted(x, c_noise, conditioning=Conditioning())
+    assert torch.equal(silent, adapted(x, c_noise, conditioning=Conditioning(values=VALUES).unconditional()))
+    both = adapted(x, c_noise, conditioning=Conditioning(values=VALUES, kept={told: torch.eye(2)[0]}))
+    assert torch.allclose(both, torch.stack([every[0], less[1]]), atol=1e-5)
+
+
+def test_what_is_told_by_any_route_has_a_gradient() -> None:
+    adapted, (x, c_noise) = network(PLACED), inputs()
+    adapted(x, c_noise, conditioning=Conditioning(values=VALUES)).square().mean().backward()
+    for name in ("backbone.told_embedding", "tokens.cross_attention_cond_ids.who", "first_tokens"):
+        of = [p.grad for key, p in adapted.named_parameters() if key.startswith(name)]
+        assert of, name
+        assert all(grad is not None and grad.any() for grad in of), name
+
+
+@torch.inference_mode()
+def test_a_new_network_with_routes_begins_as_one_without_tokens() -> None:
+    torch.manual_seed(0)
+    bare = component_from_json("dualdiffusion.models", UNET).build()
+    cross = {**PLACED, "global_cond_ids": [], "cross_attention_cond_ids": ["place", "who", "loudness"]}
+    adapted = component_from_json("dualdiffusion.models", cross).build()
+    missing = adapted.backbone.load_state_dict(bare.state_dict(), strict=False)
+    assert not missing.unexpected_keys
+    assert all("told" in key for key in missing.missing_keys)
+    for module in (bare, adapted.backbone):
+        torch.nn.init.constant_(module.output_gain, 0.5)
+    x, c_noise = inputs()
+    told = Conditioning(values=VALUES)
+    assert torch.equal(adapted.eval()(x, c_noise, conditioning=told), bare.eval()(x, c_noise, conditioning=told))
+
+
+@torch.inference_mode()
+def test_adapters_stack_and_each_tells_what_is_its_own() -> None:
+    inner = {**TOLD, "backbone": UNET}
+    outer = {**PLACED, "backbone": inner}
+    outer["conditioners"] = {**PLACED["conditioners"], "known": {"type": "regions.Known"}}
+    outer["input_concat_ids"] = ["known"]
+    stacked, (x, c_noise) = network(outer), inputs()
+    assert set(stacked.told) == {"tempo", "place", "who", "loudness", "known"}
+    known = Known.Config().told(torch.randn(2, 4, 4, 8), torch.ones(1, 8))
+    values = {**VALUES, "tempo": torch.randn(2, 4, 8), "known": known}
+    every = stacked(x, c_noise, conditioning=Conditioning(values=values))
+    for name in values:
+        less = stacked(x, c_noise, conditioning=Conditioning(values=values).without([name]))
+        assert not torch.allclose(every, less, atol=1e-5), name
+    nothing = {"type": "conditioned.Conditioned", "backbone": outer}
+    wrapped = network(nothing)
+    wrapped.backbone.load_state_dict(stacked.state_dict())
+    assert torch.equal(wrapped(x, c_noise, conditioning=Conditioning(values=values)), every)
+    with pytest.raises(InvalidPartError) as refused:
+        component_from_json("dualdiffusion.models", {**TOLD, "backbone": inner})
+    assert "is told 'tempo' too" in str(refused.value.error)
+
+
+@torch.inference_mode()
+def test_what_is_always_told_stays_told_in_every_pass_of_guidance() -> None:
+    told = Conditioning(torch.eye(3)[:2], values=VALUES, always=frozenset({"place"}))
+    assert told.ids == ("games", "who", "loudness")
+    both = concatenate(told, told.unconditional())
+    assert both.always == {"place"}
+    assert both.kept["place"].tolist() == [1, 1, 1, 1]
+    assert both.kept["who"].tolist() == [1, 1, 0, 0]
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"global_cond_ids": ["tempi"]}, "global_cond_ids: no conditioner 'tempi'; there are: tempo"),
+        (
+            {"conditioners": {"tempo": {"type": "regions.Known"}}, "prepend_cond_ids": ["tempo"]},
+            "prepend_cond_ids: 'tempo' tells latents",
+        ),
         ({"input_concat_ids": ["temp"]}, "no conditioner 'temp'; there are: tempo"),
         ({"input_concat_ids": []}, "'tempo' has no route"),
         ({"input_concat_ids": ["tempo", "tempo"]}, "twice"),
@@ -179,5 +432,8 @@ def test_routes_that_make_no_sense_are_one_line(changes: dict, said: str) -> Non
 
 def test_a_network_without_the_route_is_told_so() -> None:
     vae = {"type": "vae_edm2.VAE", "model_channels": 4, "channel_mult": [1]}
-    with pytest.raises(UserError, match="no such route"):
+    with pytest.raises(UserError, match=r"input_concat_ids: vae_edm2\.VAE has no such route; .*unet_edm2\.UNet.* has"):
         component_from_json("dualdiffusion.models", {**TOLD, "backbone": vae}).build()
+    prepended = {**TOLD, "prepend_cond_ids": ["tempo"]}
+    with pytest.raises(UserError, match=r"prepend_cond_ids: unet_edm2\.UNet has no such route; .* has$"):
+        component_from_json("dualdiffusion.models", prepended).build()

@@ -7,6 +7,7 @@ import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import soundfile
@@ -29,15 +30,26 @@ from dualdiffusion.randomness import StepRandom
 from sampling.generator import Generator
 from sampling.request import Request
 from tests import tiny
+from tests.benchmarks.telling import RUNS, Listener, overrides, rank_correlation
 from tests.dualdiffusion.test_beat import clicks, regular
 from tests.train.test_training import assert_equal, digest, fresh_model, train_until
+from train.module_trainers.unet import UNetTrainer
 from train.train_config import TrainConfig
 
 COLUMN = 64 * 8 / tiny.SAMPLE_RATE
 TOLD = {
     "type": "conditioned.Conditioned",
-    "conditioners": {"tempo": {"type": "beats.Beats"}},
-    "input_concat_ids": ["tempo"],
+    "conditioners": {
+        "tempo": {"type": "beats.Beats"},
+        "known": {"type": "regions.Known"},
+        "place": {"type": "numbers.Number"},
+        "who": {"type": "mixes.Mix", "fact": "game"},
+        "loudness": {"type": "curves.Curve"},
+    },
+    "input_concat_ids": ["tempo", "known"],
+    "global_cond_ids": ["place", "who"],
+    "cross_attention_cond_ids": ["loudness"],
+    "token_channels": 8,
     "backbone": {**tiny.UNET, "label_dim": None},
 }
 TEMPI = {"Castle": (100.0, 110.0), "Cave": (150.0, 160.0)}  # nothing is known of Circuit's
@@ -53,7 +65,8 @@ def described(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number, record in enumerate(records):
             bpm = TEMPI.get(record["game"], (None,))[number % len(TEMPI.get(record["game"], (None,)))]
             grid = {"bpm": bpm, "first": 0.1, "clarity": 0.5, "parts": [None]}
-            record["facts"] = {} if bpm is None else {"beat": grid}
+            curve = {"step": 0.5, "values": [-12.0, 0.0, 3.0]}
+            record["facts"] = {} if bpm is None else {"beat": grid, "loudness": curve}
         write_jsonl(path / f"{split}.jsonl", records)
     for file in (path / "latents").rglob("*.safetensors"):
         header = read_header(file)
@@ -124,12 +137,8 @@ def test_what_is_not_known_of_some_samples_of_a_batch_is_untold_for_them(describ
 def test_a_sample_without_its_label_is_told_nothing_and_others_lack_the_beat_now_and_then(
     model: ModelFolder, described: Path, tmp_path: Path
 ) -> None:
-    config = load_config(
-        TrainConfig, config_for(tmp_path / "c.json", fresh_model(model, tmp_path / "m", "unet"), described)
-    )
-    part = config.module_trainer
-    settings = part.config.model_copy(update={"label_dropout": 0.3})
-    trainer = part.cls(settings, model=ModelFolder(config.model), dataset=DatasetFolder(described), seed=0)
+    path = config_for(tmp_path / "c.json", fresh_model(model, tmp_path / "m", "unet"), described)
+    trainer = trainer_for(path, label_dropout=0.3)
     many, known = 400, torch.ones(400)
     batch = Batch(torch.zeros(many, 4, 4, 16), torch.zeros(many).long(), torch.arange(many))
     batch = replace(batch, values={"tempo": torch.ones(many, 4, 16)}, known={"tempo": known})
@@ -137,6 +146,28 @@ def test_a_sample_without_its_label_is_told_nothing_and_others_lack_the_beat_now
     assert not told.kept["tempo"][told.labels_kept == 0].any()
     assert float(told.labels_kept.mean()) == pytest.approx(0.7, abs=0.08)
     assert float(told.kept["tempo"][told.labels_kept == 1].mean()) == pytest.approx(0.9, abs=0.05)
+
+
+def test_what_is_known_of_a_sample_is_drawn_at_random_and_told_whatever_else_is_dropped(
+    model: ModelFolder, described: Path, tmp_path: Path
+) -> None:
+    trainer = trainer_for(config_for(tmp_path / "c.json", fresh_model(model, tmp_path / "m", "unet"), described))
+    batch = Batch(torch.randn(64, 4, 4, 16), torch.zeros(64).long(), torch.arange(64))
+    told = trainer._conditioning(batch, StepRandom(0, first=0, batch_size=64, indices=list(range(64))))
+    mask = told.values["known"][:, -1]
+    assert torch.equal(told.values["known"][:, :4], batch.data * mask[:, None])
+    assert 0.2 < float(mask.mean()) < 0.8
+    assert told.kept["known"].all()
+    assert not told.labels_kept.all()
+    assert told.always == {"known"}
+    assert "known" not in told.ids
+
+
+def trainer_for(path: Path, **changes: object) -> UNetTrainer:
+    config = load_config(TrainConfig, path)
+    settings = config.module_trainer.config.model_copy(update=changes)
+    dataset = DatasetFolder(config.dataset)
+    return config.module_trainer.cls(settings, model=ModelFolder(config.model), dataset=dataset, seed=0)
 
 
 def test_the_model_folder_lists_the_control_with_what_is_usual(trained: ModelFolder) -> None:
@@ -164,6 +195,85 @@ def test_the_tempo_that_is_asked_for_changes_the_clip_and_nothing_said_means_a_u
     # Long clips in windows, loops and variations go the same way.
     for fields in ({"seconds": 3.0}, {"loop": True}, {"games_end": {"Cave": 1.0}}):
         assert clip(**fields, controls={"tempo": 120.0}).isfinite().all()
+
+
+def test_place_names_and_curves_are_asked_for_like_the_tempo(trained: ModelFolder) -> None:
+    generator = Generator.load(trained, "cpu")
+    controls = read_controls(trained.module_entry("unet"), "index")
+    assert set(controls) == {"tempo", "known", "place", "who", "loudness"}
+    assert controls["who"].names == tuple(sorted(tiny.GAMES))
+    base = {"games": {"Circuit": 1.0}, "seconds": 1.0, "steps": 2, "phase_iterations": 1}
+
+    def clip(**asked: object) -> torch.Tensor:
+        return generator.generate(Request.from_json({**base, "controls": asked})).latents
+
+    untold = clip()
+    for name, values in (
+        ("place", (0.0, 1.0)),
+        ("who", ("Castle", {"Castle": 1.0, "Cave": -1.0})),
+        ("loudness", (-12.0, [-12.0, 6.0])),
+    ):
+        one, other = (clip(**{name: value}) for value in values)
+        assert not torch.equal(one, untold), name
+        assert not torch.equal(one, other), name
+        assert torch.equal(clip(**{name: None}), untold), name
+    with pytest.raises(UserError, match=r"controls\.who: must be among Castle"):
+        clip(who="Castel")
+
+
+def test_what_is_kept_of_a_source_is_told_and_stays_exact(trained: ModelFolder, tmp_path: Path) -> None:
+    generator = Generator.load(trained, "cpu")
+    source = tmp_path / "clicks.flac"
+    audio.write_flac(source, clicks(regular(104, 0.2, 2), 2, tiny.SAMPLE_RATE), tiny.SAMPLE_RATE)
+    asked = {"games": {"Circuit": 1.0}, "steps": 3, "phase_iterations": 1, "source": {"path": str(source)}}
+    asked |= {"inpaint": [[0.5, 1.5]]}
+    told, untold = (
+        generator.generate(Request.from_json({**asked, **more})).latents for more in ({}, {"controls": {"known": None}})
+    )
+    same = (told == untold).flatten(0, 1).all(0)
+    inside = torch.zeros(len(same), dtype=torch.bool)
+    inside[int(0.5 / COLUMN) : int(1.5 / COLUMN) + 1] = True
+    assert same[~inside].all(), "what is kept is exact with both"
+    assert not same[inside].any(), "what is made listens to it"
+
+
+def test_demos_are_requests_and_each_is_what_the_command_makes_of_it(
+    trained: ModelFolder, described: Path, tmp_path: Path
+) -> None:
+    path = config_for(tmp_path / "c.json", trained.path, described)
+    fields = {"steps": 2, "seconds": 1.0, "phase_iterations": 1, "cfg_scale": 2.0}
+    asked = ({**fields, "games": {"Cave": 1.0}, "controls": {"tempo": 90.0}}, {**fields, "controls": {"place": 0.0}})
+    trainer = trainer_for(path, demos=asked)
+    trainer.module.eval()
+    demos = trainer.demos()
+    assert [demo.name for demo in demos] == ["1/Cave", "2/Castle"]
+    saved = ModelFolder(tmp_path / "saved")
+    shutil.copytree(trained.path, saved.path)
+    save_module(saved, "unet", trainer.module)
+    generator = Generator.load(saved, "cpu")
+    for demo, said in zip(demos, asked, strict=True):
+        request = Request.from_json({"games": {"Castle": 1.0}, **said})
+        # A loaded network lies in memory in another order than one in training: the last bits may differ.
+        assert torch.allclose(demo.audio, generator.generate(request).audio, atol=1e-4)
+        assert float(demo.audio.abs().max()) > 0.01
+    config = json.loads(path.read_text())
+    config["module_trainer"]["demos"] = [{"stepz": 3}]
+    path.write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"demos.*stepz.*steps"):
+        load_config(TrainConfig, path)
+
+
+def test_the_benchmark_asks_and_listens(trained: ModelFolder, described: Path) -> None:
+    settings = {"seconds": 1.0, "steps": 1, "phase_iterations": 1}
+    listener = Listener(Generator.load(trained, "cpu"), 2, **settings)
+    tracks = DatasetFolder(described).tracks("train")
+    assert 0 <= listener.place(tracks[:2]) <= 1
+    assert -1 <= listener.loudness() <= 1
+    assert 0 < listener.gaps(tracks[:1]) != 1, "what is known is heard"
+    assert rank_correlation([1, 2, 3, 4], [10, 30, 20, 40]) == pytest.approx(0.8)
+    options = SimpleNamespace(work=Path("work"), model=trained, samples=10)
+    for run, config in RUNS.items():
+        load_config(TrainConfig, tiny.ROOT / config, overrides(run, described, options))
 
 
 def test_a_clip_from_audio_goes_on_in_the_beat_of_its_source(trained: ModelFolder, tmp_path: Path) -> None:
@@ -253,4 +363,4 @@ def test_an_exported_model_lists_its_controls_and_makes_the_same_kind_of_clip(
     assert read_controls(exported.module_entry("unet"), "") == read_controls(trained.module_entry("unet"), "")
     request = Request.from_json({"games": {"Castle": 1.0}, "seconds": 1.0, "steps": 2, "phase_iterations": 1})
     one, other = (Generator.load(folder, "cpu").generate(request).latents for folder in (trained, exported))
-    assert torch.allclose(one, other, atol=0.05)
+    assert torch.allclose(one, other, atol=0.005 * float(one.std()))  # float16 weights

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,18 @@ from tests.webui.conftest import REQUEST, Server, until
 from tests.webui.test_page import Visit
 
 CONTROLS = {
-    "tempo": {"kind": "number", "label": "Tempo", "unit": "BPM", "low": 55, "high": 205, "usual": {"Castle": [90, 120]}}
+    "tempo": {
+        "kind": "number",
+        "label": "Tempo",
+        "unit": "BPM",
+        "low": 55,
+        "high": 205,
+        "usual": {"Castle": [90, 120]},
+    },
+    "place": {"kind": "number", "label": "Place", "unit": "", "low": 0, "high": 1, "usual": {}},
+    "who": {"kind": "mix", "label": "Composer", "names": ["Ada", "Bo", "Cy"]},
+    "loudness": {"kind": "curve", "label": "Loudness", "unit": "dB", "low": -24, "high": 12},
+    "known": {"kind": "source", "label": "Known parts"},
 }
 
 
@@ -31,11 +42,15 @@ def told_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def test_the_api_lists_controls_and_refuses_what_the_model_does_not_have(told_server: Server, server: Server) -> None:
     listed = told_server.client.get("/api/health").json()["controls"]
-    assert listed == [{"id": "tempo", "label": "Tempo", "unit": "BPM", "low": 55, "high": 205}]
+    assert listed == [
+        {"id": name} | {k: v for k, v in control.items() if k != "usual"} for name, control in CONTROLS.items()
+    ]
     assert server.client.get("/api/health").json()["controls"] == []
     job = told_server.job(told_server.submit(controls={"tempo": 120}))
     assert job["request"]["controls"] == {"tempo": 120}
-    for asked, said in (({"tempo": 300}, "from 55 to 205 BPM"), ({"key": 1}, "it has: tempo"), ({"tempo": "a"}, "")):
+    many = {"place": 0.25, "who": {"Ada": 1, "Cy": -0.5}, "loudness": [-12, 0, 6], "known": None}
+    assert told_server.job(told_server.submit(controls=many))["request"]["controls"] == many
+    for asked, said in (({"tempo": 300}, "from 55 to 205 BPM"), ({"tempi": 1}, "it has: tempo"), ({"tempo": "a"}, "")):
         refused = told_server.client.post("/api/jobs", json=REQUEST | {"controls": asked})
         assert refused.status_code == 422
         assert said in refused.json()["error"]
@@ -82,11 +97,32 @@ def test_the_tempo_is_usual_set_or_free_and_comes_back(chromium: Any, told_serve
     page.get_by_role("button", name="Use these settings").nth(1).click()
     until(lambda: page.locator("#control-mode-tempo").input_value() == "set", "the clip's tempo is set")
     assert page.input_value("#control-number-tempo") == "132"
+    _names_and_curves_are_chosen_drawn_and_brought_back(page, asked)
     page.fill("#control-number-tempo", "999")
     page.click("#generate")
     until(lambda: "205" in page.locator("#error-controls").inner_text(), "what is wrong stands beside it")
     assert [line for line in visit.complaints if "422" not in line] == []
     visit.close()
+
+
+def _names_and_curves_are_chosen_drawn_and_brought_back(page: Any, asked: Callable[[], dict[str, Any]]) -> None:
+    assert page.locator("#control-mode-known").count() == 0, "only a source says it"
+    page.locator("#control-place").evaluate(
+        "slider => { slider.value = 0.25; slider.dispatchEvent(new Event('input')); }"
+    )
+    page.select_option("#control-who", ["Ada", "Cy"])
+    for point, level in enumerate((-24, -12, 0, 6, 12)):
+        page.fill(f"#control-loudness-{point}", str(level))
+    told = {"tempo": 132, "place": 0.25, "who": {"Ada": 1, "Cy": 1}, "loudness": [-24, -12, 0, 6, 12]}
+    assert asked() == told
+    for name in told:
+        page.select_option(f"#control-mode-{name}", "usual")
+    assert asked() == {}
+    page.get_by_role("button", name="Use these settings").nth(1).click()
+    until(lambda: page.locator("#control-mode-who").input_value() == "set", "the clip's composers are chosen")
+    assert asked() == told
+    page.select_option("#control-mode-who", "free")
+    assert asked() == {**told, "who": None}
 
 
 @pytest.mark.browser

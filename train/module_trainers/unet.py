@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from dualdiffusion.component import Component
 from dualdiffusion.conditioning import Conditioning, one_hot
 from dualdiffusion.config import Config, validate
-from dualdiffusion.controls import controls_to_json, read_controls
+from dualdiffusion.controls import read_controls
 from dualdiffusion.data.audio_crops import Batch
 from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.data.latent_crops import LatentCrops, latents_image
@@ -36,6 +36,7 @@ from sampling.request import Request
 from train.module_trainer import Demo, Plan, StepOutput
 from train.setup import build_module, check_labels, copy_modules, new_games, save_labels, with_label_dim
 from train.starting import Source
+from train.telling import controls_of, settled
 
 
 class UNetTrainer:
@@ -66,6 +67,9 @@ class UNetTrainer:
         """Loss is also logged for so many ranges of sigma."""
         demo_games: Annotated[int, Field(ge=0)] = 3
         """Demos are made of the first so many games."""
+        demos: tuple[dict[str, Any], ...] = ()
+        """Requests, as far as they differ from what is recommended, to make demos of in place of those of the games;
+        where one names no games, it is made of the first."""
         demo_seconds: Annotated[float, Field(gt=0)] = 8.0
         demo_steps: Annotated[int, Field(ge=1)] | None = None
         """null: as many as the model's request.json recommends, or else a request's default."""
@@ -75,6 +79,16 @@ class UNetTrainer:
         recommended: dict[str, Any] = Field(default_factory=dict)
         """Fields of a request, stored with the model as what to ask of it where nothing is said, if it has none yet.
         Empty: those of the model that training starts from, if there is one."""
+
+        @field_validator("demos")
+        @classmethod
+        def _are_requests(cls, demos: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+            for number, fields in enumerate(demos):
+                try:
+                    validate(Request, {"games": {"any": 1.0}, **fields}, f"{number}")
+                except UserError as error:
+                    raise ValueError(str(error)) from None
+            return demos
 
         @field_validator("recommended")
         @classmethod
@@ -105,7 +119,7 @@ class UNetTrainer:
         self.fingerprint = model.fingerprint("vae")
         self.vae = load_module(model, "vae")
         self.format = load_module(model, "format")
-        self.module: Denoiser = build_module(model, "unet", _denoiser(config, self.labels), self.labels, seed, init)
+        self.module: Denoiser = build_module(model, "unet", self._denoiser(), self.labels, seed, init)
         columns = self.format.frames_per_second * config.crop_seconds / self.vae.downsampling
         multiple = self.module.size_multiple
         rows = self.format.rows // self.vae.downsampling
@@ -121,7 +135,7 @@ class UNetTrainer:
             )
         self.columns = max(1, round(columns / multiple)) * multiple
         self.column_seconds = self.vae.downsampling / self.format.frames_per_second
-        self.module.index_notes = {WINDOW_COLUMNS: self.columns, **_controls(self.module, self.dataset)}
+        self.module.index_notes = {WINDOW_COLUMNS: self.columns, **controls_of(self.module.told, self.dataset)}
         recommended = config.recommended or recommended_by(init)
         if recommended and not model.request_path.exists():
             write_json(model.request_path, recommended)
@@ -130,6 +144,10 @@ class UNetTrainer:
         self.position = self.vae.latent_position(self.format.position())
         if not new_games(model, self.labels):
             save_labels(model, self.labels)
+
+    def _denoiser(self) -> Component:
+        facts = (track.all_facts for track in self.dataset.tracks("train"))
+        return _denoiser(self.config, self.labels, facts)
 
     def to(self, device: torch.device) -> None:
         """Moves what is not the trained module itself."""
@@ -182,7 +200,8 @@ class UNetTrainer:
 
     def _conditioning(self, batch: Batch, generator: StepRandom) -> Conditioning:
         """What the batch's samples are told: where labels are dropped, everything is, as guidance needs it."""
-        if not self.module.label_dim and not batch.values:
+        drawn = [name for name, config in self.module.told.items() if config.of_latents]
+        if not self.module.label_dim and not batch.values and not drawn:
             return Conditioning()
         told = (generator.rand() >= self.config.label_dropout).to(batch.data)
         labels = one_hot(batch.game_ids, self.module.label_dim).to(batch.data.device) if self.module.label_dim else None
@@ -190,7 +209,12 @@ class UNetTrainer:
             name: told * batch.known[name] * (generator.rand() >= self.module.told[name].dropout).to(told)
             for name in batch.values
         }
-        return Conditioning(labels, told if labels is not None else None, batch.values, kept)
+        values = dict(batch.values)
+        for name in drawn:  # what is known of a clip is told whatever else is dropped
+            config = self.module.told[name]
+            values[name] = config.drawn(batch.data, generator.rand(), generator.rand(), generator.rand())
+            kept[name] = (generator.rand() >= config.dropout).to(told)
+        return Conditioning(labels, told if labels is not None else None, values, kept, frozenset(drawn))
 
     def _quantiles(self, generator: StepRandom) -> Tensor:
         if self.config.sigma.stratified or not self.module.training:
@@ -251,20 +275,32 @@ class UNetTrainer:
             window_columns=self.columns,
             controls=read_controls(self.module.index_notes, "in training"),
         )
+        if self.config.demos:
+            return [self._demo_of(generator, *asked) for asked in enumerate(self.config.demos, start=1)]
         scales = (None,) if self.config.demo_cfg_scales is None else self.config.demo_cfg_scales
         names = self.labels.names[: self.config.demo_games]
         return [self._demo(generator, name, scale) for name in names for scale in scales]
 
     def _demo(self, generator: Generator, game: str, cfg_scale: float | None) -> Demo:
-        said = {"steps": self.config.demo_steps, "cfg_scale": cfg_scale}
-        said = {key: value for key, value in said.items() if value is not None}
+        said = {} if cfg_scale is None else {"cfg_scale": cfg_scale}
+        request = self._demo_request({"games": {game: 1.0}, **said})
+        return self._made(generator, f"{game}/cfg{request.cfg_scale:g}", request)
+
+    def _demo_of(self, generator: Generator, number: int, fields: dict[str, Any]) -> Demo:
+        request = self._demo_request({"games": {self.labels.names[0]: 1.0}, **fields})
+        return self._made(generator, f"{number}/{' '.join(request.games)}", request)
+
+    def _demo_request(self, fields: dict[str, Any]) -> Request:
+        steps = {} if self.config.demo_steps is None else {"steps": self.config.demo_steps}
         # The weights of a weaker network may not exist yet.
         without = ("guidance.weak_ema=null", "guidance.weak_scale=1")
-        asked = Asked({"games": {game: 1.0}, "seconds": self.config.demo_seconds, **said}, without)
-        request = validate(Request, asked.over(self.recommended), "demos")
+        asked = Asked({"seconds": self.config.demo_seconds, **steps, **fields}, without)
+        return validate(Request, asked.over(self.recommended), "demos")
+
+    def _made(self, generator: Generator, name: str, request: Request) -> Demo:
         result = generator.generate(request)
         images = {"spectrogram": spectrogram_pixels(result.spectrogram), "latents": latents_image(result.latents)}
-        return Demo(f"{game}/cfg{request.cfg_scale:g}", result.audio, result.sample_rate, images)
+        return Demo(name, result.audio, result.sample_rate, images)
 
     def finish(self) -> None:
         """Nothing is measured after training; but new games are told only now that the weights have room for them."""
@@ -302,34 +338,15 @@ class UNetTrainer:
         return Plan(denoiser, {"latents": shape}, forward, (*vae, *format))
 
 
-def _controls(module: Denoiser, dataset: DatasetFolder) -> dict[str, Any]:
-    """What a model's index is to say of what one may ask for beside games; nothing where that is nothing.
-
-    Raises:
-        UserError: no track of the dataset has been described.
-    """
-    if not module.told:
-        return {}
-    tracks = dataset.tracks("train")
-    if not any(track.facts for track in tracks):
-        raise UserError(
-            f"{dataset.path}: the network is told {', '.join(module.told)}, but no track has facts; add "
-            '{"type": "describe.Describe"} to the steps of the dataset\'s config and run it again'
-        )
-    facts: dict[str, list[Mapping[str, Any]]] = {}
-    for track in tracks:
-        facts.setdefault(track.game, []).append(track.facts)
-    return controls_to_json({name: config.control(facts) for name, config in module.told.items()})
-
-
 def recommended_by(init: ModelFolder | None) -> dict[str, Any]:
     """What the model that training starts from recommends to ask of it; nothing that only its own weights can do."""
     fields = {} if init is None else read_recommended(init).fields
     return {name: value for name, value in fields.items() if not (name == "guidance" and value.get("weak_ema"))}
 
 
-def _denoiser(config: UNetTrainer.Config, labels: Labels) -> Component:
-    backbone = with_label_dim(config.denoiser.backbone, labels)
+def _denoiser(config: UNetTrainer.Config, labels: Labels, facts: Iterable[Mapping[str, Any]] = ()) -> Component:
+    """With what hangs on the dataset: the number of games, and the names that the facts of its tracks have."""
+    backbone = settled(with_label_dim(config.denoiser.backbone, labels), list(facts))
     return Component(Denoiser, config.denoiser.model_copy(update={"backbone": backbone}))
 
 

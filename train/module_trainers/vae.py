@@ -45,6 +45,8 @@ class VAETrainer:
         """The network; null: as for the format."""
         crop_seconds: Annotated[float, Field(gt=0)] = 4.0
         """Length of a training sample; rounded to what the network can take."""
+        transforms: tuple[part_of("dualdiffusion.transforms"), ...] = ()
+        """Changes of the training samples, at random and one after the other; validation has none."""
         loss: part_of("train.losses")
         """How two spectrograms are compared."""
         loss_weights: dict[str, Annotated[float, Field(ge=0)]] = Field({}, validate_default=True)
@@ -91,6 +93,7 @@ class VAETrainer:
         if config.trained == "decoder":
             self.module.freeze_encoder()
         self.loss = config.loss.build()
+        self.transforms = [part.build() for part in config.transforms]
         self._check()
         frames = crop_frames(self.format.frames_per_second * config.crop_seconds, self.module.downsampling)
         self.samples = self.format.num_samples(frames)
@@ -149,7 +152,7 @@ class VAETrainer:
         """The reconstruction loss of one batch of audio (B, C, N), under the latents' noise."""
         # The spectrogram is the truth to compare with: in float32, whatever the network computes in.
         with torch.no_grad(), torch.autocast(batch.data.device.type, enabled=False):
-            x = self.format.encode(batch.data)
+            x = self.format.encode(self._transformed(batch.data, generator))
         conditioning = self._conditioning(batch, generator)
         posterior = self.module.encode(x, position=self.position, conditioning=conditioning)
         latents = posterior.sample(generator)
@@ -194,6 +197,17 @@ class VAETrainer:
         again = self.module.decode(moved.mode, position=self.position, conditioning=conditioning)
         difference = output[..., first + step : first + length - step] - again[..., step : length - step]
         return difference.float().abs().mean(dim=(1, 2, 3))
+
+    def _transformed(self, audio: Tensor, generator: StepRandom) -> Tensor:
+        """Audio (B, C, N) as training sees it."""
+        if not self.transforms or not self.module.training:
+            return audio
+        count = sum(transform.numbers for transform in self.transforms)
+        random = torch.stack([generator.rand() for _ in range(count)], dim=1).to(audio)
+        sample = {"data": audio, "random": random}
+        for transform in self.transforms:
+            sample = transform(sample)
+        return sample["data"]
 
     def _conditioning(self, batch: Batch, generator: StepRandom) -> Conditioning:
         if not self.module.label_dim:

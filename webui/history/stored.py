@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from dualdiffusion.controls import Control, read_controls
+from dualdiffusion.controls import AnyControl, read_controls
 from dualdiffusion.errors import UserError, one_line
 from dualdiffusion.files import read_json
 from dualdiffusion.model.folder import ModelFolder
@@ -170,7 +170,7 @@ def usable_recommendation(folder: ModelFolder) -> Recommended:
     return Recommended()
 
 
-def usable_controls(folder: ModelFolder) -> dict[str, Control]:
+def usable_controls(folder: ModelFolder) -> dict[str, AnyControl]:
     """What one may ask of a model beside games, by id; damaged ones are left out and told in the terminal.
 
     A model without a denoiser, which a page may be shown before there is one, has none.

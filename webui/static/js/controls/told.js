@@ -2,6 +2,7 @@
 
 import { el } from '../dom.js';
 import { short } from '../format.js';
+import { makeToldRow, stepOf } from './told_kinds.js';
 
 const MODES = { usual: 'usual', set: 'set', free: 'free' };
 const HINT = 'usual: as the games have it, another for each seed; set: the number beside; free: the model chooses';
@@ -10,14 +11,15 @@ export class ToldControls {
   /** @type {any[]} */
   #rows = [];
 
-  /** @param {(value: Record<string, any>) => void} changed gets what is not as usual: a number, or null for free */
+  /** @param {(value: Record<string, any>) => void} changed gets what is not as usual: a value, or null for free */
   constructor(changed) {
     this.changed = changed;
   }
 
   /** @param {any[]} controls what /api/health lists @returns {HTMLElement[]} */
   setControls(controls) {
-    this.#rows = controls.map((control) => this.#makeRow(control));
+    const make = (control) => (control.kind === 'number' ? this.#makeRow(control) : makeToldRow(control, () => this.#tell()));
+    this.#rows = controls.map(make).filter(Boolean);
     return [...this.#rows.map((row) => row.element), ...(this.#rows.length ? [el('p', { class: 'field-error', id: 'error-controls' })] : [])];
   }
 
@@ -34,9 +36,10 @@ export class ToldControls {
 
   /** Its value is a number, null where the model shall be told nothing, or undefined where it is as usual. */
   #makeRow({ id, label, unit, low, high }) {
+    const step = stepOf(low, high);
     const select = /** @type {HTMLSelectElement} */ (el('select', { id: `control-mode-${id}`, 'aria-label': `${label}: usual, set or free`, title: HINT }, ...Object.entries(MODES).map(([value, text]) => el('option', { value }, text))));
-    const slider = /** @type {HTMLInputElement} */ (el('input', { type: 'range', min: Math.ceil(low), max: Math.floor(high), step: 1, id: `control-${id}`, 'aria-label': label, class: 'plain-range' }));
-    const number = /** @type {HTMLInputElement} */ (el('input', { type: 'number', id: `control-number-${id}`, class: 'number', min: low, max: high, step: 1, 'aria-label': `${label}, as a number`, 'aria-describedby': 'error-controls' }));
+    const slider = /** @type {HTMLInputElement} */ (el('input', { type: 'range', min: Math.ceil(low / step) * step, max: Math.floor(high / step) * step, step, id: `control-${id}`, 'aria-label': label, class: 'plain-range' }));
+    const number = /** @type {HTMLInputElement} */ (el('input', { type: 'number', id: `control-number-${id}`, class: 'number', min: low, max: high, step, 'aria-label': `${label}, as a number`, 'aria-describedby': 'error-controls' }));
     const fill = () => slider.style.setProperty('--fill', String((slider.valueAsNumber - Number(slider.min)) / (Number(slider.max) - Number(slider.min))));
     const element = el('div', { class: 'parameter control' },
       el('label', { for: `control-${id}`, title: HINT }, label, ' ', el('span', { class: 'unit' }, unit)), select, slider, number);
@@ -52,7 +55,7 @@ export class ToldControls {
       }
       fill();
     };
-    slider.value = String(Math.round((low + high) / 2));
+    slider.value = String(Math.round((low + high) / 2 / step) * step);
     number.value = slider.value;
     fill();
     mode('usual');

@@ -1,0 +1,58 @@
+"""What a network is told beside games, as far as it hangs on the dataset: the names in it, and its controls."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dualdiffusion.component import Component
+from dualdiffusion.conditioning import Span
+from dualdiffusion.contracts import ConditionerConfig
+from dualdiffusion.controls import controls_to_json
+from dualdiffusion.data.dataset_folder import DatasetFolder
+from dualdiffusion.errors import UserError
+
+
+def settled(backbone: Component, facts: list[Mapping[str, Any]]) -> Component:
+    """The backbone with conditioners, its own and those of networks inside, that know the names in some facts."""
+    config, changes = backbone.config, {}
+    if isinstance(getattr(config, "backbone", None), Component):
+        changes["backbone"] = settled(config.backbone, facts)
+    if conditioners := getattr(config, "conditioners", None):
+        changes["conditioners"] = {
+            name: Component(part.cls, part.config.settled(facts)) if hasattr(part.config, "settled") else part
+            for name, part in conditioners.items()
+        }
+    return Component(backbone.cls, config.model_copy(update=changes)) if changes else backbone
+
+
+def controls_of(told: Mapping[str, ConditionerConfig], dataset: DatasetFolder) -> dict[str, Any]:
+    """What a model's index is to say of what one may ask for beside games; nothing where that is nothing.
+
+    Raises:
+        UserError: no track of the dataset has facts of something that the network is told.
+    """
+    if not told:
+        return {}
+    facts: dict[str, list[Mapping[str, Any]]] = {}
+    for track in dataset.tracks("train"):
+        facts.setdefault(track.game, []).append(track.all_facts)
+    for name, config in told.items():
+        if not config.of_latents and not _is_known(config, itertools.chain(*facts.values())):
+            raise UserError(
+                f"{dataset.path}: the network is told {name}, but no track has facts of it; add "
+                '{"type": "describe.Describe"} to the steps of the dataset\'s config and run it again'
+            )
+    return controls_to_json({name: config.control(facts) for name, config in told.items()})
+
+
+def _is_known(config: ConditionerConfig, facts: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether there is anything to tell of any track; damaged facts are told where a crop needs them."""
+    span = Span(0.0, 1, 1.0)
+    for of_track in facts:
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            if config.fact_at(of_track, span) is not None:
+                return True
+    return False
