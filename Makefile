@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 SETUP := $(PYTHON) .ci/setup_venv.py
 # What `make demo` plays: the model that comes with the program, or a folder; models/demo is trained first.
 MODEL ?= chiptune
+# A folder of music of which the page may make new generators.
+MUSIC ?=
 DEMO := models/demo
 CONFIGS := $(shell find config -name '*.json')
 
@@ -24,7 +26,7 @@ $(VENV)/.ready-more: requirements.txt tests/requirements.txt .ci/setup_venv.py
 	$(SETUP) $(if $(GPU),--whole) $(VENV) requirements.txt tests/requirements.txt
 
 demo: $(VENV)/.ready $(if $(filter $(DEMO),$(MODEL)),demo-model)
-	$(BIN)/python -m webui --model $(MODEL) --port $(PORT)
+	$(BIN)/python -m webui --model $(MODEL) --port $(PORT) $(if $(MUSIC),--music "$(MUSIC)")
 
 # The whole way from audio to a tiny model.
 demo-model: $(DEMO)/.ready
