@@ -140,7 +140,9 @@ def make_run(folder: Path, module: str, preset: str, changes: list[str]) -> Trai
             columns = int(seconds * format.frames_per_second / vae.downsampling)
             latents = torch.randn(1, vae.config.latent_channels, format.config.n_mels // vae.downsampling, columns)
             print_of = model.fingerprint("vae")
-            header = LatentsHeader(print_of, model.fingerprint("format"), "", ({},), (columns,))
+            header = LatentsHeader(
+                print_of, model.fingerprint("format"), "", ({"offset": 0, "pitch": 0.0},), (columns,)
+            )
             write_latents(config.dataset / latents_file_name(name, print_of), latents, header)
         else:
             (config.dataset / name).parent.mkdir(parents=True, exist_ok=True)

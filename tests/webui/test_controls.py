@@ -118,6 +118,7 @@ def _names_and_curves_are_chosen_drawn_and_brought_back(page: Any, asked: Callab
     for name in told:
         page.select_option(f"#control-mode-{name}", "usual")
     assert asked() == {}
+    until(lambda: page.locator(".card").count() >= 5, "the clips are there")
     page.get_by_role("button", name="Use these settings").nth(1).click()
     until(lambda: page.locator("#control-mode-who").input_value() == "set", "the clip's composers are chosen")
     assert asked() == told

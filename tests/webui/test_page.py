@@ -132,6 +132,9 @@ def test_keyboard_alone_generates_plays_and_cancels(visit: Visit) -> None:
     page.keyboard.press("Control+Enter")
     page.locator(".forming").wait_for()
     page.keyboard.press("Escape")
+    assert page.locator(".forming").count() == 1, "in a field, Esc is the field's"
+    page.locator("#stage").focus()
+    page.keyboard.press("Escape")
     until(lambda: page.locator(".forming").count() == 0, "Esc cancels")
     page.locator("#stage").focus()
     page.keyboard.press("?")

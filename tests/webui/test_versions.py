@@ -41,11 +41,11 @@ def test_a_source_that_is_no_finished_clip_is_refused(server: Server) -> None:
     waiting = server.submit(steps=60)
     cases = {
         ("job", "0123456789abcdef"): "no clip with this id",
-        ("job", "../../etc/passwd"): "must be the id",
-        ("job", 5): "must be the id",
+        ("job", "../../etc/passwd"): "by its job's id",
+        ("job", 5): "by its job's id",
         ("job", waiting): "cannot start from this clip",
         ("path", "/etc/passwd"): "python -m sampling only",
-        ("start", 1): "must be the id",
+        ("start", 1): "by its job's id",
     }
     for (name, value), words in cases.items():
         refused = server.client.post("/api/jobs", json=REQUEST | {"source": {name: value}})

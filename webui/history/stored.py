@@ -65,6 +65,8 @@ def usable(
     kept = {name: value for name, value in said.items() if name in Request.model_fields}
     dropped = {name: f"{name}: no request has this" for name in said if name not in kept}
     for name in ("games", "games_end"):
+        if name == "games_end" and kept.get(name, 0) is None:  # a mix that stays
+            del kept[name]
         if name in kept:
             kept[name] = _known_games(kept[name], name, known, dropped)
             if not kept[name]:

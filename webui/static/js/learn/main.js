@@ -42,10 +42,12 @@ function switchView() {
 async function refresh() {
   clearTimeout(timer);
   let busy = false;
+  let watched = true; // where nothing was ever made, a page that plays has nothing to ask for
   try {
     const overview = await call('GET', '/api/learn');
     const working = overview.generators.find((each) => each.status === 'running');
     busy = Boolean(working);
+    watched = isLearning() || overview.generators.length > 0;
     banner.show(overview.turn, working?.name ?? null, refresh);
     if (isLearning()) await showLearning(overview);
     lost.textContent = '';
@@ -53,7 +55,7 @@ async function refresh() {
     lost.textContent = error.status === 0 ? W.away : error.message;
   }
   clearTimeout(timer);
-  timer = setTimeout(refresh, busy && !document.hidden ? BUSY : IDLE);
+  if (watched) timer = setTimeout(refresh, busy && !document.hidden ? BUSY : IDLE);
 }
 
 async function showLearning(overview) {

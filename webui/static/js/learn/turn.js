@@ -21,8 +21,8 @@ export class TurnBanner {
       type: 'button', class: 'chip', title: TURNS[option].text, 'aria-pressed': option === 'pause' ? undefined : String(option === chosen),
       onclick: () => choose(option, name).then(changed),
     }, TURNS[option].label));
-    const go = el('a', { href: `#learn/${name}` }, name ?? '');
-    this.element.replaceChildren(el('span', {}, turnSentence(turn), ' ', go), el('div', { class: 'turn-options', role: 'group', 'aria-label': 'What now?' }, ...buttons));
+    const go = name ? [' ', el('a', { href: `#learn/${name}` }, name)] : [];
+    this.element.replaceChildren(el('span', {}, turnSentence(turn), ...go), el('div', { class: 'turn-options', role: 'group', 'aria-label': 'What now?' }, ...buttons));
   }
 }
 
