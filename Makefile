@@ -26,7 +26,7 @@ $(VENV)/.ready-more: requirements.txt tests/requirements.txt .ci/setup_venv.py
 	$(SETUP) $(if $(GPU),--whole) $(VENV) requirements.txt tests/requirements.txt
 
 demo: $(VENV)/.ready $(if $(filter $(DEMO),$(MODEL)),demo-model)
-	$(BIN)/python -m webui --model $(MODEL) --port $(PORT) $(if $(MUSIC),--music "$(MUSIC)")
+	$(BIN)/python -m webui --model $(MODEL) --port $(PORT)$(if $(MUSIC), --music "$(MUSIC)")
 
 # The whole way from audio to a tiny model.
 demo-model: $(DEMO)/.ready

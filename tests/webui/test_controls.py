@@ -80,6 +80,13 @@ def test_the_tempo_is_usual_set_or_free_and_comes_back(chromium: Any, told_serve
             page.click("#generate")
         return told_server.wait(sent.value.json()["id"], "done")["request"]["controls"]
 
+    def reuse(place: int) -> None:
+        """Takes the settings of a clip, counted from the newest, once all are shown."""
+        buttons = page.get_by_role("button", name="Use these settings")
+        done = told_server.client.get("/api/jobs", params={"limit": 1}).json()["total"]
+        until(lambda: buttons.count() == done, "all clips are shown")
+        buttons.nth(place).click()
+
     visit.quick(seconds=1, steps=1)
     mode = page.locator("#control-mode-tempo")
     assert mode.input_value() == "usual"
@@ -93,11 +100,10 @@ def test_the_tempo_is_usual_set_or_free_and_comes_back(chromium: Any, told_serve
     # Remembered over a reload, and brought back by a clip.
     visit.open()
     assert page.locator("#control-mode-tempo").input_value() == "free"
-    until(lambda: len(visit.cards()) >= 3, "the clips are there")
-    page.get_by_role("button", name="Use these settings").nth(1).click()
+    reuse(1)
     until(lambda: page.locator("#control-mode-tempo").input_value() == "set", "the clip's tempo is set")
     assert page.input_value("#control-number-tempo") == "132"
-    _names_and_curves_are_chosen_drawn_and_brought_back(page, asked)
+    _names_and_curves_are_chosen_drawn_and_brought_back(page, asked, reuse)
     page.fill("#control-number-tempo", "999")
     page.click("#generate")
     until(lambda: "205" in page.locator("#error-controls").inner_text(), "what is wrong stands beside it")
@@ -105,7 +111,9 @@ def test_the_tempo_is_usual_set_or_free_and_comes_back(chromium: Any, told_serve
     visit.close()
 
 
-def _names_and_curves_are_chosen_drawn_and_brought_back(page: Any, asked: Callable[[], dict[str, Any]]) -> None:
+def _names_and_curves_are_chosen_drawn_and_brought_back(
+    page: Any, asked: Callable[[], dict[str, Any]], reuse: Callable[[int], None]
+) -> None:
     assert page.locator("#control-mode-known").count() == 0, "only a source says it"
     page.locator("#control-place").evaluate(
         "slider => { slider.value = 0.25; slider.dispatchEvent(new Event('input')); }"
@@ -118,8 +126,7 @@ def _names_and_curves_are_chosen_drawn_and_brought_back(page: Any, asked: Callab
     for name in told:
         page.select_option(f"#control-mode-{name}", "usual")
     assert asked() == {}
-    until(lambda: page.locator(".card").count() >= 5, "the clips are there")
-    page.get_by_role("button", name="Use these settings").nth(1).click()
+    reuse(1)
     until(lambda: page.locator("#control-mode-who").input_value() == "set", "the clip's composers are chosen")
     assert asked() == told
     page.select_option("#control-mode-who", "free")
