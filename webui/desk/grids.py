@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from fastapi.responses import Response
 from pydantic import Field, JsonValue
 
@@ -33,7 +33,7 @@ from sampling.recommended import Asked
 from sampling.request import Request
 from webui.exchange.sources import as_request, as_shown
 from webui.http.bodies import Body, parsed
-from webui.http.ids import ID, checked_id
+from webui.http.ids import ID, id_in_address
 from webui.http.refusal import RefusedError, json_response
 from webui.service import Service
 
@@ -60,16 +60,7 @@ class GridOrder(Config):
     """One or two; the last one varies fastest."""
 
 
-def grid_id_of(grid_id: str) -> str:
-    """The id of a grid in an address.
-
-    Raises:
-        RefusedError: 404, no grid can have it.
-    """
-    return checked_id(grid_id, "grid")
-
-
-GridId = Annotated[str, Depends(grid_id_of)]
+GridId = Annotated[str, id_in_address("grid")]
 
 
 def add_grid_routes(app: FastAPI, service: Service) -> None:

@@ -31,6 +31,7 @@ from dualdiffusion.files import read_json, write_json
 from sampling.request import Request
 from webui.desk.shipped_presets import SHIPPED
 from webui.http.bodies import Body, parsed
+from webui.http.ids import IdText
 from webui.http.refusal import RefusedError, json_response
 from webui.service import Service
 
@@ -64,7 +65,7 @@ class Changes(Config):
 class Preset(Config):
     """One preset as it is stored."""
 
-    id: Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
+    id: IdText
     name: Name
     request: dict[str, Any]
     created: float

@@ -16,17 +16,15 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.responses import Response
-from pydantic import ValidationError
-from pydantic_core import from_json
 
-from dualdiffusion.config import Config, explain
+from dualdiffusion.config import Config
 from sampling.command.reference import first_sentence, meaning_of_option
 from sampling.guidance import Guidance
 from sampling.request import Request, Source
 from sampling.solvers.options import SamplerOptions, options_config
 from sampling.solvers.samplers import SAMPLERS
 from sampling.solvers.schedules import NEED_ERROR, SCHEDULES
-from webui.http.bodies import Body
+from webui.http.bodies import Body, fields_of, parsed
 from webui.http.refusal import RefusedError, json_response
 from webui.service import Service
 
@@ -146,18 +144,8 @@ def noise_levels(body: bytes) -> list[float]:
     Raises:
         RefusedError: 422, values that no request may have, or a schedule that only the loaded model can tell.
     """
-    try:
-        said = from_json(body)
-    except ValueError as error:
-        raise RefusedError(422, f"the body: not valid JSON: {error}"[:500]) from None
-    if not isinstance(said, dict):
-        raise RefusedError(422, "the body: must be a JSON object with fields of a request")
-    fields = {name: said[name] for name in LEVELS if name in said}
-    try:
-        request = Request.model_validate_json(json.dumps({"games": {"any": 1.0}, **fields}), strict=True)
-    except ValidationError as error:
-        field = ".".join(str(part) for part in error.errors(include_url=False)[0]["loc"]) or None
-        raise RefusedError(422, explain(Request, error).removeprefix(": ")[:500], field) from None
+    fields = {name: value for name, value in fields_of(body).items() if name in LEVELS}
+    request = parsed(Request, json.dumps({"games": {"any": 1.0}, **fields}).encode())
     if request.schedule in NEED_ERROR:
         raise RefusedError(422, f"schedule: {request.schedule} follows the model's own errors: no curve", "schedule")
     return request.noise_levels()

@@ -8,16 +8,15 @@ file, and only when it begins: until then the clip may be moved to the bin and b
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 from sampling.request import MAX_SECONDS, Request
 from webui.history.jobs import JobStore
 from webui.history.outputs import OutputFolder
+from webui.http.ids import ID
 from webui.http.refusal import RefusedError
 
-_ID = re.compile(r"[0-9a-f]{16}")
 _KINDS = ("job", "upload")  # one of these stands before the id, where a request has the path of a file
 
 
@@ -33,7 +32,7 @@ def as_request(fields: dict[str, Any]) -> dict[str, Any]:
     if "path" in source:  # who may use the page may not have every file of the machine read
         raise RefusedError(422, "source: files are read by python -m sampling only; name a clip: source.job", "source")
     named = [kind for kind in _KINDS if kind in source]
-    if len(named) != 1 or not isinstance(source[named[0]], str) or not _ID.fullmatch(source[named[0]]):
+    if len(named) != 1 or not isinstance(source[named[0]], str) or not ID.fullmatch(source[named[0]]):
         raise RefusedError(422, "source: must name a clip of the history by its job's id, or an upload", "source")
     rest = {name: value for name, value in source.items() if name not in _KINDS}
     return {**fields, "source": {"path": f"{named[0]}:{source[named[0]]}", **rest}}

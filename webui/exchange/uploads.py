@@ -23,14 +23,14 @@ import unicodedata
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Query, Request
+from fastapi import FastAPI, Query, Request
 from fastapi.responses import FileResponse, Response
 
 from dualdiffusion.files import TEMPORARY_MARK, sweep, write_json
 from webui.exchange.helper import Helpers
 from webui.history.outputs import OutputFolder
 from webui.http.bodies import MAX_DRAIN
-from webui.http.ids import ID, checked_id
+from webui.http.ids import ID, id_in_address
 from webui.http.refusal import RefusedError, json_response
 from webui.service import Service
 
@@ -42,16 +42,7 @@ PATIENCE = 120.0  # seconds that decoding may take
 KEPT, KEPT_BYTES = 60, 2 * 2**30  # uploads; the oldest go first
 
 
-def upload_id_of(upload_id: str) -> str:
-    """The id of an upload in an address.
-
-    Raises:
-        RefusedError: 404, no upload can have it.
-    """
-    return checked_id(upload_id, "upload")
-
-
-UploadId = Annotated[str, Depends(upload_id_of)]
+UploadId = Annotated[str, id_in_address("upload")]
 
 
 def add_upload_routes(app: FastAPI, service: Service) -> None:

@@ -21,17 +21,17 @@ from dualdiffusion.config import Config
 from webui.history.actions import in_thread
 from webui.history.search import Search
 from webui.http.bodies import Body, parsed
+from webui.http.ids import IdText
 from webui.http.refusal import RefusedError, json_response
 from webui.service import Service
 
 MOST_IDS = 10_000
-JobIdText = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 
 
 class Batch(Config):
     """Something that is done with many jobs."""
 
-    ids: Annotated[list[JobIdText], Field(min_length=1, max_length=MOST_IDS)]
+    ids: Annotated[list[IdText], Field(min_length=1, max_length=MOST_IDS)]
     """Which; those that are not there, or for which it makes no sense, are left out."""
     action: Literal["star", "unstar", "bin", "restore", "delete", "cancel"]
     """What; delete is for good, and for what is in the bin only."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from dualdiffusion.config import Config, explain
 from dualdiffusion.files import decode_text
@@ -48,6 +49,21 @@ async def read_body(request: Request) -> bytes:
 
 
 Body = Annotated[bytes, Depends(read_body)]
+
+
+def fields_of(body: bytes) -> dict[str, Any]:
+    """A body that must be a JSON object, as that.
+
+    Raises:
+        RefusedError: 422.
+    """
+    try:
+        said = from_json(body)
+    except ValueError as error:
+        raise RefusedError(422, f"the body: not valid JSON: {error}"[:500]) from None
+    if not isinstance(said, dict):
+        raise RefusedError(422, "the body: must be a JSON object with fields of a request")
+    return said
 
 
 def parsed(kind: type[C], body: bytes) -> C:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Depends
+from fastapi import Depends, Path
+from pydantic import Field
 
 from webui.http.refusal import RefusedError
 
@@ -23,9 +24,15 @@ def checked_id(text: str, what: str) -> str:
     return text
 
 
-def job_id_of(job_id: str) -> str:
-    """The id of a job in an address."""
-    return checked_id(job_id, "job")
+def id_in_address(what: str) -> Any:
+    """A parameter of an address, `{<what>_id}`, that is checked by `checked_id`."""
+
+    def of(given: str = Path(alias=f"{what}_id")) -> str:  # a default, since annotations are read without `what`
+        return checked_id(given, what)
+
+    return Depends(of)
 
 
-JobId = Annotated[str, Depends(job_id_of)]
+JobId = Annotated[str, id_in_address("job")]
+IdText = Annotated[str, Field(pattern=f"^{ID.pattern}$")]
+"""An id in a body."""

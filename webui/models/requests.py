@@ -20,6 +20,7 @@ from sampling.request import Request
 from sampling.without_effect import without_effect
 from webui.exchange.sources import as_request
 from webui.history.stored import usable, usable_controls, usable_recommendation
+from webui.http.bodies import fields_of
 from webui.http.refusal import RefusedError
 
 
@@ -73,13 +74,7 @@ class ModelRequests:
         Raises:
             RefusedError: 422, no JSON object.
         """
-        try:
-            said = from_json(body)
-        except ValueError as error:
-            raise RefusedError(422, f"the body: not valid JSON: {error}"[:500]) from None
-        if not isinstance(said, dict):
-            raise RefusedError(422, "the body: must be a JSON object with fields of a request")
-        request, dropped = usable(said, self.labels.names, self.parse)
+        request, dropped = usable(fields_of(body), self.labels.names, self.parse)
         return {"request": request, "dropped": dropped}
 
     def parse(self, body: bytes) -> Request:

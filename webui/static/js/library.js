@@ -90,6 +90,12 @@ export class Library extends EventTarget {
     return answers.filter(({ status }) => status === 'fulfilled').map((/** @type {any} */ answer) => answer.value);
   }
 
+  /** Has a job that this page has asked for, whether or not an event has told of it yet. @param {string} id */
+  async expect(id) {
+    this.dispatchEvent(new Event('asked'));
+    if (!this.get(id)) this.put(await call('GET', `/api/jobs/${id}`));
+  }
+
   /** Reads what is missing of the items from `first` to before `last`, which are about to be seen. */
   see(first, last) {
     this.#seen = { first, last };

@@ -139,9 +139,8 @@ function makeGenerate(showHistory) {
     try {
       const { id, notes = [] } = await call('POST', '/api/jobs', { body: panel.request, headers: { 'Idempotency-Key': randomKey() } });
       asked.add(id);
-      library.dispatchEvent(new Event('asked'));
       panel.advanceSeed();
-      if (!library.get(id)) library.put(await call('GET', `/api/jobs/${id}`));
+      await library.expect(id);
       showHistory();
       announce('Generating.');
       const told = notes.join('; ');

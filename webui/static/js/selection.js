@@ -16,7 +16,7 @@ export class Selection {
    * @param {() => void} changed draws the list
    */
   constructor(library, actions, changed) {
-    Object.assign(this, { library, actions, changed });
+    Object.assign(this, { clips: library, actions, changed });
     const act = (action) => () => this.#act(action);
     byId('selected-star').onclick = act('star');
     byId('selected-unstar').onclick = act('unstar');
@@ -47,8 +47,8 @@ export class Selection {
 
   /** Chooses an item or not; with `range`, all from the one before. */
   set(id, isChosen, range) {
-    const [from, to] = [this.#last ? this.library.indexOf(this.#last) : -1, this.library.indexOf(id)];
-    const between = range && from >= 0 && to >= 0 ? this.library.between(Math.min(from, to), Math.max(from, to) + 1) : [];
+    const [from, to] = [this.#last ? this.clips.indexOf(this.#last) : -1, this.clips.indexOf(id)];
+    const between = range && from >= 0 && to >= 0 ? this.clips.between(Math.min(from, to), Math.max(from, to) + 1) : [];
     for (const each of new Set([id, ...between.filter(Boolean).map((job) => job.id)])) {
       if (isChosen) this.#ids.add(each);
       else this.#ids.delete(each);
@@ -59,7 +59,7 @@ export class Selection {
 
   async #all() {
     try {
-      for (const id of await this.library.ids()) this.#ids.add(id);
+      for (const id of await this.clips.ids()) this.#ids.add(id);
       this.changed();
       announce(`${this.#ids.size} clips are selected.`);
     } catch (error) {
@@ -76,13 +76,13 @@ export class Selection {
   /** Shows the bar of what can be done. */
   show() {
     const count = this.#ids.size;
-    const isBin = this.library.view === 'bin';
+    const isBin = this.clips.view === 'bin';
     byId('selected').hidden = !this.isOpen;
     byId('history').classList.toggle('choosing', this.isOpen);
     byId('select').setAttribute('aria-pressed', String(this.isOpen));
-    byId('select').hidden = this.library.total === 0 && !this.isOpen;
+    byId('select').hidden = this.clips.total === 0 && !this.isOpen;
     byId('selected-count').textContent = `${count.toLocaleString('en')} selected`;
-    byId('selected-all').textContent = `Select all ${this.library.total.toLocaleString('en')}`;
+    byId('selected-all').textContent = `Select all ${this.clips.total.toLocaleString('en')}`;
     for (const name of ['star', 'unstar', 'bin', 'download']) byId(`selected-${name}`).hidden = isBin;
     for (const name of ['restore', 'delete']) byId(`selected-${name}`).hidden = !isBin;
     for (const name of ['star', 'unstar', 'bin', 'download', 'restore', 'delete']) byId(`selected-${name}`).disabled = count === 0;

@@ -27,7 +27,7 @@ export class Compare {
 
   /** @param {import('../player.js').Player} player @param {import('../library.js').Library} library */
   constructor(player, library) {
-    Object.assign(this, { player, library });
+    Object.assign(this, { player, clips: library });
     for (const event of ['state', 'change']) player.addEventListener(event, () => this.#mark());
     library.addEventListener('change', () => this.#follow());
   }
@@ -79,7 +79,7 @@ export class Compare {
 
   /** Clips that went to the bin, or have another title now. */
   #follow() {
-    const present = this.#jobs.map((job) => this.library.get(job.id) ?? job);
+    const present = this.#jobs.map((job) => this.clips.get(job.id) ?? job);
     const left = present.filter((job) => !job.binned && job.audio);
     if (left.length !== this.#jobs.length) this.set(left);
     else if (left.some((job, i) => titleOf(job) !== titleOf(this.#jobs[i]))) {

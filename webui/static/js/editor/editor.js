@@ -39,7 +39,7 @@ export class Editor {
    *   request on the left
    */
   constructor({ player, library, compare, instrument }) {
-    Object.assign(this, { player, library, compare, instrument });
+    Object.assign(this, { player, clips: library, compare, instrument });
     this.root = byId('editor');
     this.tools = new Tools(this.#timeline, () => instrument().games);
     this.#build();
@@ -263,8 +263,7 @@ export class Editor {
 
   async #ask(job, body) {
     const { id } = await call('POST', `/api/jobs?parent=${job.id}`, { body, headers: { 'Idempotency-Key': randomKey() } });
-    this.library.dispatchEvent(new Event('asked'));
-    if (!this.library.get(id)) this.library.put(await call('GET', `/api/jobs/${id}`));
+    await this.clips.expect(id);
     return id;
   }
 
@@ -276,8 +275,8 @@ export class Editor {
   #followLibrary() {
     if (!this.job) return;
     // The present view of the history may lack what was asked for.
-    const asked = [...(this.#wanted?.ids ?? []), ...this.#family.keys()].map((id) => this.library.get(id)).filter(Boolean);
-    const known = [...asked, ...this.library.active(), ...this.library.history()];
+    const asked = [...(this.#wanted?.ids ?? []), ...this.#family.keys()].map((id) => this.clips.get(id)).filter(Boolean);
+    const known = [...asked, ...this.clips.active(), ...this.clips.history()];
     let isChanged = false;
     for (const job of [...known].sort((a, b) => a.position - b.position)) {
       if (!this.#family.has(job.id) && !this.#family.has(job.parent)) continue;

@@ -18,7 +18,7 @@ export class ContactSheet {
 
   /** @param {import('../library.js').Library} library @param {import('../player.js').Player} player */
   constructor(library, player) {
-    Object.assign(this, { library, player });
+    Object.assign(this, { clips: library, player });
     byId('sheet-close').onclick = () => this.#close();
     for (const event of ['change', 'progress']) library.addEventListener(event, () => this.#update());
     for (const event of ['state']) player.addEventListener(event, () => this.#update());
@@ -50,14 +50,14 @@ export class ContactSheet {
   /** Jobs that are older than what the history has read. */
   async #read() {
     const { jobs } = this.#sheet;
-    const missing = jobs.filter((id) => !this.library.get(id));
+    const missing = jobs.filter((id) => !this.clips.get(id));
     const answers = await Promise.allSettled(missing.map((id) => call('GET', `/api/jobs/${id}`)));
     for (const answer of answers) if (answer.status === 'fulfilled') this.#others.set(answer.value.id, answer.value);
     this.#update();
   }
 
   #job(id) {
-    const told = this.library.get(id);
+    const told = this.clips.get(id);
     if (told) this.#others.set(id, told); // another view of the history may forget it
     return told ?? this.#others.get(id);
   }
