@@ -23,6 +23,8 @@ class Span:
         speed: seconds of the track in a second of what is played: 2^(pitch / 12) where it is played `pitch` semitones
             higher and as much faster.
         circular: the last column is followed by the first.
+        length: seconds of the clip that begins at time 0; None: it ends with the columns. Others may come after it, as
+            networks take a multiple of some number of columns.
     """
 
     start: float
@@ -30,6 +32,7 @@ class Span:
     column_seconds: float
     speed: float = 1.0
     circular: bool = False
+    length: float | None = None
 
     @property
     def seconds(self) -> float:

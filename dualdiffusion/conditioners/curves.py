@@ -14,6 +14,7 @@ from dualdiffusion.conditioning import Span
 from dualdiffusion.config import Config
 from dualdiffusion.controls import CurveControl
 from dualdiffusion.data.facts import curve_at
+from dualdiffusion.dsp.curves import interpolated
 
 BRIGHTNESS = "brightness"
 
@@ -67,11 +68,8 @@ class Curve(nn.Module):
             """
             points = [float(one) for one in value] if isinstance(value, Sequence) else [float(value)]
             points = [*points, points[0]] if span.circular else points
-            share = ((span.times() / span.seconds) if span.seconds else span.times()).clamp(0, 1)
-            place = share * (len(points) - 1)
-            below = place.floor().long().clamp(max=max(len(points) - 2, 0))
-            of = torch.tensor([*points, points[-1]], dtype=torch.float64)
-            return self._told(torch.lerp(of[below], of[below + 1], place - below))
+            place = span.times() / (span.length or span.seconds) * (len(points) - 1)
+            return self._told(interpolated(torch.tensor(points, dtype=torch.float64), place))
 
         def _told(self, values: Tensor) -> Tensor:
             """Values (columns,) at about unit variance: (1, columns)."""
