@@ -169,9 +169,11 @@ class Listener:
 
 
 def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
-    """Spearman's, without a correction for ties."""
-    ranks = torch.tensor([a, b], dtype=torch.float64).argsort(1).argsort(1).double()
-    return float(torch.corrcoef(ranks)[0, 1])
+    """Spearman's; 0 where all values are alike."""
+    values = torch.tensor([a, b], dtype=torch.float64)
+    # Equal values share a rank: in the order of their places, a model that does always the same would follow anything.
+    ranks = (values[:, :, None] > values[:, None]).sum(2) + 0.5 * (values[:, :, None] == values[:, None]).sum(2)
+    return float(torch.corrcoef(ranks)[0, 1].nan_to_num())
 
 
 def listen(listener: Listener, dataset: DatasetFolder) -> dict[str, float]:
