@@ -10,7 +10,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from dualdiffusion.conditioning import Span
+from dualdiffusion.conditioning import Span, check_range, marked
 from dualdiffusion.config import Config
 from dualdiffusion.controls import CurveControl
 from dualdiffusion.data.facts import curve_at
@@ -41,8 +41,7 @@ class Curve(nn.Module):
 
         @model_validator(mode="after")
         def _range(self) -> Curve.Config:
-            if self.low >= self.high:
-                raise ValueError(f"low: {self.low:g} must be below high, which is {self.high:g}")
+            check_range(self.low, self.high)
             return self
 
         @property
@@ -91,5 +90,4 @@ class Curve(nn.Module):
 
     def forward(self, values: Tensor, kept: Tensor) -> Tensor:
         """Values (B, 1, t) and whether they are told, (B,) -> (B, 2, t); the last channel says so."""
-        kept = kept.to(values)[:, None, None]
-        return torch.cat([values * kept, kept.expand(-1, -1, values.shape[-1])], dim=1)
+        return marked(values, kept)
