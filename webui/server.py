@@ -48,13 +48,14 @@ from sampling.recommended import RECOMMENDABLE, Recommended
 from sampling.request import Request as SamplingRequest
 from sampling.solvers.samplers import SAMPLERS
 from sampling.solvers.schedules import SCHEDULES
+from sampling.without_effect import without_effect
 from webui.desk.grids import add_grid_routes
 from webui.desk.presets import add_preset_routes
 from webui.desk.request_schema import add_schema_routes
 from webui.exchange.downloads import add_download_routes
 from webui.exchange.uploads import add_upload_routes
 from webui.history.routes import add_history_routes
-from webui.http.bodies import Body, parsed
+from webui.http.bodies import Body, fields_of, parsed
 from webui.http.ids import JobId
 from webui.http.media_types import media_type
 from webui.http.methods import add_error_handlers, answer_head
@@ -135,8 +136,10 @@ def _add_job_routes(app: FastAPI, service: Service) -> None:
         key = request.headers.get("idempotency-key")
         if key is not None and not 1 <= len(key) <= 200:
             raise RefusedError(422, "Idempotency-Key: must have 1 to 200 characters", "Idempotency-Key")
-        job = await service.submit(body, key, parent)
-        notes = service.requests.without_effect(body)
+        # Before the first wait: another model may be chosen meanwhile.
+        asked, model = service.requests.parse(body), service.models.chosen
+        notes = without_effect(asked, fields_of(body))
+        job = await service.submit(asked, model, key, parent)
         return json_response({"id": job.id, "status": job.status, **({"notes": notes} if notes else {})}, 201)
 
     @app.get("/api/jobs/{job_id}")

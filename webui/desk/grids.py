@@ -35,6 +35,7 @@ from webui.exchange.sources import as_request, as_shown
 from webui.http.bodies import Body, parsed
 from webui.http.ids import ID, id_in_address
 from webui.http.refusal import RefusedError, json_response
+from webui.models.requests import ModelRequests
 from webui.service import Service
 
 MOST = 64  # clips of a grid
@@ -71,17 +72,14 @@ def add_grid_routes(app: FastAPI, service: Service) -> None:
 
     @app.post("/api/grids")
     async def make(body: Body) -> Response:
-        order = parsed(GridOrder, body)
-        cells = cells_of(order, service)
+        order, model = parsed(GridOrder, body), service.models.chosen
+        cells = cells_of(order, service.requests)
         waiting = len(await asyncio.to_thread(service.store.active))
         if waiting + len(cells) > service.settings.queue_limit:
             room = max(service.settings.queue_limit - waiting, 0)
             raise RefusedError(429, f"the queue has room for {room} clips; the grid has {len(cells)}", "axes")
         grid_id = secrets.token_hex(8)
-        jobs = [
-            await service.submit(json.dumps(as_shown(cell.request)).encode(), f"{grid_id}-{number}")
-            for number, cell in enumerate(cells)
-        ]
+        jobs = [await service.submit(cell.request, model, f"{grid_id}-{number}") for number, cell in enumerate(cells)]
         axes = [
             {"key": axis.key, "labels": [Axis(axis.key, (value,)).label(0) for value in axis.values]}
             for axis in order.axes
@@ -110,7 +108,7 @@ def add_grid_routes(app: FastAPI, service: Service) -> None:
         return json_response({"id": grid_id})
 
 
-def cells_of(order: GridOrder, service: Service) -> list[Cell]:
+def cells_of(order: GridOrder, requests: ModelRequests) -> list[Cell]:
     """All combinations, each checked as a request of its own.
 
     Raises:
@@ -130,11 +128,12 @@ def cells_of(order: GridOrder, service: Service) -> list[Cell]:
         raise RefusedError(422, f"axes: would be {count} clips; at most {MOST} at a time", "axes")
     axes = [Axis(axis.key, tuple(axis.values)) for axis in order.axes]
     try:
-        cells = combinations(Asked(as_request(order.request)), axes, "the grid", service.requests.recommended)
+        said = as_request(requests.with_chosen(order.request))
+        cells = combinations(Asked(said), axes, "the grid", requests.recommended)
     except UserError as error:
         raise RefusedError(422, f"axes: {one_line(error)[:500]}", "axes") from None
     for cell in cells:
-        service.requests.parse(json.dumps(as_shown(cell.request)).encode())
+        requests.parse(json.dumps(as_shown(cell.request)).encode())
     return cells
 
 
