@@ -15,7 +15,8 @@ from tests.webui.test_ends import Page
 from webui.desk.grids import GridOrder, cells_of
 from webui.exchange.sources import Sources
 from webui.history.actions import History
-from webui.models.supervisor import READY
+from webui.models import supervisor as supervising
+from webui.models.supervisor import FAILED, READY, Supervisor
 
 
 @pytest.fixture
@@ -113,3 +114,35 @@ def test_grids_are_made_with_the_weights_that_were_chosen(page: Page) -> None:
     assert [cell.request.ema for cell in cells] == ["ema_0.100"] * 2
     own = GridOrder.from_json({"request": REQUEST, "axes": [{"key": "ema", "values": ["raw", None]}]})
     assert [cell.request.ema for cell in cells_of(own, requests)] == ["raw", None], "what is said wins"
+
+
+def test_a_process_that_cannot_be_started_is_told_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+
+    async def on_change(change: dict[str, Any]) -> None:
+        told.append((supervisor.status, change["death"]))
+        if len(told) == 2:
+            raise sqlite3.OperationalError("disk I/O error")  # which must not end the watch either
+
+    async def on_message(message: dict[str, Any]) -> None:
+        pass
+
+    async def start(*words: Any, **how: Any) -> Any:
+        raise OSError(12, "Cannot allocate memory")
+
+    supervisor = Supervisor(tmp_path, tmp_path, "x:y", on_message=on_message, on_change=on_change)
+    monkeypatch.setattr(supervising, "MAX_BACK_OFF", 0.01)
+    monkeypatch.setattr(supervising.asyncio, "create_subprocess_exec", start)
+
+    async def scene() -> None:
+        task = asyncio.create_task(supervisor.run())
+        async with asyncio.timeout(10):
+            while len(told) < 4 and not task.done():
+                await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(scene())
+    assert len(told) >= 4 and all(status == FAILED and "allocate" in death for status, death in told)

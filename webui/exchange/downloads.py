@@ -27,7 +27,7 @@ from starlette.background import BackgroundTask
 from dualdiffusion.config import explain
 from dualdiffusion.files import TEMPORARY_MARK, sweep
 from sampling.output.settings import SUBTYPES, OutputSettings
-from webui.exchange.helper import Helper, Helpers
+from webui.exchange.helper import Helpers
 from webui.exchange.sources import source_job
 from webui.history.jobs import Job
 from webui.http.ids import ID, JobId
@@ -74,8 +74,7 @@ def add_download_routes(app: FastAPI, service: Service) -> None:
     @app.get("/api/jobs/{job_id}/download")
     async def one(job_id: JobId, output: Output, loop: bool = True) -> Response:
         job = await service.job(job_id)
-        async with downloads.helpers.start() as helper:
-            path = await downloads.written(helper, job, output, loop)
+        path = await downloads.written(job, output, loop)
         return FileResponse(
             path,
             filename=f"{PurePath(job.file or 'clip').stem}.{output.format}",
@@ -118,8 +117,11 @@ class Downloads:
             raise RefusedError(410 if gone else 404, "the audio file is gone" if gone else f"this job is {job.status}")
         return path
 
-    async def written(self, helper: Helper, job: Job, output: OutputSettings, loop: bool) -> Path:
+    async def written(self, job: Job, output: OutputSettings, loop: bool) -> Path:
         """A clip in another way; the file is the caller's to remove.
+
+        Each has a process of its own, which has ended when this returns: one that took too long gives no later answer,
+        and a visitor who is slow to read keeps none of the few places.
 
         Raises:
             RefusedError: the clip is gone or cannot be read.
@@ -128,7 +130,8 @@ class Downloads:
         target = self._folder / f"{TEMPORARY_MARK}{secrets.token_hex(8)}.{output.format}"
         where = await self._loop(job) if loop else None
         task = {"path": str(path.resolve()), "target": str(target.resolve()), "output": output.to_json(), "loop": where}
-        await helper.ask(task, PATIENCE)
+        async with self.helpers.start() as helper:
+            await helper.ask(task, PATIENCE)
         return target
 
     async def _loop(self, job: Job) -> tuple[float, float | None] | None:
@@ -158,24 +161,20 @@ class Downloads:
         out = _Pipe()
         names: set[str] = set()
         with zipfile.ZipFile(out, "w") as archive:
-            async with self.helpers.start() as helper:
-                for job in jobs:
-                    try:
-                        path = await self.written(helper, job, output, loop)
-                    except RefusedError as refusal:  # too late to refuse it all: what is wrong is told in its place
-                        archive.writestr(_free_name(job, "txt", names), f"{refusal.error}\n")
-                        continue
-                    try:
-                        with (
-                            archive.open(_free_name(job, output.format, names), "w") as entry,
-                            open(path, "rb") as file,
-                        ):
-                            while piece := await asyncio.to_thread(file.read, PIECE):
-                                entry.write(piece)
-                                yield out.taken()
-                    finally:
-                        path.unlink(missing_ok=True)
-                    yield out.taken()
+            for job in jobs:
+                try:
+                    path = await self.written(job, output, loop)
+                except RefusedError as refusal:  # too late to refuse it all: what is wrong is told in its place
+                    archive.writestr(_free_name(job, "txt", names), f"{refusal.error}\n")
+                    continue
+                try:
+                    with archive.open(_free_name(job, output.format, names), "w") as entry, open(path, "rb") as file:
+                        while piece := await asyncio.to_thread(file.read, PIECE):
+                            entry.write(piece)
+                            yield out.taken()
+                finally:
+                    path.unlink(missing_ok=True)
+                yield out.taken()
         yield out.taken()
 
 

@@ -129,8 +129,7 @@ class History:
             if (path.name, binned) not in known and (clip := read_clip(path, binned=binned)) is not None
         )
         while some := list(islice(found, AT_ONCE)):
-            self.store.take_in(some)
-            count += len(some)
+            count += self.store.take_in(some)
         return count
 
     async def changed(self, job_id: str) -> Job:

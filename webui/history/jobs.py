@@ -203,12 +203,19 @@ class JobStore:
             rows = db.execute("SELECT file, binned FROM jobs WHERE file IS NOT NULL").fetchall()
         return {(row["file"], row["binned"] is not None) for row in rows}
 
-    def take_in(self, clips: list[Clip]) -> None:
-        """Adds clips that were made elsewhere, the oldest first."""
-        now = time.time()
+    def take_in(self, clips: list[Clip]) -> int:
+        """Adds clips that were made elsewhere, the oldest first; returns how many of them were not there.
+
+        Asked within the transaction: two who look at once both find the same clips.
+        """
+        now, count = time.time(), 0
         with self._transaction() as db:
             for clip in clips:
+                known = "SELECT 1 FROM jobs WHERE file = ? AND (binned IS NOT NULL) = ?"
+                if db.execute(known, (clip.file, clip.binned)).fetchone():
+                    continue
                 job_id = secrets.token_hex(8)
+                count += 1
                 db.execute(
                     "INSERT INTO jobs (id, position, status, request, created, finished, file, fingerprint, model, "
                     "binned) VALUES (?, (SELECT COALESCE(MAX(position), 0) + 1 FROM jobs), 'done', "
@@ -219,6 +226,7 @@ class JobStore:
                     ),
                 )
                 _indexed(db, job_id)
+        return count
 
     def next_queued(self) -> Job | None:
         """The job that is made next; None where nothing waits."""
