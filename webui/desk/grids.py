@@ -32,6 +32,8 @@ from sampling.command.grid import GAME, Axis, Cell, combinations
 from sampling.recommended import Asked
 from sampling.request import Request
 from webui.exchange.sources import as_request, as_shown
+from webui.history.outputs import dated
+from webui.history.stored import finite
 from webui.http.bodies import Body, parsed
 from webui.http.ids import ID, id_in_address
 from webui.http.refusal import RefusedError, json_response
@@ -39,7 +41,7 @@ from webui.models.requests import ModelRequests
 from webui.service import Service
 
 MOST = 64  # clips of a grid
-LISTED = 100  # sheets
+LISTED, KEPT = 100, 1000  # sheets
 SEPARATE = ("source", "inpaint")  # keys that are no axis of one's own
 
 
@@ -85,7 +87,7 @@ def add_grid_routes(app: FastAPI, service: Service) -> None:
             for axis in order.axes
         ]
         sheet = {"id": grid_id, "created": time.time(), "axes": axes, "jobs": [job.id for job in jobs]}
-        await asyncio.to_thread(write_json, folder / f"{grid_id}.json", sheet)
+        await asyncio.to_thread(_keep, folder, sheet)
         return json_response(sheet, 201)
 
     @app.get("/api/grids")
@@ -139,13 +141,21 @@ def cells_of(order: GridOrder, requests: ModelRequests) -> list[Cell]:
 
 def _sheet(path: Path) -> dict[str, Any] | None:
     """A stored sheet; None where it is gone or damaged."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        sheet = json.loads(path.read_bytes())
-        if sheet["id"] == path.stem and all(ID.fullmatch(job) for job in sheet["jobs"]):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        sheet = finite(json.loads(path.read_bytes()))
+        is_dated = isinstance(sheet["created"], int | float)
+        if sheet["id"] == path.stem and is_dated and all(ID.fullmatch(job) for job in sheet["jobs"]):
             return {name: sheet[name] for name in ("id", "created", "axes", "jobs")}
     return None
 
 
 def _sheets(folder: Path) -> list[dict[str, Any]]:
-    newest = sorted(folder.glob("*.json"), key=lambda path: -path.stat().st_mtime)[:LISTED]
+    newest = [path for path, _ in reversed(dated(folder, {".json"}))][:LISTED]
     return [sheet for path in newest if (sheet := _sheet(path))]
+
+
+def _keep(folder: Path, sheet: dict[str, Any]) -> None:
+    """Writes a sheet; the oldest beyond what is kept go."""
+    write_json(folder / f"{sheet['id']}.json", sheet)
+    for path, _ in dated(folder, {".json"})[:-KEPT]:
+        path.unlink(missing_ok=True)

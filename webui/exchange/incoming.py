@@ -7,7 +7,6 @@ request that made it. Imports no torch.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from dualdiffusion.audio.decode import AudioError, open_audio
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import atomic_path
 from sampling.request import MAX_SECONDS
+from webui.history.stored import finite
 
 SETTINGS_TAG = "dualdiffusion"  # as sampling.output.clips writes it
 MAX_TAG = 256 * 1024  # characters
@@ -102,8 +102,5 @@ def settings_in(path: Path) -> dict[str, Any] | None:
         return None
     if not isinstance(settings, dict) or not isinstance(settings.get("request"), dict):
         return None
-    return {name: settings[name] for name in ("request", "model", "fingerprint") if _is_small(settings.get(name))}
-
-
-def _is_small(value: Any) -> bool:
-    return not (isinstance(value, float) and not math.isfinite(value)) and value is not None
+    told = finite({name: settings.get(name) for name in ("request", "model", "fingerprint")})
+    return {name: value for name, value in told.items() if value is not None}

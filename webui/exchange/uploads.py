@@ -28,7 +28,8 @@ from fastapi.responses import FileResponse, Response
 
 from dualdiffusion.files import TEMPORARY_MARK, sweep, write_json
 from webui.exchange.helper import Helpers
-from webui.history.outputs import OutputFolder
+from webui.history.outputs import OutputFolder, dated
+from webui.history.stored import finite
 from webui.http.bodies import MAX_DRAIN
 from webui.http.ids import ID, id_in_address
 from webui.http.refusal import RefusedError, json_response
@@ -172,12 +173,12 @@ class Uploads:
     def listed(self) -> list[dict[str, Any]]:
         """All uploads, newest first, without waveforms; what cannot be read is left out."""
         found = []
-        for path in self.folder.glob("*.json"):
-            with contextlib.suppress(OSError, ValueError, AttributeError):
-                about = json.loads(path.read_bytes())
+        for path, _ in dated(self.folder, {".json"}):
+            with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
+                about = finite(json.loads(path.read_bytes()))
                 if about.get("id") == path.stem and self.flac(path.stem).is_file():
                     found.append(_without(about, "peaks", "settings"))
-        return sorted(found, key=lambda about: -float(about.get("created") or 0))
+        return sorted(found, key=_created, reverse=True)
 
     def delete(self, upload_id: str) -> bool:
         """Removes an upload; False where there is none."""
@@ -188,12 +189,17 @@ class Uploads:
 
     def prune(self, needed: set[str | None]) -> None:
         """Removes the oldest beyond what is kept, but none that is needed."""
-        files = sorted(self.folder.glob("*.flac"), key=lambda path: -path.stat().st_mtime)
         size = 0
-        for number, path in enumerate(files):
-            size += path.stat().st_size
+        for number, (path, status) in enumerate(reversed(dated(self.folder, {".flac"}))):
+            size += status.st_size
             if (number >= KEPT or size > KEPT_BYTES) and path.stem not in needed:
                 self.delete(path.stem)
+
+
+def _created(about: dict[str, Any]) -> float:
+    """When an upload was made; long ago where the file beside it says nonsense."""
+    created = about.get("created")
+    return created if isinstance(created, int | float) else 0.0
 
 
 def _without(fields: dict[str, Any], *names: str) -> dict[str, Any]:

@@ -24,17 +24,20 @@ async def answer_of(words: Sequence[str]) -> Any:
         words: what follows `python`, such as ("-m", "train", "preflight", ...).
 
     Raises:
-        RefusedError: 422, with the one line that the command has left.
+        RefusedError: 422, with the one line that the command has left; 503 where it cannot be started.
     """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *words,
-        cwd=REPOSITORY,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        **group_of_its_own(),
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *words,
+            cwd=REPOSITORY,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            **group_of_its_own(),
+        )
+    except OSError as error:
+        raise RefusedError(503, f"no command can be started now: {error.strerror or error}; try again") from None
     try:
         output, errors = await process.communicate()
     finally:
