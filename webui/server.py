@@ -51,7 +51,7 @@ from sampling.solvers.schedules import SCHEDULES
 from sampling.without_effect import without_effect
 from webui.desk.grids import add_grid_routes
 from webui.desk.presets import add_preset_routes
-from webui.desk.request_schema import add_schema_routes
+from webui.desk.request_schema import BOUNDS, add_schema_routes
 from webui.exchange.downloads import add_download_routes
 from webui.exchange.uploads import add_upload_routes
 from webui.history.routes import add_history_routes
@@ -178,13 +178,7 @@ def _add_job_routes(app: FastAPI, service: Service) -> None:
 def _add_file_routes(app: FastAPI, service: Service) -> None:
     @app.get("/api/jobs/{job_id}/audio")
     async def audio(request: Request, job_id: JobId, download: bool = False) -> Response:
-        job = await service.job(job_id)
-        path = service.outputs.audio(job.file, job.binned is not None)
-        if path is None:
-            ended = job.status == "done"
-            raise RefusedError(
-                410 if ended else 404, "the audio file is gone" if ended else f"this job is {job.status}"
-            )
+        path = service.history.audio(await service.job(job_id))
         return send_file(request, path, disposition="attachment" if download else "inline")
 
     @app.get("/api/jobs/{job_id}/spectrogram")
@@ -288,11 +282,10 @@ def request_options(recommended: Recommended, ema: str | None = None) -> dict[st
         ema: the weights that were chosen for requests that name none.
     """
     schema = SamplingRequest.model_json_schema()["properties"]
-    bounds = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
     plain = {**SamplingRequest(games={"any": 1.0}).to_json(), "games": None}
     defaults = {**plain, **recommended.fields, "ema": ema}
     fields = {
-        name: {"default": defaults[name]} | {ours: field[theirs] for ours, theirs in bounds.items() if theirs in field}
+        name: {"default": defaults[name]} | {ours: field[theirs] for ours, theirs in BOUNDS.items() if theirs in field}
         for name, field in schema.items()
     }
     names = {"samplers": list(SAMPLERS), "schedules": list(SCHEDULES)}

@@ -22,7 +22,7 @@ from dualdiffusion.model.shipped import is_shipped
 from sampling.request import Request
 from webui.events import Events
 from webui.exchange.sources import Sources, source_job
-from webui.history.actions import History, in_thread
+from webui.history.actions import History
 from webui.history.ends import End, Ends, tell
 from webui.history.job import Job
 from webui.history.job_view import Running, describe_job
@@ -143,7 +143,7 @@ class Service:
     def describe(self, job: Job) -> dict[str, Any]:
         """A job as the API shows it."""
         job = self.ends.seen(job)
-        missing = job.status == "done" and self.outputs.audio(job.file, job.binned is not None) is None
+        missing = job.status == "done" and self.outputs.audio_of(job) is None
         live = self.running if self.running and self.running.id == job.id and job.status == "running" else None
         return describe_job(job, live, missing=missing, is_drawn=self.outputs.is_drawn(job.id))
 
@@ -172,11 +172,11 @@ class Service:
         Raises:
             RefusedError: 422 for a source or a parent that is not there; 429 when the queue is full.
         """
-        fields = await in_thread(lambda: self.sources.completed(request))
-        if parent is not None and await in_thread(lambda: self.store.get(parent)) is None:
+        fields = await asyncio.to_thread(self.sources.completed, request)
+        if parent is not None and await asyncio.to_thread(self.store.get, parent) is None:
             raise RefusedError(422, "parent: there is no job with this id", "parent")
         parent = parent or source_job(fields)
-        job, is_new = await in_thread(lambda: self.store.add(fields, self.settings.queue_limit, key, model, parent))
+        job, is_new = await asyncio.to_thread(self.store.add, fields, self.settings.queue_limit, key, model, parent)
         if is_new:
             self._publish(job)
             await self._dispatch()
@@ -189,7 +189,7 @@ class Service:
             RefusedError: 404, or 409 for a job that has ended in another way.
         """
         async with self._turn:
-            if await in_thread(lambda: self.store.cancel_queued(job_id)):
+            if await asyncio.to_thread(self.store.cancel_queued, job_id):
                 return await self._changed(job_id)
             if self.running and self.running.id == job_id:
                 if not self.running.cancelling:
@@ -205,7 +205,7 @@ class Service:
     async def cancel_many(self, job_ids: Sequence[str]) -> list[str]:
         """Cancels those of the jobs that wait or run, the last one first, so that none starts meanwhile."""
         cancelled = []
-        for job in reversed(await in_thread(self.store.active)):
+        for job in reversed(await asyncio.to_thread(self.store.active)):
             if job.id in job_ids:
                 with contextlib.suppress(RefusedError):
                     cancelled.append((await self.cancel(job.id)).id)
@@ -220,7 +220,7 @@ class Service:
         job = await self.job(job_id)
         if job.status in RETRIABLE and (refusal := self._refusal(job)) is not None:
             raise refusal
-        if not await in_thread(lambda: self.store.retry(job_id, self.settings.queue_limit)):
+        if not await asyncio.to_thread(self.store.retry, job_id, self.settings.queue_limit):
             raise RefusedError(409, f"only a job that came to nothing can be tried again; this one is {job.status}")
         changed = await self._changed(job_id)
         await self._dispatch()
@@ -257,7 +257,7 @@ class Service:
         Raises:
             sqlite3.Error, OSError: the history or the sources cannot be read or written now.
         """
-        job = await in_thread(self.store.next_queued)
+        job = await asyncio.to_thread(self.store.next_queued)
         outcome: dict[str, Any] | RefusedError | None = job and self._refusal(job)
         if outcome is None and not self._has((job and job.model) or self.models.chosen):
             return None, None
@@ -265,10 +265,10 @@ class Service:
             return None, None
         if outcome is None:
             try:
-                outcome = await in_thread(lambda: self.sources.resolved(job.request))
+                outcome = await asyncio.to_thread(self.sources.resolved, job.request)
             except RefusedError as gone:
                 outcome = gone
-        return (job, outcome) if await in_thread(self.store.claim_next) is not None else (None, None)
+        return (job, outcome) if await asyncio.to_thread(self.store.claim_next) is not None else (None, None)
 
     def _has(self, model: str) -> bool:
         """Whether the process has a model ready; if it has another one, has this one loaded."""
@@ -349,7 +349,7 @@ class Service:
         await self._dispatch()
 
     async def _write_end(self, job_id: str, end: End) -> None:
-        await in_thread(lambda: self.store.finish(job_id, **asdict(end)))
+        await asyncio.to_thread(self.store.finish, job_id, **asdict(end))
 
     def _end_stubborn(self, running: Running) -> None:
         if self.running is running:

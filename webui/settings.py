@@ -12,6 +12,8 @@ from urllib.parse import unquote
 
 from dualdiffusion.errors import UserError
 
+REPOSITORY = Path(__file__).resolve().parent.parent
+"""The program's folder, in which its own processes are started."""
 MIN_TOKEN_LENGTH = 8
 ROOT_PATH = re.compile(r"(?:https?://(?P<host>[^/?#\s@]+)(?=/|$))?(?P<path>[^?#\s\\:]*)")
 
@@ -66,7 +68,7 @@ class Settings:
     """Folders of music from which new generators may be made; nothing else of the machine can be chosen."""
     work: Path = Path()
     """Where new generators are made: in its folders `generators` and `datasets`, and `models` where none is said."""
-    presets: Path = Path(__file__).resolve().parent.parent / "config" / "generators"
+    presets: Path = REPOSITORY / "config" / "generators"
     """The ways to make a generator, a JSON file each."""
     models: Path | None = None
     """A folder whose folders are models, too, among which visitors may choose; None for that of the start alone, and

@@ -186,7 +186,8 @@ def downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Downloads:
     outputs = OutputFolder(tmp_path)
     outputs.create()
     (tmp_path / "a.flac").write_bytes(b"x")
-    downloads, slow = Downloads(SimpleNamespace(outputs=outputs)), [True]
+    service = SimpleNamespace(outputs=outputs, history=SimpleNamespace(audio=outputs.audio_of))
+    downloads, slow = Downloads(service), [True]
     downloads.helpers._places = places = asyncio.Semaphore(2)
 
     @asynccontextmanager

@@ -25,12 +25,12 @@ from fastapi import FastAPI
 from fastapi.responses import Response
 from pydantic import Field, ValidationError
 
-from dualdiffusion.config import Config, explain
+from dualdiffusion.config import Config
 from dualdiffusion.errors import UserError, one_line
 from dualdiffusion.files import numbered_names, read_json, write_json
 from sampling.request import Request
 from webui.desk.shipped_presets import SHIPPED
-from webui.http.bodies import Body, parsed
+from webui.http.bodies import Body, parsed, refusal_of
 from webui.http.ids import IdText
 from webui.http.refusal import RefusedError, json_response
 from webui.service import Service
@@ -268,7 +268,7 @@ def _check(request: dict[str, Any]) -> None:
     try:
         checked = Request.from_json(fields)
     except ValidationError as error:
-        raise RefusedError(422, f"request.{explain(Request, error)[:500]}", "request") from None
+        raise RefusedError(422, f"request.{refusal_of(Request, error).error}", "request") from None
     if "source" in request or checked.guidance.weak_model is not None:
         raise RefusedError(422, "request: a preset names no files; leave out source and guidance.weak_model", "request")
 

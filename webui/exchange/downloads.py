@@ -10,9 +10,7 @@ there first, so that the new part is an intro. `loop=0` leaves them out.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import io
-import json
 import secrets
 import zipfile
 from collections.abc import AsyncIterator
@@ -24,12 +22,13 @@ from fastapi.responses import FileResponse, Response, StreamingResponse
 from pydantic import ValidationError
 from starlette.background import BackgroundTask
 
-from dualdiffusion.config import explain
 from dualdiffusion.files import TEMPORARY_MARK, sweep
 from sampling.output.settings import SUBTYPES, OutputSettings
 from webui.exchange.helper import Helpers
 from webui.exchange.sources import source_job
-from webui.history.jobs import Job
+from webui.history.job import Job
+from webui.history.outputs import seconds_in
+from webui.http.bodies import refusal_of
 from webui.http.ids import ID, JobId
 from webui.http.media_types import media_type
 from webui.http.refusal import RefusedError
@@ -59,9 +58,8 @@ def output_of(
     fields = {"format": format, "bits": bits, "loudness": loudness, "true_peak": true_peak}
     try:
         return OutputSettings.from_json(fields)
-    except (ValidationError, ValueError) as error:
-        text = explain(OutputSettings, error) if isinstance(error, ValidationError) else str(error)
-        raise RefusedError(422, text.removeprefix(": ")[:500], text.partition(":")[0] or None) from None
+    except ValidationError as error:
+        raise refusal_of(OutputSettings, error) from None
 
 
 Output = Annotated[OutputSettings, Depends(output_of)]
@@ -90,7 +88,7 @@ def add_download_routes(app: FastAPI, service: Service) -> None:
             raise RefusedError(422, "ids: must be the ids of jobs, with commas between them", "ids")
         jobs = [await service.job(each) for each in wanted]
         for job in jobs:
-            downloads.clip(job)
+            service.history.audio(job)
         headers = {"Content-Disposition": 'attachment; filename="clips.zip"', "Cache-Control": "no-store"}
         return StreamingResponse(downloads.zipped(jobs, output, loop), media_type="application/zip", headers=headers)
 
@@ -105,18 +103,6 @@ class Downloads:
         self._folder.mkdir(parents=True, exist_ok=True)
         sweep(self._folder)
 
-    def clip(self, job: Job) -> Path:
-        """The audio of a job.
-
-        Raises:
-            RefusedError: 404 or 410, there is none (any more).
-        """
-        path = self._service.outputs.audio(job.file, job.binned is not None)
-        if path is None:
-            gone = job.status == "done"
-            raise RefusedError(410 if gone else 404, "the audio file is gone" if gone else f"this job is {job.status}")
-        return path
-
     async def written(self, job: Job, output: OutputSettings, loop: bool) -> Path:
         """A clip in another way; the file is the caller's to remove.
 
@@ -126,7 +112,7 @@ class Downloads:
         Raises:
             RefusedError: the clip is gone or cannot be read.
         """
-        path = self.clip(job)
+        path = self._service.history.audio(job)
         target = self._folder / f"{TEMPORARY_MARK}{secrets.token_hex(8)}.{output.format}"
         where = await self._loop(job) if loop else None
         task = {"path": str(path.resolve()), "target": str(target.resolve()), "output": output.to_json(), "loop": where}
@@ -143,18 +129,13 @@ class Downloads:
         if parent is None or request.get("inpaint"):
             return None
         source = request["source"]
-        before, kept = request.get("extend_before"), await asyncio.to_thread(self._seconds, parent)
+        about = self._service.outputs.peaks(parent.id)
+        before, kept = request.get("extend_before"), await asyncio.to_thread(seconds_in, about)
         whole = source.get("start") in (0, None) and source.get("seconds") in (None, kept)
         if parent.request.get("loop") is not True or not whole or not isinstance(before, int | float) or not kept:
             return None
         extended = before > 0 or bool(request.get("extend_after"))
         return (float(before), kept) if extended else None
-
-    def _seconds(self, job: Job) -> float | None:
-        """Length of a finished clip; None where what stands beside it is gone or damaged."""
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            return float(json.loads(self._service.outputs.peaks(job.id).read_bytes())["seconds"])
-        return None
 
     async def zipped(self, jobs: list[Job], output: OutputSettings, loop: bool) -> AsyncIterator[bytes]:
         """A zip of clips, piece by piece: each is written when it is its turn, and gone when it was sent."""

@@ -11,6 +11,7 @@ DELETE /api/history/bin                empties the bin, for good -> {"changed": 
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Query
@@ -18,7 +19,6 @@ from fastapi.responses import Response
 from pydantic import Field
 
 from dualdiffusion.config import Config
-from webui.history.actions import in_thread
 from webui.history.search import Search
 from webui.http.bodies import Body, parsed
 from webui.http.ids import IdText
@@ -67,17 +67,17 @@ def add_history_routes(app: FastAPI, service: Service) -> None:
             found = store.finished(asked, before, limit, offset)
             return {"jobs": [service.describe(job) for job in found], "total": store.count(asked)}
 
-        return json_response(await in_thread(read))
+        return json_response(await asyncio.to_thread(read))
 
     @app.get("/api/jobs/ids")
     async def ids(asked: Asked) -> Response:
         if asked.view == "active":
             raise RefusedError(422, "view: only finished jobs can be listed by id", "view")
-        return json_response({"ids": await in_thread(lambda: store.ids(asked))})
+        return json_response({"ids": await asyncio.to_thread(store.ids, asked)})
 
     @app.get("/api/history")
     async def choices() -> Response:
-        return json_response(await in_thread(store.choices))
+        return json_response(await asyncio.to_thread(store.choices))
 
     @app.post("/api/history/batch")
     async def batch(body: Body) -> Response:
@@ -98,5 +98,5 @@ def add_history_routes(app: FastAPI, service: Service) -> None:
 
     @app.delete("/api/history/bin")
     async def empty_bin() -> Response:
-        ids = await in_thread(lambda: store.ids(Search("bin")))
+        ids = await asyncio.to_thread(store.ids, Search("bin"))
         return json_response({"changed": await history.delete(ids)})

@@ -4,7 +4,6 @@ The commands are those that one would type, in processes of their own; the page 
 
 commands.py   Short commands whose answer the page waits for: each a process of its own
 crew.py       The processes that make generators: started, found again after a restart, and asked to stop
-curves.py     The curves of a training, read from its metrics.csv as it grows
 demos.py      The demos of a training, found in the event files that it writes for TensorBoard, as they appear
 forecast.py   What this machine can do of each preset: predicted once, by a command, while the page waits
 generator.py  A generator in the making: what it is made of, where it lies, and the commands that make it

@@ -12,10 +12,10 @@ from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_json
 from dualdiffusion.machine.system import group_of_its_own
 from webui.http.refusal import RefusedError
-from webui.learn.commands import REPOSITORY
 from webui.learn.generator import Generator, names
 from webui.learn.processes import is_alive, mark_of, send
 from webui.learn.runner import DONE, FAILED, PAUSED, RUNNING, STOPPED
+from webui.settings import REPOSITORY
 
 PREPARED = "prepared"  # and not trained yet
 INTERRUPTED = "interrupted"  # a runner that is gone without having said how it ended

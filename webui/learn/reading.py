@@ -9,9 +9,9 @@ from typing import Any
 from dualdiffusion.errors import UserError
 from dualdiffusion.model.folder import ModelFolder
 from webui.learn import progress
-from webui.learn.curves import Curves
 from webui.learn.demos import Demo, Demos
 from webui.learn.generator import STAGES, TRAINING, Generator
+from webui.models.curves import Curves
 
 MOST_DEMOS = 60  # the newest, of a module
 

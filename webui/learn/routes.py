@@ -14,7 +14,7 @@ POST   /api/learn/turn                         {"choice": "wait" | "cpu" | "shar
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import FastAPI, Query
 from fastapi.responses import FileResponse, Response
@@ -23,9 +23,11 @@ from pydantic import Field
 from dualdiffusion.config import Config
 from webui.http.bodies import Body, parsed
 from webui.http.refusal import RefusedError, json_response
+from webui.learn.generator import StageName
+from webui.learn.reading import Reading
 from webui.learn.roots import Place
 from webui.learn.studio import Studio
-from webui.learn.turns import options_for
+from webui.learn.turns import Choice, options_for
 
 # Of the report, which holds its own style sheet and sounds, and neither scripts nor anything from elsewhere.
 REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
@@ -58,7 +60,7 @@ class New(Config):
 class Turn(Config):
     """Who plays where while a training is at work."""
 
-    choice: Literal["wait", "cpu", "share"]
+    choice: Choice
     """wait: the queue waits; cpu: play there; share: play on the device of the training."""
 
 
@@ -143,7 +145,7 @@ def _add_making(app: FastAPI, studio: Studio) -> None:
 
 
 def _add_reading(app: FastAPI, studio: Studio) -> None:
-    def reading(name: str):  # type: ignore[no-untyped-def]
+    def reading(name: str) -> Reading:
         return studio.reading(studio.generator(name))
 
     @app.get(BASE + "/generators/{name}/curves")
@@ -177,5 +179,5 @@ def _add_reading(app: FastAPI, studio: Studio) -> None:
         return FileResponse(path, media_type="text/html", headers=headers)
 
     @app.get(BASE + "/generators/{name}/log")
-    async def log(name: str, stage: Literal["prepare", "check", "vae", "encode", "unet"]) -> Response:
+    async def log(name: str, stage: StageName) -> Response:
         return json_response({"text": await asyncio.to_thread(reading(name).log, stage)})

@@ -11,7 +11,6 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from dualdiffusion.config import explain
 from dualdiffusion.controls import check_controls
 from dualdiffusion.errors import UserError
 from dualdiffusion.model.folder import ModelFolder
@@ -19,7 +18,7 @@ from sampling.recommended import Asked
 from sampling.request import Request
 from webui.exchange.sources import as_request
 from webui.history.stored import usable, usable_controls, usable_recommendation
-from webui.http.bodies import fields_of
+from webui.http.bodies import fields_of, refusal_of
 from webui.http.refusal import RefusedError
 
 
@@ -85,11 +84,7 @@ class ModelRequests:
         try:
             request = Request.model_validate_json(self._completed(body), strict=True)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            field = ".".join(str(part) for part in first["loc"]) or None
-            # Only the first line, and not endlessly much of what a hostile request can contain.
-            text = explain(Request, error).removeprefix(": ")[:500]
-            raise RefusedError(422, text if field else f"the body: {text}", field) from None
+            raise refusal_of(Request, error) from None
         if request.guidance.weak_model is not None:
             raise RefusedError(422, "guidance.weak_model: other models are read by python -m sampling only", "guidance")
         try:

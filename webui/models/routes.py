@@ -7,6 +7,7 @@ POST   /api/models/choose              {"model", "ema"} -> the health; jobs that
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 from fastapi import FastAPI
@@ -14,7 +15,6 @@ from fastapi.responses import Response
 from pydantic import Field
 
 from dualdiffusion.config import Config
-from webui.history.actions import in_thread
 from webui.http.bodies import Body, parsed
 from webui.http.refusal import json_response
 from webui.models.folders import describe_model
@@ -36,13 +36,13 @@ def add_model_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/api/models")
     async def models() -> Response:
-        listing = await in_thread(shelf.listing)
+        listing = await asyncio.to_thread(shelf.listing)
         return json_response({"models": listing, "chosen": service.models.chosen, "loaded": service.loaded})
 
     @app.get("/api/models/{model}")
     async def model(model: str) -> Response:
-        folder = await in_thread(lambda: shelf.find(model))
-        return json_response({"id": model, **await in_thread(lambda: describe_model(folder))})
+        folder = await asyncio.to_thread(shelf.find, model)
+        return json_response({"id": model, **await asyncio.to_thread(describe_model, folder)})
 
     @app.post("/api/models/choose")
     async def choose(body: Body) -> Response:

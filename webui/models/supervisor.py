@@ -17,8 +17,8 @@ from typing import Any
 
 from dualdiffusion.errors import one_line
 from dualdiffusion.machine.system import end_group, group_of_its_own, was_killed
+from webui.settings import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 MAX_LINE = 16 * 2**20  # bytes; a preview image is far below
 MAX_BACK_OFF = 60.0  # seconds
 READY, LOADING, FAILED, SILENT, RESTING = "ready", "loading", "failed", "silent", "resting"

@@ -16,9 +16,9 @@ import torch
 from train.module_trainer import Demo as TrainingDemo
 from train.reports.metrics import CSV_HEADER, MetricLog
 from webui.learn import progress
-from webui.learn.curves import MOST_POINTS, Curves
 from webui.learn.demos import Demos
 from webui.learn.reading import Reading
+from webui.models.curves import MOST_POINTS, Curves
 
 STARTED = 1000.0
 
