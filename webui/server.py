@@ -17,14 +17,11 @@
     GET    /api/jobs/{id}/audio            the audio file, with byte ranges; ?download=1 to save it
     GET    /api/jobs/{id}/spectrogram, /peaks, /preview
     POST   /api/jobs/{id}/draw             has the first two made where they are missing; an event tells when
-    WS     /api/events                     {"type": "job|progress|preview|health|presets", ...}
+    WS     /api/events                     {"type": "job|progress|preview|health|presets|history", ...}
 
-More of them: desk/request_schema.py, desk/presets.py, desk/grids.py, exchange/uploads.py, exchange/downloads.py,
+The others stand at the head of the files that add them: history/routes.py (many jobs at once, the bin),
+models/routes.py, desk/request_schema.py, desk/presets.py, desk/grids.py, exchange/uploads.py, exchange/downloads.py,
 learn/routes.py.
-    WS     /api/events                     {"type": "job|progress|preview|health|learn", ...}
-    ...    /api/learn...                   new generators: see webui/learn/routes.py
-
-What is done with many jobs at once, and the models, stand in history/routes.py and models/routes.py.
 Every address with GET has HEAD and OPTIONS, too. Below a prefix (--root-path), addresses in answers follow the prefix.
 Every refusal is {"error": "seconds: input should be less than or equal to 600, not 9999", "field": "seconds"}.
 """

@@ -60,10 +60,10 @@ class Settings:
     """What every visitor must show; None lets everybody on this machine in."""
     loader: str = "webui.models.worker:load_model"
     """`module:function` that the model's process calls with the model folder."""
-    queue_limit: int = 100
-    """Jobs that may wait or run at one time."""
     cpu_loader: str = "webui.models.worker:load_model_on_cpu"
     """The same, for as long as a training has the GPU."""
+    queue_limit: int = 100
+    """Jobs that may wait or run at one time."""
     music: tuple[Path, ...] = ()
     """Folders of music from which new generators may be made; nothing else of the machine can be chosen."""
     work: Path = Path()

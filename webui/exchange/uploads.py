@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import Response
 
 from dualdiffusion.files import TEMPORARY_MARK, sweep, write_json
 from webui.exchange.helper import Helpers
@@ -33,6 +33,7 @@ from webui.history.stored import finite
 from webui.http.bodies import MAX_DRAIN
 from webui.http.ids import ID, id_in_address
 from webui.http.refusal import RefusedError, json_response
+from webui.http.sending import send_file
 from webui.service import Service
 
 MAX_FILE = 64 * 2**20  # bytes of one file
@@ -83,11 +84,11 @@ def add_upload_routes(app: FastAPI, service: Service) -> None:
         return json_response({"uploads": await asyncio.to_thread(uploads.listed)})
 
     @app.get("/api/uploads/{upload_id}/audio")
-    async def audio(upload_id: UploadId) -> Response:
+    async def audio(request: Request, upload_id: UploadId) -> Response:
         path = uploads.flac(upload_id)
         if not path.is_file():
             raise RefusedError(404, "there is no upload with this id", "id")
-        return FileResponse(path, media_type="audio/flac", headers={"Cache-Control": "private, max-age=86400"})
+        return send_file(request, path, cache="private, max-age=86400")
 
     @app.delete("/api/uploads/{upload_id}")
     async def delete(upload_id: UploadId) -> Response:

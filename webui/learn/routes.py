@@ -16,13 +16,14 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-from fastapi import FastAPI, Query
-from fastapi.responses import FileResponse, Response
+from fastapi import FastAPI, Query, Request
+from fastapi.responses import Response
 from pydantic import Field
 
 from dualdiffusion.config import Config
 from webui.http.bodies import Body, parsed
 from webui.http.refusal import RefusedError, json_response
+from webui.http.sending import send_file
 from webui.learn.generator import StageName
 from webui.learn.reading import Reading
 from webui.learn.roots import Place
@@ -171,12 +172,13 @@ def _add_reading(app: FastAPI, studio: Studio) -> None:
         return json_response(found)
 
     @app.get(BASE + "/generators/{name}/report.html")
-    async def report_page(name: str) -> Response:
+    async def report_page(request: Request, name: str) -> Response:
         path = studio.generator(name).dataset / "report.html"
         if not path.is_file():
             raise RefusedError(404, "there is no report of this dataset yet")
-        headers = {"Cache-Control": "no-cache", "Content-Security-Policy": REPORT_POLICY}
-        return FileResponse(path, media_type="text/html", headers=headers)
+        response = send_file(request, path)
+        response.headers["Content-Security-Policy"] = REPORT_POLICY
+        return response
 
     @app.get(BASE + "/generators/{name}/log")
     async def log(name: str, stage: StageName) -> Response:

@@ -3,8 +3,8 @@
 Started by supervisor.py as `python -m webui.models.worker <model> <outputs> <module:function>`. On standard input: JSON
 lines {"type": "generate", "id", "request"}, {"type": "describe", "id", "file"} and {"type": "cancel", "id"}. On
 standard output: "alive" every second, "ready", "unusable", "described", and for each job "progress", "preview" and at
-the end one of "done", "failed", "cancelled". This is the only part of the page that imports torch, and only in
-`load_model`.
+the end one of "done", "failed", "cancelled". This is the only part of the page that imports torch, and only
+once a `SamplingModel` is made.
 """
 
 from __future__ import annotations
