@@ -36,6 +36,7 @@ from webui.history.outputs import dated
 from webui.history.stored import finite
 from webui.http.bodies import Body, parsed
 from webui.http.ids import ID, id_in_address
+from webui.http.openapi import REQUEST, takes
 from webui.http.refusal import RefusedError, json_response
 from webui.models.requests import ModelRequests
 from webui.service import Service
@@ -43,6 +44,7 @@ from webui.service import Service
 MOST = 64  # clips of a grid
 LISTED, KEPT = 100, 1000  # sheets
 SEPARATE = ("source", "inpaint")  # keys that are no axis of one's own
+EXAMPLE = {"request": REQUEST, "axes": [{"key": "cfg_scale", "values": [1, 2]}, {"key": "seed", "values": [1, 2, 3]}]}
 
 
 class GridAxis(Config):
@@ -72,8 +74,9 @@ def add_grid_routes(app: FastAPI, service: Service) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
 
-    @app.post("/api/grids")
+    @app.post("/api/grids", openapi_extra=takes(GridOrder, EXAMPLE))
     async def make(body: Body) -> Response:
+        """Queues all combinations of some values: {"id", "created", "axes", "jobs"}."""
         order, model = parsed(GridOrder, body), service.models.chosen
         cells = cells_of(order, service.requests)
         waiting = len(await asyncio.to_thread(service.store.active))
@@ -92,10 +95,12 @@ def add_grid_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/api/grids")
     async def listed() -> Response:
+        """The sheets, newest first: {"grids"}."""
         return json_response({"grids": await asyncio.to_thread(_sheets, folder)})
 
     @app.get("/api/grids/{grid_id}")
     async def sheet(grid_id: GridId) -> Response:
+        """The sheet of a grid: {"id", "created", "axes", "jobs"}."""
         found = await asyncio.to_thread(_sheet, folder / f"{grid_id}.json")
         if found is None:
             raise RefusedError(404, "there is no grid with this id", "id")
@@ -103,6 +108,7 @@ def add_grid_routes(app: FastAPI, service: Service) -> None:
 
     @app.delete("/api/grids/{grid_id}")
     async def forget(grid_id: GridId) -> Response:
+        """Forgets a sheet; its clips stay."""
         path = folder / f"{grid_id}.json"
         if not path.is_file():
             raise RefusedError(404, "there is no grid with this id", "id")

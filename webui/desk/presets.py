@@ -32,6 +32,7 @@ from sampling.request import Request
 from webui.desk.shipped_presets import SHIPPED
 from webui.http.bodies import Body, parsed, refusal_of
 from webui.http.ids import IdText
+from webui.http.openapi import takes
 from webui.http.refusal import RefusedError, json_response
 from webui.service import Service
 
@@ -83,24 +84,29 @@ def add_preset_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/api/presets")
     async def listed() -> Response:
+        """All presets: {"presets": [{"id", "name", "about", "request", "shipped"}]}."""
         return json_response({"presets": await asyncio.to_thread(presets.listed)})
 
-    @app.post("/api/presets")
+    @app.post("/api/presets", openapi_extra=takes(NewPreset, {"name": "Mine", "request": {"steps": 40, "loop": True}}))
     async def save(body: Body) -> Response:
+        """Saves settings under a new name; 409 where it is taken."""
         new = parsed(NewPreset, body)
         return json_response(await changed(lambda: presets.add(new.name, new.request)), 201)
 
-    @app.patch("/api/presets/{preset_id}")
+    @app.patch("/api/presets/{preset_id}", openapi_extra=takes(Changes, {"name": "Softer"}))
     async def change(preset_id: str, body: Body) -> Response:
+        """Gives a preset another name, or other settings."""
         changes = parsed(Changes, body)
         return json_response(await changed(lambda: presets.change(preset_id, changes.name, changes.request)))
 
     @app.delete("/api/presets/{preset_id}")
     async def delete(preset_id: str) -> Response:
+        """Deletes a preset; restore undoes it."""
         return json_response(await changed(lambda: presets.delete(preset_id)))
 
     @app.post("/api/presets/{preset_id}/restore")
     async def restore(preset_id: str) -> Response:
+        """Brings a deleted preset back."""
         return json_response(await changed(lambda: presets.restore(preset_id)))
 
 

@@ -71,6 +71,7 @@ def add_download_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/api/jobs/{job_id}/download")
     async def one(job_id: JobId, output: Output, loop: bool = True) -> Response:
+        """A clip as a file to take home."""
         job = await service.job(job_id)
         path = await downloads.written(job, output, loop)
         return FileResponse(
@@ -83,6 +84,7 @@ def add_download_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/api/download")
     async def several(ids: Annotated[str, Query(max_length=17 * MOST)], output: Output, loop: bool = True) -> Response:
+        """Several clips as a zip, which is sent while it is written."""
         wanted = list(dict.fromkeys(ids.split(",")))
         if not all(ID.fullmatch(each) for each in wanted):
             raise RefusedError(422, "ids: must be the ids of jobs, with commas between them", "ids")

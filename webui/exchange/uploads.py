@@ -32,6 +32,7 @@ from webui.history.outputs import OutputFolder, dated
 from webui.history.stored import finite
 from webui.http.bodies import MAX_DRAIN
 from webui.http.ids import ID, id_in_address
+from webui.http.openapi import takes_file
 from webui.http.refusal import RefusedError, json_response
 from webui.http.sending import send_file
 from webui.service import Service
@@ -53,8 +54,9 @@ def add_upload_routes(app: FastAPI, service: Service) -> None:
     helpers = Helpers("incoming")
     on_their_way: set[str] = set()
 
-    @app.post("/api/uploads")
+    @app.post("/api/uploads", openapi_extra=takes_file())
     async def bring_in(request: Request, name: Annotated[str, Query(max_length=10_000)] = "") -> Response:
+        """Brings audio in, to start from it or to restore its settings: {"id", "name", "seconds", "settings", ...}."""
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/octet-stream" and not kind.startswith("audio/"):
             raise RefusedError(415, "send the file itself, with the header Content-Type: application/octet-stream")
@@ -81,10 +83,12 @@ def add_upload_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/api/uploads")
     async def listed() -> Response:
+        """What was brought in, newest first: {"uploads"}."""
         return json_response({"uploads": await asyncio.to_thread(uploads.listed)})
 
     @app.get("/api/uploads/{upload_id}/audio")
     async def audio(request: Request, upload_id: UploadId) -> Response:
+        """What was brought in, as it was decoded: FLAC."""
         path = uploads.flac(upload_id)
         if not path.is_file():
             raise RefusedError(404, "there is no upload with this id", "id")
@@ -92,6 +96,7 @@ def add_upload_routes(app: FastAPI, service: Service) -> None:
 
     @app.delete("/api/uploads/{upload_id}")
     async def delete(upload_id: UploadId) -> Response:
+        """Forgets what was brought in."""
         if not await asyncio.to_thread(uploads.delete, upload_id):
             raise RefusedError(404, "there is no upload with this id", "id")
         return json_response({"id": upload_id})

@@ -22,6 +22,7 @@ from pydantic import Field
 
 from dualdiffusion.config import Config
 from webui.http.bodies import Body, parsed
+from webui.http.openapi import PRESET, takes
 from webui.http.refusal import RefusedError, json_response
 from webui.http.sending import send_file
 from webui.learn.generator import StageName
@@ -34,6 +35,7 @@ from webui.learn.turns import Choice, options_for
 REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
 BASE = "/api/learn"
 MOST_PATH = 4096  # characters
+EXAMPLE = {"name": "mine", "root": 0, "path": "", "preset": PRESET}
 
 
 class Wanted(Config):
@@ -75,20 +77,24 @@ def add_learn_routes(app: FastAPI, studio: Studio) -> None:
 def _add_choosing(app: FastAPI, studio: Studio) -> None:
     @app.get(BASE)
     async def overview() -> Response:
+        """The folders of music, the generators, and who has the device: {"roots", "generators", "turn"}."""
         return json_response(await asyncio.to_thread(studio.overview))
 
     @app.get(BASE + "/presets")
     async def presets() -> Response:
+        """What this machine can do of each preset: {"status", "device", "room", "presets"}."""
         return json_response(studio.forecast.state())
 
     @app.get(BASE + "/folders")
     async def folders(
         root: Annotated[int, Query(ge=0, lt=1000)] = 0, path: Annotated[str, Query(max_length=MOST_PATH)] = ""
     ) -> Response:
+        """The folders in a folder of music."""
         return json_response(await asyncio.to_thread(studio.roots.listing, Place(root, path)))
 
-    @app.post(BASE + "/surveys")
+    @app.post(BASE + "/surveys", openapi_extra=takes(Wanted, {"root": 0, "path": ""}))
     async def survey(data: Body) -> Response:
+        """Begins to look what a folder of music holds."""
         wanted = parsed(Wanted, data)
         place = Place(wanted.root, wanted.path)
         await asyncio.to_thread(studio.check_place, place)
@@ -98,10 +104,12 @@ def _add_choosing(app: FastAPI, studio: Studio) -> None:
     async def survey_state(
         root: Annotated[int, Query(ge=0, lt=1000)] = 0, path: Annotated[str, Query(max_length=MOST_PATH)] = ""
     ) -> Response:
+        """What a folder of music holds, as far as it was looked at: {"status", "error", "result"}."""
         return json_response(studio.surveys.state(Place(root, path)))
 
-    @app.post(BASE + "/turn")
+    @app.post(BASE + "/turn", openapi_extra=takes(Turn, {"choice": "wait"}))
     async def turn(data: Body) -> Response:
+        """Says who plays where while a training is at work."""
         choice = parsed(Turn, data).choice
         if choice not in options_for(studio.turns.training):
             raise RefusedError(409, "choice: no training is at work with which that could be chosen", "choice")
@@ -110,38 +118,45 @@ def _add_choosing(app: FastAPI, studio: Studio) -> None:
 
 
 def _add_making(app: FastAPI, studio: Studio) -> None:
-    @app.post(BASE + "/generators")
+    @app.post(BASE + "/generators", openapi_extra=takes(New, EXAMPLE))
     async def create(data: Body) -> Response:
+        """A new generator, of which nothing is made yet."""
         new = parsed(New, data)
         await asyncio.to_thread(studio.create, new.name, Place(new.root, new.path), new.preset)
         return json_response(studio.describe(new.name), 201)
 
     @app.get(BASE + "/generators/{name}")
     async def generator(name: str) -> Response:
+        """How far a generator is: {"status", "stages", ...}."""
         return json_response(await asyncio.to_thread(studio.describe, name))
 
     @app.post(BASE + "/generators/{name}/prepare")
     async def prepare(name: str) -> Response:
+        """Prepares the music of a generator."""
         await studio.start(name, "prepare")
         return json_response(studio.describe(name), 202)
 
     @app.post(BASE + "/generators/{name}/train")
     async def train(name: str) -> Response:
+        """Trains a generator, or goes on with that."""
         await studio.start(name, "unet")
         return json_response(studio.describe(name), 202)
 
     @app.post(BASE + "/generators/{name}/pause")
     async def pause(name: str) -> Response:
+        """Pauses what is being made; its state is saved."""
         await studio.pause(name)
         return json_response(studio.describe(name), 202)
 
     @app.post(BASE + "/generators/{name}/stop")
     async def stop(name: str) -> Response:
+        """Stops what is being made; its state is saved."""
         await studio.pause(name, for_good=True)
         return json_response(studio.describe(name), 202)
 
     @app.post(BASE + "/generators/{name}/play")
     async def play(name: str) -> Response:
+        """Plays a generator: {"opened", "command"}."""
         return json_response(await studio.play(name))
 
 
@@ -151,14 +166,17 @@ def _add_reading(app: FastAPI, studio: Studio) -> None:
 
     @app.get(BASE + "/generators/{name}/curves")
     async def curves(name: str) -> Response:
+        """Losses of the trainings: {"vae", "unet"}."""
         return json_response(await asyncio.to_thread(reading(name).curves))
 
     @app.get(BASE + "/generators/{name}/demos")
     async def demos(name: str) -> Response:
+        """Sounds that the trainings have made: {"vae", "unet"}."""
         return json_response(await asyncio.to_thread(reading(name).demos))
 
     @app.get(BASE + "/generators/{name}/demos/{module}/{demo_id}")
     async def demo(name: str, module: str, demo_id: str) -> Response:
+        """A sound that a training has made: WAV."""
         sound = await asyncio.to_thread(reading(name).sound, module, demo_id)
         if sound is None:
             raise RefusedError(404, "this demo is gone")
@@ -166,6 +184,7 @@ def _add_reading(app: FastAPI, studio: Studio) -> None:
 
     @app.get(BASE + "/generators/{name}/report")
     async def report(name: str) -> Response:
+        """What the prepared music holds."""
         found = await asyncio.to_thread(reading(name).report)
         if found is None:
             raise RefusedError(404, "there is no report of this dataset yet")
@@ -173,6 +192,7 @@ def _add_reading(app: FastAPI, studio: Studio) -> None:
 
     @app.get(BASE + "/generators/{name}/report.html")
     async def report_page(request: Request, name: str) -> Response:
+        """The same as a page: HTML."""
         path = studio.generator(name).dataset / "report.html"
         if not path.is_file():
             raise RefusedError(404, "there is no report of this dataset yet")
@@ -182,4 +202,5 @@ def _add_reading(app: FastAPI, studio: Studio) -> None:
 
     @app.get(BASE + "/generators/{name}/log")
     async def log(name: str, stage: StageName) -> Response:
+        """The end of what a stage has printed: {"text"}."""
         return json_response({"text": await asyncio.to_thread(reading(name).log, stage)})
