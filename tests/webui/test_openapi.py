@@ -87,7 +87,7 @@ def test_the_example_of_a_request_is_for_the_model_that_plays(document: dict[str
 def test_every_body_that_stands_there_is_accepted(client: TestClient, document: dict[str, Any]) -> None:
     job = client.post("/api/jobs", json=body_of(document["paths"]["/api/jobs"]["post"])["example"]).json()["id"]
     preset = client.post("/api/presets", json={"name": "Hers", "request": {}}).json()["id"]
-    places = {"{job_id}": job, "{preset_id}": preset}
+    places = {"{job_id}": job, "{preset_id}": preset, "{name}": "mine"}
     tried = set()
     for method, path, operation in operations(document):
         if method in CHANGING and (body := body_of(operation)) is not None:

@@ -6,6 +6,8 @@ GET    /api/learn/folders?root=0&path=a/b      the folders in a folder
 POST   /api/learn/surveys                      {"root", "path"} -> what the folder holds; GET the same to hear more
 POST   /api/learn/generators                   {"name", "root", "path", "preset"} -> a new generator
 GET    /api/learn/generators/{name}            how far it is
+PATCH  /api/learn/generators/{name}            {"label"}: what the page calls it
+DELETE /api/learn/generators/{name}            into the bin, with its dataset; POST .../restore undoes it
 POST   /api/learn/generators/{name}/prepare, /train, /pause, /stop, /play
 GET    /api/learn/generators/{name}/curves, /demos, /demos/{module}/{id}, /report, /report.html, /log?stage=vae
 POST   /api/learn/turn                         {"choice": "wait" | "cpu" | "share"}, while a training is at work
@@ -58,6 +60,13 @@ class New(Config):
     """See Wanted."""
     preset: Annotated[str, Field(max_length=100)]
     """Of /api/learn/presets."""
+
+
+class Rename(Config):
+    """What the page calls a generator."""
+
+    label: Annotated[str, Field(max_length=80)]
+    """Empty for its name."""
 
 
 class Turn(Config):
@@ -128,6 +137,24 @@ def _add_making(app: FastAPI, studio: Studio) -> None:
     @app.get(BASE + "/generators/{name}")
     async def generator(name: str) -> Response:
         """How far a generator is: {"status", "stages", ...}."""
+        return json_response(await asyncio.to_thread(studio.describe, name))
+
+    @app.patch(BASE + "/generators/{name}", openapi_extra=takes(Rename, {"label": "Castles and caves"}))
+    async def rename(name: str, data: Body) -> Response:
+        """Has the page call a generator something else."""
+        await asyncio.to_thread(studio.rename, name, parsed(Rename, data).label)
+        return json_response(await asyncio.to_thread(studio.describe, name))
+
+    @app.delete(BASE + "/generators/{name}")
+    async def remove(name: str) -> Response:
+        """Moves a generator and its dataset into a bin; its model stays. 409 while it is being made."""
+        await studio.remove(name)
+        return json_response({"name": name})
+
+    @app.post(BASE + "/generators/{name}/restore")
+    async def restore(name: str) -> Response:
+        """Brings the generator of this name back that was removed last."""
+        await studio.restore(name)
         return json_response(await asyncio.to_thread(studio.describe, name))
 
     @app.post(BASE + "/generators/{name}/prepare")
