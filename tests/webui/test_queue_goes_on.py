@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.webui.conftest import REQUEST
+from tests.webui.conftest import REQUEST, run_async
 from tests.webui.test_ends import Page
 from webui.desk.grids import GridOrder, cells_of
 from webui.exchange.sources import Sources
@@ -55,7 +55,7 @@ def test_a_source_that_cannot_be_looked_for_leaves_its_job_waiting(
         assert [message["id"] for message in page.sent] == [job_id]
         await page.service.ends.close()
 
-    asyncio.run(scene())
+    run_async(scene())
 
 
 def test_a_job_that_cannot_be_told_of_is_made_all_the_same(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +70,7 @@ def test_a_job_that_cannot_be_told_of_is_made_all_the_same(page: Page, monkeypat
         await page.service._on_message(done)
         assert [message["id"] for message in page.sent] == [first, second]
 
-    asyncio.run(scene())
+    run_async(scene())
 
 
 def test_clips_that_killed_the_process_which_drew_them_are_not_given_to_the_next(page: Page) -> None:
@@ -85,7 +85,7 @@ def test_clips_that_killed_the_process_which_drew_them_are_not_given_to_the_next
         await service._worker_changed({"death": None})
         assert page.sent == []
 
-    asyncio.run(scene())
+    run_async(scene())
 
 
 def test_a_request_keeps_the_model_that_it_was_checked_against(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,5 +144,5 @@ def test_a_process_that_cannot_be_started_is_told_and_tried_again(
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-    asyncio.run(scene())
+    run_async(scene())
     assert len(told) >= 4 and all(status == FAILED and "allocate" in death for status, death in told)

@@ -20,7 +20,7 @@ import soundfile
 
 from dualdiffusion.audio import LoudnessMeter
 from sampling.output.settings import OutputSettings
-from tests.webui.conftest import Server, until
+from tests.webui.conftest import Server, run_async, until
 from webui.exchange import helper as helping
 from webui.exchange.downloads import Downloads
 from webui.exchange.outgoing import work
@@ -207,7 +207,7 @@ def test_a_clip_that_takes_too_long_spoils_no_other_of_its_zip(downloads: Downlo
     async def scene() -> bytes:
         return b"".join([piece async for piece in downloads.zipped([CLIP] * 3, OutputSettings(), loop=False)])
 
-    with zipfile.ZipFile(io.BytesIO(asyncio.run(scene()))) as archive:
+    with zipfile.ZipFile(io.BytesIO(run_async(scene()))) as archive:
         assert {name: archive.read(name)[:5] for name in archive.namelist()} == {
             "a.txt": b"this ", "a.flac": b"sound", "a (2).flac": b"sound",
         }  # fmt: skip
@@ -225,4 +225,4 @@ def test_visitors_who_do_not_go_on_reading_keep_nobody_from_a_download(downloads
         for each in stalled:
             await each.aclose()
 
-    asyncio.run(scene())
+    run_async(scene())

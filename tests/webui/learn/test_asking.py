@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.commands import ROOT
+from tests.webui.conftest import run_async
 from webui.http.refusal import RefusedError
 from webui.learn import commands, forecast, survey
 from webui.learn.forecast import Forecast
@@ -41,7 +42,7 @@ def test_a_forecast_that_failed_is_made_again(monkeypatch: pytest.MonkeyPatch, e
         assert await asked.device() == "cpu" and asked.state()["status"] == "done"
 
     monkeypatch.setattr(forecast, "answer_of", answer)
-    asyncio.run(scene())
+    run_async(scene())
 
 
 def test_a_command_that_cannot_be_started_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +51,7 @@ def test_a_command_that_cannot_be_started_is_refused_in_one_line(monkeypatch: py
 
     monkeypatch.setattr(commands.asyncio, "create_subprocess_exec", start)
     with pytest.raises(RefusedError, match="started now: Cannot allocate memory"):
-        asyncio.run(commands.answer_of(["-m", "train"]))
+        run_async(commands.answer_of(["-m", "train"]))
 
 
 def test_a_folder_that_is_asked_for_again_while_another_one_ends_its_survey_is_told(
@@ -78,4 +79,4 @@ def test_a_folder_that_is_asked_for_again_while_another_one_ends_its_survey_is_t
             surveys.state(other)
 
     monkeypatch.setattr(survey, "answer_of", answer)
-    asyncio.run(scene())
+    run_async(scene())
