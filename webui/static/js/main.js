@@ -1,7 +1,7 @@
 /** Starts the page and connects its parts. */
 
 import { makeActions } from './actions.js';
-import { call, randomKey, readHealth } from './api.js';
+import { call, readHealth } from './api.js';
 import { setGames } from './colours.js';
 import { Connection } from './connection.js';
 import { Compare } from './editor/compare.js';
@@ -23,7 +23,9 @@ import { Panel } from './panel.js';
 import { Player } from './player.js';
 import { Presets } from './presets/presets.js';
 import { QueueView } from './queue.js';
+import { randomKey } from './random.js';
 import { isSwitch, remember, remembered } from './storage.js';
+import { ACTIONS, PANEL } from './texts.js';
 
 const library = new Library();
 const player = new Player();
@@ -51,6 +53,8 @@ async function start() {
   for (;;) {
     try {
       health = await readHealth();
+      setGames(health.games);
+      await library.reload().catch(() => {}); // quicker than what the instrument needs; read again once events come
       await fit(health);
       break;
     } catch (error) {
@@ -111,7 +115,7 @@ function connectControls() {
   initDecimals();
   initTakeHome();
   new BringIn(panel);
-  new GridDialog(panel, new ContactSheet(library, player), (id) => asked.add(id));
+  new GridDialog(panel, new ContactSheet(library, player));
   initKeyboard({ generate, toggle: () => player.toggle(), cancel: actions.cancelRunning, help: showHelp, choose: (number) => compare.choose(number) });
   byId('help-button').onclick = showHelp;
   library.addEventListener('status', (event) => onStatus(/** @type {CustomEvent} */ (event).detail.job));
@@ -142,9 +146,9 @@ function makeGenerate(showHistory) {
       panel.advanceSeed();
       await library.expect(id);
       showHistory();
-      announce('Generating.');
+      announce(PANEL.generating);
       const told = notes.join('; ');
-      if (told && told !== lastTold) notice(`Without effect: ${told}.`);
+      if (told && told !== lastTold) notice(PANEL.withoutEffect(told));
       lastTold = told;
       showStage();
     } catch (error) {
@@ -170,11 +174,11 @@ function onStatus(job) {
     const play = asked.has(job.id) && byId('play-new').checked && !player.isPlaying;
     // What somebody has paused, or never asked this page for, is not replaced.
     const fits = play || (asked.has(job.id) && !player.job);
-    announce(play ? `${title} plays.` : fits ? `${title} is ready. Space plays it.` : `${title} is ready.`);
+    announce(play ? ACTIONS.plays(title) : ACTIONS.ready(title, fits));
     if (fits) player.load(job, { play });
   }
-  if (job.status === 'failed') notice(`${title} failed: ${job.error}`);
-  if (job.status === 'cancelled') announce(`${title} is cancelled.`);
+  if (job.status === 'failed') notice(ACTIONS.failed(title, job.error));
+  if (job.status === 'cancelled') announce(ACTIONS.cancelled(title));
 }
 
 /** @param {string} id of a clip that stopped to be read */
@@ -186,7 +190,7 @@ async function onBroken(id) {
     player.isCut = true; // the server is away, which the top line tells; the clip goes on when it is back
     return undefined;
   }
-  notice('This clip cannot be played; its file may be gone.');
+  notice(ACTIONS.unplayable);
   return library.reload().catch(() => {});
 }
 

@@ -5,7 +5,7 @@ import { byId, el } from '../dom.js';
 import { GeneratorView } from './generator.js';
 import { TurnBanner } from './turn.js';
 import { Wizard } from './wizard.js';
-import { STATUS, W } from './words.js';
+import { LEARN as TEXT, SERVER, STATUS } from '../texts.js';
 
 const BUSY = 2_000; // ms between questions while something is made and looked at
 const IDLE = 8_000;
@@ -13,7 +13,7 @@ const CURVES = 3; // every so many questions also for curves and demos
 
 const place = byId('learn');
 const banner = new TurnBanner();
-const tabs = el('nav', { class: 'generators', 'aria-label': 'Generators' });
+const tabs = el('nav', { class: 'generators', 'aria-label': TEXT.generators });
 const body = el('div');
 const lost = el('p', { class: 'soft lost', role: 'status' });
 /** @type {?GeneratorView} */
@@ -29,7 +29,6 @@ const named = () => decodeURIComponent(location.hash.split('/')[1] ?? '');
 
 function switchView() {
   const learning = isLearning();
-  document.body.dataset.view = learning ? 'learn' : 'play';
   place.hidden = !learning;
   byId('desk').hidden = learning;
   for (const link of document.querySelectorAll('.views a')) {
@@ -52,7 +51,7 @@ async function refresh() {
     if (isLearning()) await showLearning(overview);
     lost.textContent = '';
   } catch (error) {
-    lost.textContent = error.status === 0 ? W.away : error.message;
+    lost.textContent = error.status === 0 ? SERVER.away : error.message;
   }
   clearTimeout(timer);
   if (watched) timer = setTimeout(refresh, busy && !document.hidden ? BUSY : IDLE);
@@ -75,7 +74,7 @@ async function showLearning(overview) {
 }
 
 function newGenerator(overview) {
-  if (!overview.roots.length) return el('section', { class: 'learn-card' }, el('p', {}, W.noRoots), el('code', {}, W.noRootsCommand));
+  if (!overview.roots.length) return el('section', { class: 'learn-card' }, el('p', {}, TEXT.noRoots), el('code', {}, TEXT.noRootsCommand));
   const wizard = new Wizard(overview.roots, (name) => { location.hash = `#learn/${name}`; });
   return wizard.element;
 }
@@ -85,7 +84,7 @@ function drawTabs(generators) {
   if (key === drawnTabs) return;
   drawnTabs = key;
   const links = generators.map((each) => el('a', { href: `#learn/${each.name}`, class: 'chip', title: STATUS[each.status] ?? each.status, 'data-status': each.status, 'aria-current': each.name === named() ? 'page' : undefined }, each.name));
-  tabs.replaceChildren(el('a', { href: '#learn', class: 'chip', 'aria-current': named() ? undefined : 'page' }, '+ New'), ...links);
+  tabs.replaceChildren(el('a', { href: '#learn', class: 'chip', 'aria-current': named() ? undefined : 'page' }, TEXT.newTab), ...links);
   tabs.hidden = !generators.length;
 }
 
@@ -95,7 +94,12 @@ window.addEventListener('keydown', (event) => {
   if (isLearning() && isShortcut && !document.querySelector('dialog[open]')) event.stopImmediatePropagation();
 }, true);
 
-place.append(el('h2', { class: 'hidden-text' }, 'New generator'), tabs, lost, body);
+document.querySelector('.skip').addEventListener('click', (event) => {
+  event.preventDefault(); // the address says which view and which clip is open: it stays
+  byId(isLearning() ? 'learn' : 'stage').focus();
+});
+
+place.append(el('h2', { class: 'hidden-text' }, TEXT.newGenerator), tabs, lost, body);
 place.before(banner.element);
 addEventListener('hashchange', switchView);
 document.addEventListener('visibilitychange', () => document.hidden || refresh());
