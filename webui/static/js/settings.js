@@ -155,8 +155,8 @@ export class SettingsPanel extends EventTarget {
     showChanged(changed, (key) => this.#resetKey(key));
     const source = this.#values.source;
     for (const field of document.querySelectorAll('#group-source .field')) /** @type {HTMLElement} */ (field).hidden = !source;
-    setText(byId('sampler-does'), this.#schema?.samplers[this.#values.sampler] ?? '');
-    setText(byId('schedule-does'), this.#schema?.schedules[this.#values.schedule] ?? '');
+    setText(byId('help-select-sampler'), this.#schema?.samplers[this.#values.sampler] ?? '');
+    setText(byId('help-select-schedule'), this.#schema?.schedules[this.#values.schedule] ?? '');
     this.#showCurve();
     this.dispatchEvent(new Event('change'));
   }
@@ -223,7 +223,6 @@ export class SettingsPanel extends EventTarget {
   #makeField(field) {
     const { element, show } = makeControl(field, (value) => this.#edit(field.key, value));
     this.#shows.set(field.key, show);
-    if (field.key === 'sampler' || field.key === 'schedule') element.querySelector('.hint').id = `${field.key}-does`;
     return element;
   }
 

@@ -16,7 +16,7 @@ export class Curve {
 
   constructor() {
     const template = document.createElement('template');
-    template.innerHTML = '<figure class="schedule-curve"><svg role="img"><rect class="guided"/><polyline class="levels"/></svg><figcaption></figcaption></figure>';
+    template.innerHTML = '<figure class="schedule-curve blank"><svg role="img"><rect class="guided"/><polyline class="levels"/></svg><figcaption></figcaption></figure>';
     this.element = /** @type {HTMLElement} */ (template.content.firstElementChild);
     this.element.querySelector('svg').setAttribute('viewBox', `0 0 ${WIDTH} ${HEIGHT}`);
   }

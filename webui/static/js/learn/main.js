@@ -2,9 +2,7 @@
 
 import { call } from '../api.js';
 import { byId, el } from '../dom.js';
-import { GeneratorView } from './generator.js';
 import { TurnBanner } from './turn.js';
-import { Wizard } from './wizard.js';
 import { LEARN as TEXT, SERVER, STATUS } from '../texts.js';
 
 const BUSY = 2_000; // ms between questions while something is made and looked at
@@ -16,7 +14,7 @@ const banner = new TurnBanner();
 const tabs = el('nav', { class: 'generators', 'aria-label': TEXT.generators });
 const body = el('div');
 const lost = el('p', { class: 'soft lost', role: 'status' });
-/** @type {?GeneratorView} */
+/** @type {?import('./generator.js').GeneratorView} */
 let view = null;
 let shown = ''; // which generator, "new", or nothing yet
 let timer = 0;
@@ -58,6 +56,8 @@ async function refresh() {
 }
 
 async function showLearning(overview) {
+  // Read when they are first seen.
+  const [{ GeneratorView }, { Wizard }] = await Promise.all([import('./generator.js'), import('./wizard.js')]);
   drawTabs(overview.generators);
   const known = overview.generators.some((each) => each.name === named());
   const wanted = known ? named() : 'new';
@@ -65,7 +65,7 @@ async function showLearning(overview) {
     shown = wanted;
     asks = 0;
     view = known ? new GeneratorView(wanted) : null;
-    body.replaceChildren(view ? view.element : newGenerator(overview));
+    body.replaceChildren(view ? view.element : newGenerator(overview, Wizard));
   }
   if (view) {
     await view.refresh(asks % CURVES === 0);
@@ -73,7 +73,8 @@ async function showLearning(overview) {
   }
 }
 
-function newGenerator(overview) {
+/** @param {any} overview see /api/learn @param {typeof import('./wizard.js').Wizard} Wizard */
+function newGenerator(overview, Wizard) {
   if (!overview.roots.length) return el('section', { class: 'learn-card' }, el('p', {}, TEXT.noRoots), el('code', {}, TEXT.noRootsCommand));
   const wizard = new Wizard(overview.roots, (name) => { location.hash = `#learn/${name}`; });
   return wizard.element;
