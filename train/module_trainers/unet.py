@@ -41,7 +41,7 @@ from train.telling import controls_of, settled
 
 
 class UNetTrainer:
-    """Denoising with EDM preconditioning, learned log-variance and label dropout."""
+    """Denoising, with any predictor, weighting and loss; learned log-variance and label dropout."""
 
     class Config(Config):
         """Settings of a UNet's training."""
