@@ -36,9 +36,9 @@ demo-model: $(DEMO)/.ready
 $(DEMO)/.ready: $(VENV)/.ready $(CONFIGS)
 	$(BIN)/python -m dataset_processing synth datasets/synth --wait
 	$(BIN)/python -m dataset_processing run config/dataset/demo.json --steps scan,convert,filter,split --wait
-	$(BIN)/accelerate launch train.py config/train/vae_tiny.json --wait
+	$(BIN)/accelerate launch train.py config/train/vae_demo.json --wait
 	$(BIN)/python -m dataset_processing run config/dataset/demo.json --wait
-	$(BIN)/accelerate launch train.py config/train/unet_tiny.json --wait
+	$(BIN)/accelerate launch train.py config/train/unet_demo.json --wait
 	$(BIN)/python -m sampling --model $(DEMO) --each-game --seconds 10 --out outputs
 	touch $@
 

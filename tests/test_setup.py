@@ -195,7 +195,7 @@ def test_the_demo_needs_no_test_packages_and_plays_the_model_in_the_box() -> Non
         capture_output=True,
         text=True,
     )
-    assert "unet_tiny.json" in own.stdout and own.stdout.splitlines()[-1].endswith("--model models/demo --port 7860")
+    assert "unet_demo.json" in own.stdout and own.stdout.splitlines()[-1].endswith("--model models/demo --port 7860")
 
 
 @pytest.mark.parametrize("refused", [errno.ENOSYS, errno.ENOLCK, None])

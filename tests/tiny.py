@@ -51,9 +51,9 @@ def labels() -> Labels:
     return Labels(tuple(Game(index, name, 2) for index, name in enumerate(GAMES)))
 
 
-def make_denoiser(seed: int = 0) -> Denoiser:
+def make_denoiser(seed: int = 0, *, label_dim: int = len(GAMES)) -> Denoiser:
     torch.manual_seed(seed)
-    backbone = component_from_json("dualdiffusion.models", UNET)
+    backbone = component_from_json("dualdiffusion.models", {**UNET, "label_dim": label_dim})
     denoiser = Denoiser(Denoiser.Config(backbone=backbone)).eval()
     for name, parameter in denoiser.named_parameters():
         if name.endswith("gain"):  # zero at initialisation, which would hide what conditions do

@@ -131,7 +131,7 @@ def main(words: Sequence[str] | None = None, program: str = "python -m webui") -
         serve(settings, listener)
 
 
-def models_root(said: Path | None, model: Path) -> Path | None:
+def models_root(said: Path | None, model: Path) -> Path:
     """The folder whose models are offered: what was said, else where the model lies; `models` beside a shipped one.
 
     Raises:

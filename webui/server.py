@@ -17,14 +17,12 @@
     GET    /api/jobs/{id}/audio            the audio file, with byte ranges; ?download=1 to save it
     GET    /api/jobs/{id}/spectrogram, /peaks, /preview
     POST   /api/jobs/{id}/draw             has the first two made where they are missing; an event tells when
-    WS     /api/events                     {"type": "job|progress|preview|health|presets", ...}
+    WS     /api/events                     {"type": "job|progress|preview|health|presets|history", ...}
 
-More of them: desk/request_schema.py, desk/presets.py, desk/grids.py, exchange/uploads.py, exchange/downloads.py,
+The others stand at the head of the files that add them: history/routes.py (many jobs at once, the bin),
+models/routes.py, desk/request_schema.py, desk/presets.py, desk/grids.py, exchange/uploads.py, exchange/downloads.py,
 learn/routes.py.
-    WS     /api/events                     {"type": "job|progress|preview|health|learn", ...}
-    ...    /api/learn...                   new generators: see webui/learn/routes.py
-
-What is done with many jobs at once, and the models, stand in history/routes.py and models/routes.py.
+GET /api/openapi.json describes all of them, with examples (http/openapi.py).
 Every address with GET has HEAD and OPTIONS, too. Below a prefix (--root-path), addresses in answers follow the prefix.
 Every refusal is {"error": "seconds: input should be less than or equal to 600, not 9999", "field": "seconds"}.
 """
@@ -44,20 +42,18 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import Field
 
 from dualdiffusion.config import Config
-from sampling.recommended import RECOMMENDABLE, Recommended
-from sampling.request import Request as SamplingRequest
-from sampling.solvers.samplers import SAMPLERS
-from sampling.solvers.schedules import SCHEDULES
+from sampling.without_effect import without_effect
 from webui.desk.grids import add_grid_routes
 from webui.desk.presets import add_preset_routes
-from webui.desk.request_schema import add_schema_routes
+from webui.desk.request_schema import add_schema_routes, body_schema, example_request, request_options
 from webui.exchange.downloads import add_download_routes
 from webui.exchange.uploads import add_upload_routes
 from webui.history.routes import add_history_routes
-from webui.http.bodies import Body, parsed
+from webui.http.bodies import Body, fields_of, parsed
 from webui.http.ids import JobId
 from webui.http.media_types import media_type
 from webui.http.methods import add_error_handlers, answer_head
+from webui.http.openapi import MODEL, PRESET, REQUEST, add_description, takes, takes_json
 from webui.http.refusal import RefusedError, json_response
 from webui.http.security import Guard
 from webui.http.sending import send_file
@@ -113,92 +109,114 @@ def create_app(settings: Settings) -> FastAPI:
     add_grid_routes(app, service)
     _add_page(app, service)
     add_learn_routes(app, studio)
+    _add_description(app, service, studio)
     answer_head(app)
     return app
+
+
+def _add_description(app: FastAPI, service: Service, studio: Studio) -> None:
+    def known() -> dict[str, Any]:
+        chosen = service.requests
+        request = example_request(chosen.labels.names, chosen.recommended)
+        return {REQUEST: request, MODEL: service.models.chosen, PRESET: next(iter(studio.presets))}
+
+    add_description(app, service.settings.prefix, known)
 
 
 def _add_job_routes(app: FastAPI, service: Service) -> None:
     @app.get("/api/health")
     async def health() -> Response:
+        """The model, its games, and whether it can play."""
         return json_response(service.health())
 
     @app.get("/api/options")
     async def options() -> Response:
+        """What a request may contain: defaults of the model, ranges, samplers, schedules."""
         return json_response(request_options(service.requests.recommended, service.requests.ema))
 
-    @app.post("/api/check")
+    @app.post("/api/check", openapi_extra=takes_json(body_schema(whole=False), REQUEST))
     async def check(body: Body) -> Response:
+        """What of some fields of a request the model can do: {"request", "dropped"}."""
         return json_response(service.requests.usable(body))
 
-    @app.post("/api/jobs")
+    @app.post("/api/jobs", openapi_extra=takes_json(body_schema(whole=True), REQUEST))
     async def submit(request: Request, body: Body, parent: str | None = None) -> Response:
+        """Queues a request: {"id", "status", "notes"}; the header Idempotency-Key makes repeating it harmless."""
         key = request.headers.get("idempotency-key")
         if key is not None and not 1 <= len(key) <= 200:
             raise RefusedError(422, "Idempotency-Key: must have 1 to 200 characters", "Idempotency-Key")
-        job = await service.submit(body, key, parent)
-        notes = service.requests.without_effect(body)
+        # Before the first wait: another model may be chosen meanwhile.
+        asked, model = service.requests.parse(body), service.models.chosen
+        notes = without_effect(asked, fields_of(body))
+        job = await service.submit(asked, model, key, parent)
         return json_response({"id": job.id, "status": job.status, **({"notes": notes} if notes else {})}, 201)
 
     @app.get("/api/jobs/{job_id}")
     async def job(job_id: JobId) -> Response:
+        """A job: {"status", "progress", "error", "request", ...}."""
         return json_response(service.describe(await service.job(job_id)))
 
     @app.get("/api/jobs/{job_id}/versions")
     async def versions(job_id: JobId) -> Response:
+        """What a clip was made from, and what was made from that: {"jobs"}."""
         await service.job(job_id)
         family = await asyncio.to_thread(lambda: [service.describe(job) for job in service.store.family(job_id)])
         return json_response({"jobs": family})
 
-    @app.patch("/api/jobs/{job_id}")
+    @app.patch("/api/jobs/{job_id}", openapi_extra=takes(Edit, {"title": "Bridge", "starred": True}))
     async def edit(job_id: JobId, body: Body) -> Response:
+        """Gives a job a name, notes or a star."""
         changes = parsed(Edit, body)
         edited = await service.history.edit(job_id, title=changes.title, notes=changes.notes, starred=changes.starred)
         return json_response(service.describe(edited))
 
     @app.delete("/api/jobs/{job_id}")
     async def cancel(job_id: JobId) -> Response:
+        """Cancels a job; 409 where it has ended."""
         return json_response(service.describe(await service.cancel(job_id)))
 
     @app.post("/api/jobs/{job_id}/retry")
     async def retry(job_id: JobId) -> Response:
+        """Makes a job again that has failed, was cancelled or was interrupted."""
         return json_response(service.describe(await service.retry(job_id)))
 
     @app.post("/api/jobs/{job_id}/bin")
     async def to_bin(job_id: JobId) -> Response:
+        """Moves a finished job into the bin."""
         return json_response(service.describe(await service.history.bin(job_id, True)))
 
     @app.post("/api/jobs/{job_id}/restore")
     async def restore(job_id: JobId) -> Response:
+        """Moves a job back out of the bin."""
         return json_response(service.describe(await service.history.bin(job_id, False)))
 
 
 def _add_file_routes(app: FastAPI, service: Service) -> None:
     @app.get("/api/jobs/{job_id}/audio")
     async def audio(request: Request, job_id: JobId, download: bool = False) -> Response:
-        job = await service.job(job_id)
-        path = service.outputs.audio(job.file, job.binned is not None)
-        if path is None:
-            ended = job.status == "done"
-            raise RefusedError(
-                410 if ended else 404, "the audio file is gone" if ended else f"this job is {job.status}"
-            )
+        """The audio file, with byte ranges."""
+        path = service.history.audio(await service.job(job_id))
         return send_file(request, path, disposition="attachment" if download else "inline")
 
     @app.get("/api/jobs/{job_id}/spectrogram")
     async def spectrogram(request: Request, job_id: JobId) -> Response:
+        """The spectrogram of a clip: WebP, or PNG of older ones."""
         return _extra(request, service.outputs.picture(job_id))
 
     @app.get("/api/jobs/{job_id}/peaks")
     async def peaks(request: Request, job_id: JobId) -> Response:
+        """The waveform of a clip: {"seconds", "peaks"}."""
         return _extra(request, service.outputs.peaks(job_id))
 
     @app.post("/api/jobs/{job_id}/draw")
     async def draw(job_id: JobId) -> Response:
+        """Has spectrogram and waveform made where they are missing; an event tells when."""
         service.draw(await service.job(job_id))
         return Response(status_code=202)
 
     @app.get("/api/jobs/{job_id}/preview")
     async def preview(job_id: JobId) -> Response:
+        """The clip that forms, as a picture: WebP; 204 where there is none."""
         running = service.running
         if running is None or running.id != job_id or running.preview is None:
             return Response(status_code=204)  # no error: it was there when the page was told so, a moment ago
@@ -222,6 +240,7 @@ def _add_page(app: FastAPI, service: Service) -> None:
 
     @app.get("/api/events")
     async def no_events() -> Response:
+        """Live events, through a WebSocket alone: {"type": "job|progress|preview|health|presets|history", ...}."""
         response = RefusedError(426, "this address speaks WebSocket only; see /api/jobs for the same").response()
         response.headers.update({"Upgrade": "websocket", "Connection": "Upgrade"})
         return response
@@ -273,24 +292,3 @@ class _Static(StaticFiles):
             response.headers["Content-Type"] = media_type(path)
         response.headers["Cache-Control"] = "no-cache"
         return response
-
-
-def request_options(recommended: Recommended, ema: str | None = None) -> dict[str, Any]:
-    """What a request may contain, read from its class, so that the page needs no change when one is added.
-
-    The fields' defaults are the model's, where it recommends any; `plain` has those that hold without a recommendation,
-    of all fields that a model may recommend.
-
-    Args:
-        ema: the weights that were chosen for requests that name none.
-    """
-    schema = SamplingRequest.model_json_schema()["properties"]
-    bounds = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
-    plain = {**SamplingRequest(games={"any": 1.0}).to_json(), "games": None}
-    defaults = {**plain, **recommended.fields, "ema": ema}
-    fields = {
-        name: {"default": defaults[name]} | {ours: field[theirs] for ours, theirs in bounds.items() if theirs in field}
-        for name, field in schema.items()
-    }
-    names = {"samplers": list(SAMPLERS), "schedules": list(SCHEDULES)}
-    return {"fields": fields, "plain": {name: plain[name] for name in RECOMMENDABLE}, **names}

@@ -19,9 +19,10 @@ from typing import Any
 from dualdiffusion.errors import UserError, one_line
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.shipped import is_shipped
+from sampling.request import Request
 from webui.events import Events
 from webui.exchange.sources import Sources, source_job
-from webui.history.actions import History, in_thread
+from webui.history.actions import History
 from webui.history.ends import End, Ends, tell
 from webui.history.job import Job
 from webui.history.job_view import Running, describe_job
@@ -53,7 +54,7 @@ class Service:
         self.events = Events()
         self.running: Running | None = None
         self._turn = asyncio.Lock()
-        self.ends = Ends(self._write_end, self._changed, self._dispatch)
+        self.ends = Ends(self._write_end, self._tell_changed, self._dispatch)
         self.history = History(self.store, self.outputs, self.events, self.describe, self._turn, self.ends.seen)
         self.supervisor = Supervisor(
             settings.model,
@@ -142,7 +143,7 @@ class Service:
     def describe(self, job: Job) -> dict[str, Any]:
         """A job as the API shows it."""
         job = self.ends.seen(job)
-        missing = job.status == "done" and self.outputs.audio(job.file, job.binned is not None) is None
+        missing = job.status == "done" and self.outputs.audio_of(job) is None
         live = self.running if self.running and self.running.id == job.id and job.status == "running" else None
         return describe_job(job, live, missing=missing, is_drawn=self.outputs.is_drawn(job.id))
 
@@ -161,22 +162,21 @@ class Service:
 
     # -- what can be done ------------------------------------------------------------------------------------------
 
-    async def submit(self, body: bytes, key: str | None, parent: str | None = None) -> Job:
+    async def submit(self, request: Request, model: str, key: str | None, parent: str | None = None) -> Job:
         """Queues a request; with a `key` that was used before, returns the job of that time instead.
 
         Args:
+            request: as the `ModelRequests` of `model` has parsed it.
             parent: id of the clip that this becomes a version of; None for its source, if it has one.
 
         Raises:
-            RefusedError: 422 for a request that cannot be made, or a parent that is not there; 429 when the queue is
-                full.
+            RefusedError: 422 for a source or a parent that is not there; 429 when the queue is full.
         """
-        request, model = self.requests.parse(body), self.models.chosen
-        fields = await in_thread(lambda: self.sources.completed(request))
-        if parent is not None and await in_thread(lambda: self.store.get(parent)) is None:
+        fields = await asyncio.to_thread(self.sources.completed, request)
+        if parent is not None and await asyncio.to_thread(self.store.get, parent) is None:
             raise RefusedError(422, "parent: there is no job with this id", "parent")
         parent = parent or source_job(fields)
-        job, is_new = await in_thread(lambda: self.store.add(fields, self.settings.queue_limit, key, model, parent))
+        job, is_new = await asyncio.to_thread(self.store.add, fields, self.settings.queue_limit, key, model, parent)
         if is_new:
             self._publish(job)
             await self._dispatch()
@@ -189,7 +189,7 @@ class Service:
             RefusedError: 404, or 409 for a job that has ended in another way.
         """
         async with self._turn:
-            if await in_thread(lambda: self.store.cancel_queued(job_id)):
+            if await asyncio.to_thread(self.store.cancel_queued, job_id):
                 return await self._changed(job_id)
             if self.running and self.running.id == job_id:
                 if not self.running.cancelling:
@@ -205,7 +205,7 @@ class Service:
     async def cancel_many(self, job_ids: Sequence[str]) -> list[str]:
         """Cancels those of the jobs that wait or run, the last one first, so that none starts meanwhile."""
         cancelled = []
-        for job in reversed(await in_thread(self.store.active)):
+        for job in reversed(await asyncio.to_thread(self.store.active)):
             if job.id in job_ids:
                 with contextlib.suppress(RefusedError):
                     cancelled.append((await self.cancel(job.id)).id)
@@ -220,7 +220,7 @@ class Service:
         job = await self.job(job_id)
         if job.status in RETRIABLE and (refusal := self._refusal(job)) is not None:
             raise refusal
-        if not await in_thread(lambda: self.store.retry(job_id, self.settings.queue_limit)):
+        if not await asyncio.to_thread(self.store.retry, job_id, self.settings.queue_limit):
             raise RefusedError(409, f"only a job that came to nothing can be tried again; this one is {job.status}")
         changed = await self._changed(job_id)
         await self._dispatch()
@@ -230,32 +230,45 @@ class Service:
 
     async def _dispatch(self) -> None:
         """Gives the next job to its model if that is free, or has its model loaded."""
-        refusal = None
         async with self._turn:
             if self.running or self.ends:
                 return
             try:
-                job = await in_thread(self.store.next_queued)
-                model = (job and job.model) or self.models.chosen
-                refusal = job and self._refusal(job)
-                if refusal is None and not self._has(model):
-                    return
-                if job is None or await in_thread(self.store.claim_next) is None:
-                    return
+                job, outcome = await self._claimed()
             except (sqlite3.Error, OSError) as error:
                 tell(error)
                 self.ends.try_later()
                 return
+            if job is None:
+                return
             self.running = Running(job.id)
-            if refusal is None:
-                try:
-                    request = await in_thread(lambda: self.sources.resolved(job.request))
-                    self.supervisor.send({"type": "generate", "id": job.id, "request": request})
-                except RefusedError as gone:
-                    refusal = gone
-        await self._changed(job.id)
-        if refusal is not None:
-            await self._finish(End("failed", error=refusal.error))
+            if not isinstance(outcome, RefusedError):
+                self.supervisor.send({"type": "generate", "id": job.id, "request": outcome})
+        await self._tell_changed(job.id)
+        if isinstance(outcome, RefusedError):
+            await self._finish(End("failed", error=outcome.error))
+
+    async def _claimed(self) -> tuple[Job | None, dict[str, Any] | RefusedError | None]:
+        """The next job, now the running one, with what its model is sent or why it cannot be made.
+
+        None where nothing waits, or its model is not ready. The job is claimed last: whatever fails before leaves it
+        in the queue.
+
+        Raises:
+            sqlite3.Error, OSError: the history or the sources cannot be read or written now.
+        """
+        job = await asyncio.to_thread(self.store.next_queued)
+        outcome: dict[str, Any] | RefusedError | None = job and self._refusal(job)
+        if outcome is None and not self._has((job and job.model) or self.models.chosen):
+            return None, None
+        if job is None:
+            return None, None
+        if outcome is None:
+            try:
+                outcome = await asyncio.to_thread(self.sources.resolved, job.request)
+            except RefusedError as gone:
+                outcome = gone
+        return (job, outcome) if await asyncio.to_thread(self.store.claim_next) is not None else (None, None)
 
     def _has(self, model: str) -> bool:
         """Whether the process has a model ready; if it has another one, has this one loaded."""
@@ -285,7 +298,7 @@ class Service:
     async def _on_message(self, message: dict[str, Any]) -> None:
         if message["type"] == "described":
             self._undrawn.pop(message["id"], None)
-            await self._changed(message["id"])
+            await self._tell_changed(message["id"])
             return
         running = self.running
         if running is None or running.id != message["id"]:
@@ -308,6 +321,7 @@ class Service:
 
     async def _worker_changed(self, change: dict[str, Any]) -> None:
         if change["death"]:
+            self._undrawn.clear()  # one of them may have ended the process, and would end the next one, too
             with contextlib.suppress(UserError, RefusedError):  # the next process reads the folder anew, so we do
                 self.models.requests_of(self.loaded).read()
         elif self.supervisor.status == READY:
@@ -331,12 +345,11 @@ class Service:
             job_id, self.running = self.running.id, None
             await self.ends.add(job_id, end)
         if self.ends:
-            with contextlib.suppress(sqlite3.Error, OSError):
-                await self._changed(job_id)  # as it will be
+            await self._tell_changed(job_id)  # as it will be
         await self._dispatch()
 
     async def _write_end(self, job_id: str, end: End) -> None:
-        await in_thread(lambda: self.store.finish(job_id, **asdict(end)))
+        await asyncio.to_thread(self.store.finish, job_id, **asdict(end))
 
     def _end_stubborn(self, running: Running) -> None:
         if self.running is running:
@@ -346,6 +359,11 @@ class Service:
 
     async def _changed(self, job_id: str) -> Job:
         return await self.history.changed(job_id)
+
+    async def _tell_changed(self, job_id: str) -> None:
+        """The same where nobody waits for the answer: what cannot be told now must not keep others from their turn."""
+        with contextlib.suppress(sqlite3.Error, OSError, RefusedError):
+            await self._changed(job_id)
 
     def _publish(self, job: Job) -> None:
         self.events.publish({"type": "job", "job": self.describe(job)})

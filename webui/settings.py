@@ -12,6 +12,8 @@ from urllib.parse import unquote
 
 from dualdiffusion.errors import UserError
 
+REPOSITORY = Path(__file__).resolve().parent.parent
+"""The program's folder, in which its own processes are started."""
 MIN_TOKEN_LENGTH = 8
 ROOT_PATH = re.compile(r"(?:https?://(?P<host>[^/?#\s@]+)(?=/|$))?(?P<path>[^?#\s\\:]*)")
 
@@ -58,15 +60,15 @@ class Settings:
     """What every visitor must show; None lets everybody on this machine in."""
     loader: str = "webui.models.worker:load_model"
     """`module:function` that the model's process calls with the model folder."""
-    queue_limit: int = 100
-    """Jobs that may wait or run at one time."""
     cpu_loader: str = "webui.models.worker:load_model_on_cpu"
     """The same, for as long as a training has the GPU."""
+    queue_limit: int = 100
+    """Jobs that may wait or run at one time."""
     music: tuple[Path, ...] = ()
     """Folders of music from which new generators may be made; nothing else of the machine can be chosen."""
     work: Path = Path()
     """Where new generators are made: in its folders `generators` and `datasets`, and `models` where none is said."""
-    presets: Path = Path(__file__).resolve().parent.parent / "config" / "generators"
+    presets: Path = REPOSITORY / "config" / "generators"
     """The ways to make a generator, a JSON file each."""
     models: Path | None = None
     """A folder whose folders are models, too, among which visitors may choose; None for that of the start alone, and

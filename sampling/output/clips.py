@@ -23,12 +23,11 @@ from dualdiffusion.machine.storage import give_name, replace, sync_file, sync_fo
 from dualdiffusion.machine.system import processor_description
 from dualdiffusion.pictures.spectrogram import spectrogram_pixels
 from sampling.generator import Result
-from sampling.output.containers import decode, encode, read_tag
+from sampling.output.containers import SETTINGS_TAG, decode, encode, read_tag
 from sampling.output.loudness import levelled
 from sampling.output.settings import SUBTYPES, OutputSettings
 from sampling.request import Request
 
-SETTINGS_TAG = "dualdiffusion"
 SETTINGS_VERSION = 1
 NAME_BYTES = 60  # of each game in a file name; three of them, seed and number fit into the usual limit of 255
 STEM_BYTES = 225

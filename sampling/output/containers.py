@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _OPENERS = {"flac": FLAC, "wav": WAVE, "mp3": MP3, "ogg": OggVorbis}
 _ID3_FRAMES = {"title": TIT2, "artist": TPE1}
+SETTINGS_TAG = "dualdiffusion"  # which holds all settings of a clip, as JSON
 _BLOCK = 65536  # samples: libsndfile's Vorbis encoder takes as much stack as it is given at once
 
 
@@ -61,6 +62,15 @@ def read_tag(path: Path, name: str) -> str | None:
     """The text of one tag of a file in any of the four formats; None where it has none.
 
     Raises:
+        ValueError: as `read_tags`.
+    """
+    return read_tags(path).get(name)
+
+
+def read_tags(path: Path) -> dict[str, str]:
+    """The texts in a file's tags by name, as `encode` takes them; FLAC and Ogg know small letters only.
+
+    Raises:
         ValueError: the file is in none of the formats, or damaged.
     """
     try:
@@ -69,10 +79,11 @@ def read_tag(path: Path, name: str) -> str | None:
         raise ValueError(str(error)) from None
     if file is None:
         raise ValueError(f"none of {', '.join(_OPENERS)}")
-    if isinstance(file.tags, ID3):
-        frames = file.tags.getall(f"TXXX:{name}")
-        return str(frames[0].text[0]) if frames else None
-    return (file.tags or {}).get(name, [None])[0]
+    if not isinstance(file.tags, ID3):
+        return {name.lower(): texts[0] for name, texts in dict(file.tags or {}).items() if texts}
+    frames = {frame.desc: frame for frame in file.tags.getall("TXXX")}
+    frames |= {name: frame for name, kind in _ID3_FRAMES.items() for frame in file.tags.getall(kind.__name__)}
+    return {name: str(frame.text[0]) for name, frame in frames.items() if frame.text}
 
 
 def _rows(audio: Tensor | np.ndarray, bits: int | None) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -9,15 +10,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import pytest
 
 from tests.webui.serve import make_model
 
+T = TypeVar("T")
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHROMIUM = Path("/usr/bin/chromium")
 REQUEST: dict[str, Any] = {"games": {"Castle": 0.7, "Cave": 0.3}, "seed": 1, "seconds": 2, "steps": 3, "cfg_scale": 2}
@@ -32,6 +35,12 @@ def until(condition: Callable[[], Any], what: str, timeout: float = 15.0) -> Any
             return value
         time.sleep(0.02)
     raise AssertionError(f"not within {timeout} s: {what}")
+
+
+def run_async(work: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine, in a thread of its own: where a browser was driven, this one has a loop already."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 def free_port() -> int:

@@ -75,7 +75,7 @@ def compose(request: Request) -> numpy.ndarray:
 
 
 class FakeModel:
-    """The shape of `webui.models.worker.Model`."""
+    """A `webui.models.contract.Model`."""
 
     fingerprint, sample_rate, least_seconds, cancelled = "f" * 16, SAMPLE_RATE, 256 / SAMPLE_RATE, Cancelled
 

@@ -76,6 +76,12 @@ def test_a_clip_of_ours_brings_its_whole_request(server: Server, tmp_path: Path)
     assert told["settings"]["request"] == REQUEST | changes
 
 
+def test_numbers_that_json_does_not_have_are_left_out_of_settings(tmp_path: Path) -> None:
+    (tmp_path / "a.flac").write_bytes(ours(tmp_path, sigma_max=float("nan"), guidance={"interval": [0.0, 1e999]}))
+    request = incoming.settings_in(tmp_path / "a.flac")["request"]
+    assert (request["sigma_max"], request["guidance"]) == (None, {"interval": [0.0, None]})
+
+
 def test_where_a_clip_was_made_from_a_file_only_what_was_brought_in_is_named(tmp_path: Path) -> None:
     outputs = OutputFolder(tmp_path)
     kept = uploads.Uploads(outputs)
@@ -226,3 +232,20 @@ def test_old_ones_go_but_for_those_that_are_needed(tmp_path: Path, monkeypatch: 
         kept.add(upload_id, "x", found)
     kept.prune({"0" * 16, None})
     assert {about["id"] for about in kept.listed()} == {f"{number:016x}" for number in (0, 2, 3)}
+
+
+def test_nonsense_in_the_folder_hides_and_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "KEPT", 1)
+    kept = uploads.Uploads(OutputFolder(tmp_path))
+    for number, created in enumerate(("soon", 1e999, 7.0, 5.0)):
+        upload_id = f"{number:016x}"
+        kept.flac(upload_id).write_bytes(b"x")
+        os.utime(kept.flac(upload_id), (number, number))
+        (kept.folder / f"{upload_id}.json").write_text(json.dumps({"id": upload_id, "created": created}))
+    (kept.folder / ".tmp-9.json").write_text(json.dumps({"id": ".tmp-9", "created": 9}))
+    (kept.folder / ".tmp-9.flac").write_bytes(b"being written")
+    (kept.folder / ("e" * 16 + ".flac")).symlink_to("gone meanwhile")
+    assert [about["created"] for about in kept.listed()] == [7.0, 5.0, "soon", None]
+    kept.prune({None})
+    assert [about["created"] for about in kept.listed()] == [5.0]
+    assert (kept.folder / ".tmp-9.flac").exists()

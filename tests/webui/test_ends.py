@@ -18,6 +18,8 @@ from fastapi.testclient import TestClient
 
 from tests.webui.conftest import REQUEST, Server, is_alive, until
 from tests.webui.serve import make_model
+from webui.history.job import Clip
+from webui.history.jobs import JobStore
 from webui.models import supervisor as supervising
 from webui.server import create_app
 from webui.settings import Settings
@@ -195,3 +197,12 @@ def test_what_a_browser_has_is_not_sent_again(page: Page) -> None:
         assert page.client.head(address).headers["content-length"] == str(len(first.content))
         assert page.client.get(address, headers={"If-None-Match": '"other"'}).status_code == 200
     assert len(page.client.get(job["spectrogram"]).content) < 40_000
+
+
+def test_two_who_take_clips_in_at_once_add_each_once(tmp_path: Path) -> None:
+    store = JobStore(tmp_path / "history.sqlite3")
+    clips = [Clip("a.flac", {"games": {"Castle": 1}}, 1.0, None, None, binned) for binned in (False, True)]
+    assert store.take_in(clips) == 2, "the same name in the bin is another clip"
+    assert store.take_in(clips) == 0
+    assert len(store.finished()) == 1 == len(store.finished("bin"))
+    store.close()

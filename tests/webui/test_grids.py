@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+from pathlib import Path
+
 import pytest
 
 from sampling.guidance import Guidance
@@ -9,6 +13,7 @@ from sampling.request import Request
 from sampling.solvers.samplers import SAMPLERS
 from sampling.solvers.schedules import SCHEDULES
 from tests.webui.conftest import REQUEST, Server
+from webui.desk import grids
 from webui.desk.request_schema import request_schema
 
 
@@ -27,6 +32,23 @@ def test_a_grid_is_all_combinations_with_a_sheet_that_is_found_again(own_server:
     assert client.delete(f"/api/grids/{sheet['id']}").status_code == 200
     assert client.get(f"/api/grids/{sheet['id']}").status_code == 404
     assert len(client.get("/api/jobs").json()["jobs"]) == 6, "its clips stay"
+
+
+def test_sheets_that_are_damaged_gone_or_being_written_are_left_out_and_old_ones_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sheets = [{"id": f"{n:016x}", "created": float(n), "axes": [], "jobs": ["a" * 16]} for n in range(4)]
+    for sheet in sheets:
+        grids._keep(tmp_path, sheet)
+        os.utime(tmp_path / f"{sheet['id']}.json", (sheet["created"], sheet["created"]))
+    (tmp_path / ".tmp-1.json").write_text(json.dumps(sheets[0] | {"id": ".tmp-1"}))
+    (tmp_path / "link.json").symlink_to("gone meanwhile")
+    for name, nonsense in (("b" * 16, {"created": "soon"}), ("c" * 16, {"created": float("nan")}), ("d" * 16, {})):
+        (tmp_path / f"{name}.json").write_text(json.dumps({**sheets[0], **nonsense}))
+    assert grids._sheets(tmp_path) == sheets[::-1]
+    monkeypatch.setattr(grids, "KEPT", 4)
+    grids._keep(tmp_path, sheets[3])
+    assert grids._sheets(tmp_path) == [sheets[3]] and (tmp_path / ".tmp-1.json").exists()
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from tests.webui.conftest import REQUEST, Server, until
 from tests.webui.serve import make_model
 from tests.webui.test_page import Visit
 from webui.http.refusal import RefusedError
-from webui.models.folders import CURVE_POINTS, ModelShelf, curves, describe_model
+from webui.models.folders import ModelShelf, describe_model
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +62,10 @@ def test_only_model_folders_in_the_root_itself_and_shipped_models_are_offered(tm
 
 
 def test_curves_are_thinned_and_damaged_lines_left_out(tmp_path: Path) -> None:
-    run = rich(make_model(tmp_path / "m")) / "runs" / "unet" / "metrics.csv"
-    found = curves(run)
+    found = describe_model(ModelFolder(rich(make_model(tmp_path / "m"))))["curves"]["unet"]
     assert set(found) == {"loss/total", "validation/raw/loss"}
-    assert len(found["loss/total"]) == CURVE_POINTS and found["loss/total"][-1][0] == 8 * 999
-    assert found["loss/total"][0][1] == pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 4 + 1 / 5) / 5)
+    assert len(found["loss/total"]) == 250 and found["loss/total"][-1][0] == 8 * 999
+    assert found["loss/total"][0][1] == pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 4) / 4)
 
 
 def test_a_model_is_described_by_what_its_folder_has(shelf: Server, tmp_path: Path) -> None:

@@ -79,7 +79,10 @@ def test_a_damaged_file_is_told_kept_and_started_anew(tmp_path: Path, capsys: py
         path.write_text(text)
         assert names(Presets(path)) == []
         assert capsys.readouterr().err.count("\n") == 1
-        assert (tmp_path / "presets.damaged.json").read_text() == text
+    Presets(path)
+    kept = {each.read_text() for each in tmp_path.glob("presets.damaged*.json")}
+    assert kept == {"{", "[]", '{"version": 9}', "\0"} and len(list(tmp_path.iterdir())) == 5, "each once"
+    capsys.readouterr()
     good = {"id": "0" * 16, "name": "Good", "request": {"steps": 3}, "created": 1.0}
     bad = [{"id": "../x"}, 5, {**good, "id": "1" * 16, "request": {"steps": "many"}}, {**good, "id": "2" * 16, "x": 1}]
     path.write_text(json.dumps({"version": 1, "presets": [*bad, good], "deleted": "x"}))
@@ -99,8 +102,10 @@ def test_names_are_one_each_and_their_number_is_bounded(tmp_path: Path) -> None:
     presets.add("SOFT", {"steps": 4})
     assert presets.restore(first["id"])["name"] == "Soft (2)"
     presets._presets *= MOST // 2
-    with pytest.raises(RefusedError, match="delete some"):
-        presets.add("one more", {})
+    presets._deleted = [presets._presets[0]]
+    for more in (lambda: presets.add("one more", {}), lambda: presets.restore(presets._deleted[0].id)):
+        with pytest.raises(RefusedError, match="delete some"):
+            more()
 
 
 def test_open_pages_are_told_of_changes(server: Server) -> None:

@@ -24,7 +24,7 @@ HOSTILE = {
     "no games": ("{}", 422, "games"),
     "games of no weight": ('{"games":{"Castle":0}}', 422, "games"),
     "no such game": ('{"games":{"Cavern":1}}', 422, "games"),
-    "surrogate game": ('{"games":{"\\ud800":1}}', 422, None),
+    "surrogate game": ('{"games":{"\\ud800":1}}', 422, "games"),
     "NaN": ('{"games":{"Castle":NaN}}', 422, "games.Castle"),
     "1e309": ('{"games":{"Castle":1e309}}', 422, "games.Castle"),
     "10000 games": (json.dumps({"games": {f"g{i}": 1 for i in range(10_000)}}), 422, "games"),

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import json
 import struct
 import zipfile
+from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import mutagen
 import mutagen.flac
@@ -14,8 +19,13 @@ import pytest
 import soundfile
 
 from dualdiffusion.audio import LoudnessMeter
-from tests.webui.conftest import Server, until
+from sampling.output.settings import OutputSettings
+from tests.webui.conftest import Server, run_async, until
+from webui.exchange import helper as helping
+from webui.exchange.downloads import Downloads
 from webui.exchange.outgoing import work
+from webui.history.outputs import OutputFolder
+from webui.http.refusal import RefusedError
 
 
 def downloaded(server: Server, job: dict, **how: object) -> bytes:
@@ -144,3 +154,75 @@ def test_only_our_page_makes_the_machine_work(server: Server, job: dict) -> None
     failed = server.submit(steps=300)
     assert server.client.get(f"/api/jobs/{failed}/download").status_code == 404
     server.client.delete(f"/api/jobs/{failed}")
+
+
+class Slow:
+    """A process that answers the first job too late, and the others as it should: with the job that it was given."""
+
+    returncode = None
+    pid = 0
+
+    def __init__(self, is_slow: list[bool]) -> None:
+        self._is_slow, self._answers = is_slow, asyncio.Queue()
+        self.stdin = self.stdout = self
+
+    def write(self, line: bytes) -> None:
+        target = Path(json.loads(line)["target"])
+        if self._is_slow and self._is_slow.pop():
+            asyncio.get_running_loop().call_later(0.1, self._answers.put_nowait, target)
+        else:
+            self._answers.put_nowait(target)
+
+    async def drain(self) -> None:
+        pass
+
+    async def readline(self) -> bytes:
+        (await self._answers.get()).write_bytes(b"sound")
+        return b'{"done": {}}'
+
+
+@pytest.fixture
+def downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Downloads:
+    outputs = OutputFolder(tmp_path)
+    outputs.create()
+    (tmp_path / "a.flac").write_bytes(b"x")
+    service = SimpleNamespace(outputs=outputs, history=SimpleNamespace(audio=outputs.audio_of))
+    downloads, slow = Downloads(service), [True]
+    downloads.helpers._places = places = asyncio.Semaphore(2)
+
+    @asynccontextmanager
+    async def start() -> Any:
+        async with places:
+            yield helping.Helper(Slow(slow))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(downloads.helpers, "start", start)
+    monkeypatch.setattr("webui.exchange.downloads.PATIENCE", 0.05)
+    return downloads
+
+
+CLIP = SimpleNamespace(id="a" * 16, file="a.flac", binned=None, status="done", request={})
+
+
+def test_a_clip_that_takes_too_long_spoils_no_other_of_its_zip(downloads: Downloads) -> None:
+    async def scene() -> bytes:
+        return b"".join([piece async for piece in downloads.zipped([CLIP] * 3, OutputSettings(), loop=False)])
+
+    with zipfile.ZipFile(io.BytesIO(run_async(scene()))) as archive:
+        assert {name: archive.read(name)[:5] for name in archive.namelist()} == {
+            "a.txt": b"this ", "a.flac": b"sound", "a (2).flac": b"sound",
+        }  # fmt: skip
+
+
+def test_visitors_who_do_not_go_on_reading_keep_nobody_from_a_download(downloads: Downloads) -> None:
+    async def scene() -> None:
+        with pytest.raises(RefusedError, match="longer"):
+            await downloads.written(CLIP, OutputSettings(), loop=False)
+        stalled = [downloads.zipped([CLIP], OutputSettings(), loop=False) for _ in range(2)]
+        for each in stalled:
+            await anext(each)
+        async with asyncio.timeout(5):
+            assert (await downloads.written(CLIP, OutputSettings(), loop=False)).is_file()
+        for each in stalled:
+            await each.aclose()
+
+    run_async(scene())

@@ -32,14 +32,19 @@ from sampling.command.grid import GAME, Axis, Cell, combinations
 from sampling.recommended import Asked
 from sampling.request import Request
 from webui.exchange.sources import as_request, as_shown
+from webui.history.outputs import dated
+from webui.history.stored import finite
 from webui.http.bodies import Body, parsed
 from webui.http.ids import ID, id_in_address
+from webui.http.openapi import REQUEST, takes
 from webui.http.refusal import RefusedError, json_response
+from webui.models.requests import ModelRequests
 from webui.service import Service
 
 MOST = 64  # clips of a grid
-LISTED = 100  # sheets
+LISTED, KEPT = 100, 1000  # sheets
 SEPARATE = ("source", "inpaint")  # keys that are no axis of one's own
+EXAMPLE = {"request": REQUEST, "axes": [{"key": "cfg_scale", "values": [1, 2]}, {"key": "seed", "values": [1, 2, 3]}]}
 
 
 class GridAxis(Config):
@@ -69,33 +74,33 @@ def add_grid_routes(app: FastAPI, service: Service) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
 
-    @app.post("/api/grids")
+    @app.post("/api/grids", openapi_extra=takes(GridOrder, EXAMPLE))
     async def make(body: Body) -> Response:
-        order = parsed(GridOrder, body)
-        cells = cells_of(order, service)
+        """Queues all combinations of some values: {"id", "created", "axes", "jobs"}."""
+        order, model = parsed(GridOrder, body), service.models.chosen
+        cells = cells_of(order, service.requests)
         waiting = len(await asyncio.to_thread(service.store.active))
         if waiting + len(cells) > service.settings.queue_limit:
             room = max(service.settings.queue_limit - waiting, 0)
             raise RefusedError(429, f"the queue has room for {room} clips; the grid has {len(cells)}", "axes")
         grid_id = secrets.token_hex(8)
-        jobs = [
-            await service.submit(json.dumps(as_shown(cell.request)).encode(), f"{grid_id}-{number}")
-            for number, cell in enumerate(cells)
-        ]
+        jobs = [await service.submit(cell.request, model, f"{grid_id}-{number}") for number, cell in enumerate(cells)]
         axes = [
             {"key": axis.key, "labels": [Axis(axis.key, (value,)).label(0) for value in axis.values]}
             for axis in order.axes
         ]
         sheet = {"id": grid_id, "created": time.time(), "axes": axes, "jobs": [job.id for job in jobs]}
-        await asyncio.to_thread(write_json, folder / f"{grid_id}.json", sheet)
+        await asyncio.to_thread(_keep, folder, sheet)
         return json_response(sheet, 201)
 
     @app.get("/api/grids")
     async def listed() -> Response:
+        """The sheets, newest first: {"grids"}."""
         return json_response({"grids": await asyncio.to_thread(_sheets, folder)})
 
     @app.get("/api/grids/{grid_id}")
     async def sheet(grid_id: GridId) -> Response:
+        """The sheet of a grid: {"id", "created", "axes", "jobs"}."""
         found = await asyncio.to_thread(_sheet, folder / f"{grid_id}.json")
         if found is None:
             raise RefusedError(404, "there is no grid with this id", "id")
@@ -103,6 +108,7 @@ def add_grid_routes(app: FastAPI, service: Service) -> None:
 
     @app.delete("/api/grids/{grid_id}")
     async def forget(grid_id: GridId) -> Response:
+        """Forgets a sheet; its clips stay."""
         path = folder / f"{grid_id}.json"
         if not path.is_file():
             raise RefusedError(404, "there is no grid with this id", "id")
@@ -110,7 +116,7 @@ def add_grid_routes(app: FastAPI, service: Service) -> None:
         return json_response({"id": grid_id})
 
 
-def cells_of(order: GridOrder, service: Service) -> list[Cell]:
+def cells_of(order: GridOrder, requests: ModelRequests) -> list[Cell]:
     """All combinations, each checked as a request of its own.
 
     Raises:
@@ -130,23 +136,32 @@ def cells_of(order: GridOrder, service: Service) -> list[Cell]:
         raise RefusedError(422, f"axes: would be {count} clips; at most {MOST} at a time", "axes")
     axes = [Axis(axis.key, tuple(axis.values)) for axis in order.axes]
     try:
-        cells = combinations(Asked(as_request(order.request)), axes, "the grid", service.requests.recommended)
+        said = as_request(requests.with_chosen(order.request))
+        cells = combinations(Asked(said), axes, "the grid", requests.recommended)
     except UserError as error:
         raise RefusedError(422, f"axes: {one_line(error)[:500]}", "axes") from None
     for cell in cells:
-        service.requests.parse(json.dumps(as_shown(cell.request)).encode())
+        requests.parse(json.dumps(as_shown(cell.request)).encode())
     return cells
 
 
 def _sheet(path: Path) -> dict[str, Any] | None:
     """A stored sheet; None where it is gone or damaged."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        sheet = json.loads(path.read_bytes())
-        if sheet["id"] == path.stem and all(ID.fullmatch(job) for job in sheet["jobs"]):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        sheet = finite(json.loads(path.read_bytes()))
+        is_dated = isinstance(sheet["created"], int | float)
+        if sheet["id"] == path.stem and is_dated and all(ID.fullmatch(job) for job in sheet["jobs"]):
             return {name: sheet[name] for name in ("id", "created", "axes", "jobs")}
     return None
 
 
 def _sheets(folder: Path) -> list[dict[str, Any]]:
-    newest = sorted(folder.glob("*.json"), key=lambda path: -path.stat().st_mtime)[:LISTED]
+    newest = [path for path, _ in reversed(dated(folder, {".json"}))][:LISTED]
     return [sheet for path in newest if (sheet := _sheet(path))]
+
+
+def _keep(folder: Path, sheet: dict[str, Any]) -> None:
+    """Writes a sheet; the oldest beyond what is kept go."""
+    write_json(folder / f"{sheet['id']}.json", sheet)
+    for path, _ in dated(folder, {".json"})[:-KEPT]:
+        path.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ A preset has some fields of a request: those that it is about. The others stay a
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import sys
@@ -20,18 +21,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import anyio.to_thread
 from fastapi import FastAPI
 from fastapi.responses import Response
 from pydantic import Field, ValidationError
 
-from dualdiffusion.config import Config, explain
+from dualdiffusion.config import Config
 from dualdiffusion.errors import UserError, one_line
-from dualdiffusion.files import read_json, write_json
+from dualdiffusion.files import numbered_names, read_json, write_json
 from sampling.request import Request
 from webui.desk.shipped_presets import SHIPPED
-from webui.http.bodies import Body, parsed
+from webui.http.bodies import Body, parsed, refusal_of
 from webui.http.ids import IdText
+from webui.http.openapi import takes
 from webui.http.refusal import RefusedError, json_response
 from webui.service import Service
 
@@ -77,30 +78,35 @@ def add_preset_routes(app: FastAPI, service: Service) -> None:
     presets = Presets(service.outputs.path / FILE)
 
     async def changed(work: Callable[[], T]) -> T:
-        result = await anyio.to_thread.run_sync(work)
+        result = await asyncio.to_thread(work)
         service.events.publish({"type": "presets"})
         return result
 
     @app.get("/api/presets")
     async def listed() -> Response:
-        return json_response({"presets": presets.listed()})
+        """All presets: {"presets": [{"id", "name", "about", "request", "shipped"}]}."""
+        return json_response({"presets": await asyncio.to_thread(presets.listed)})
 
-    @app.post("/api/presets")
+    @app.post("/api/presets", openapi_extra=takes(NewPreset, {"name": "Mine", "request": {"steps": 40, "loop": True}}))
     async def save(body: Body) -> Response:
+        """Saves settings under a new name; 409 where it is taken."""
         new = parsed(NewPreset, body)
         return json_response(await changed(lambda: presets.add(new.name, new.request)), 201)
 
-    @app.patch("/api/presets/{preset_id}")
+    @app.patch("/api/presets/{preset_id}", openapi_extra=takes(Changes, {"name": "Softer"}))
     async def change(preset_id: str, body: Body) -> Response:
+        """Gives a preset another name, or other settings."""
         changes = parsed(Changes, body)
         return json_response(await changed(lambda: presets.change(preset_id, changes.name, changes.request)))
 
     @app.delete("/api/presets/{preset_id}")
     async def delete(preset_id: str) -> Response:
+        """Deletes a preset; restore undoes it."""
         return json_response(await changed(lambda: presets.delete(preset_id)))
 
     @app.post("/api/presets/{preset_id}/restore")
     async def restore(preset_id: str) -> Response:
+        """Brings a deleted preset back."""
         return json_response(await changed(lambda: presets.restore(preset_id)))
 
 
@@ -126,8 +132,7 @@ class Presets:
         """
         _check(request)
         with self._lock:
-            if len(self._presets) >= MOST:
-                raise RefusedError(429, f"there are {MOST} presets; delete some first")
+            self._check_room()
             self._check_name(name, None)
             preset = Preset(id=secrets.token_hex(8), name=name, request=request, created=time.time())
             self._write([*self._presets, preset], self._deleted)
@@ -171,10 +176,11 @@ class Presets:
         """Brings a deleted preset back; where its name was taken meanwhile, with a number.
 
         Raises:
-            RefusedError: 404, it was never there or deleted too long ago.
+            RefusedError: 404, it was never there or deleted too long ago; 429 where there are too many.
         """
         with self._lock:
             back = self._found(preset_id, self._deleted)
+            self._check_room()
             names, number, name = self._names(None), 2, back.name
             while _folded(name) in names:
                 name, number = f"{back.name[:70]} ({number})", number + 1
@@ -194,6 +200,10 @@ class Presets:
     def _names(self, but: str | None) -> set[str]:
         own = {_folded(preset.name) for preset in self._presets if preset.id != but}
         return own | {_folded(preset["name"]) for preset in SHIPPED}
+
+    def _check_room(self) -> None:
+        if len(self._presets) >= MOST:
+            raise RefusedError(429, f"there are {MOST} presets; delete some first")
 
     def _check_name(self, name: str, own_id: str | None) -> None:
         if _folded(name) in self._names(own_id):
@@ -221,14 +231,25 @@ class Presets:
         return presets, deleted
 
     def _damaged(self, why: str) -> tuple[list[Preset], list[Preset]]:
-        """Tells what is wrong, and keeps the file, which the next change would overwrite."""
-        kept = self._path.with_name(f"{self._path.stem}.damaged.json")
-        print(f"{why}; left out, and kept as {kept}", file=sys.stderr, flush=True)
+        """Tells what is wrong, and keeps the file, which the next change would overwrite, beside older ones."""
         try:
-            kept.write_bytes(self._path.read_bytes())
+            kept = _kept_aside(self._path)
+            print(f"{why}; left out, and kept as {kept}", file=sys.stderr, flush=True)
         except OSError as error:
-            print(f"{kept}: cannot be written: {error.strerror}", file=sys.stderr, flush=True)
+            print(f"{why}; left out, and cannot be kept: {error.strerror}", file=sys.stderr, flush=True)
         return [], []
+
+
+def _kept_aside(path: Path) -> Path:
+    """A copy of a file under a name that no other content has.
+
+    Raises:
+        OSError: it cannot be read or written.
+    """
+    content, names = path.read_bytes(), numbered_names(path.with_name(f"{path.stem}.damaged{path.suffix}"))
+    copy = next(name for name in names if not name.exists() or name.read_bytes() == content)
+    copy.write_bytes(content)
+    return copy
 
 
 def _usable(entries: Any) -> tuple[list[Preset], int]:
@@ -253,7 +274,7 @@ def _check(request: dict[str, Any]) -> None:
     try:
         checked = Request.from_json(fields)
     except ValidationError as error:
-        raise RefusedError(422, f"request.{explain(Request, error)[:500]}", "request") from None
+        raise RefusedError(422, f"request.{refusal_of(Request, error).error}", "request") from None
     if "source" in request or checked.guidance.weak_model is not None:
         raise RefusedError(422, "request: a preset names no files; leave out source and guidance.weak_model", "request")
 

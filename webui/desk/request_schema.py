@@ -20,11 +20,13 @@ from fastapi.responses import Response
 from dualdiffusion.config import Config
 from sampling.command.reference import first_sentence, meaning_of_option
 from sampling.guidance import Guidance
+from sampling.recommended import RECOMMENDABLE, Recommended
 from sampling.request import Request, Source
 from sampling.solvers.options import SamplerOptions, options_config
 from sampling.solvers.samplers import SAMPLERS
 from sampling.solvers.schedules import NEED_ERROR, SCHEDULES
 from webui.http.bodies import Body, fields_of, parsed
+from webui.http.openapi import SCHEMAS, takes_json
 from webui.http.refusal import RefusedError, json_response
 from webui.service import Service
 
@@ -32,6 +34,7 @@ PARTS = {"guidance": Guidance, "source": Source}
 """Keys that are objects with keys of their own, which a page shows one by one."""
 LEVELS = ("steps", "schedule", "sigma_max", "sigma_min", "rho")
 BOUNDS = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
+"""The API's names of a number's bounds, with those of JSON Schema."""
 KINDS = {"number": "number", "integer": "integer", "string": "text", "boolean": "switch"}
 
 
@@ -40,11 +43,13 @@ def add_schema_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/api/schema")
     async def schema() -> Response:
+        """Every key of a request: kind, range, default, and what it does."""
         emas = service.folder.emas("unet")
         return json_response(request_schema(emas, list(service.requests.controls)))
 
-    @app.post("/api/levels")
+    @app.post("/api/levels", openapi_extra=takes_json(body_schema(whole=False), {"steps": 30, "schedule": "edm"}))
     async def levels(body: Body) -> Response:
+        """The noise levels of some fields of a request, falling: {"levels"}."""
         return json_response({"levels": noise_levels(body)})
 
 
@@ -136,6 +141,51 @@ def _finite(value: Any) -> Any:
     if isinstance(value, Config):
         return value.to_json()
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def body_schema(*, whole: bool) -> dict[str, Any]:
+    """A request as JSON Schema, as the API takes it: its source is a clip or an upload, never a file.
+
+    Args:
+        whole: whether it must be one that can be made, or only some fields of one.
+    """
+    schema = Request.model_json_schema(ref_template=f"{SCHEMAS}{{model}}")
+    fields = schema["$defs"]["Source"]["properties"]
+    ids = {"job": "A clip of the history, by the id of its job.", "upload": "What was brought in, by its id."}
+    schema["$defs"]["Source"] |= {
+        "properties": {name: {"type": "string", "description": about} for name, about in ids.items()}
+        | {name: field for name, field in fields.items() if name not in ("path", "sha256")},
+        "required": [],
+        "minProperties": 1,
+    }
+    return schema if whole else {**schema, "required": []}
+
+
+def example_request(games: Sequence[str], recommended: Recommended) -> dict[str, Any]:
+    """A request that a model takes: two of its games, and what is asked for most, as it recommends it."""
+    fields = request_options(recommended)["fields"]
+    mix = dict(zip(games, (0.7, 0.3), strict=False))
+    return {"games": mix, **{name: fields[name]["default"] for name in ("seed", "seconds", "steps", "cfg_scale")}}
+
+
+def request_options(recommended: Recommended, ema: str | None = None) -> dict[str, Any]:
+    """What a request may contain, read from its class, so that the page needs no change when one is added.
+
+    The fields' defaults are the model's, where it recommends any; `plain` has those that hold without a recommendation,
+    of all fields that a model may recommend.
+
+    Args:
+        ema: the weights that were chosen for requests that name none.
+    """
+    schema = Request.model_json_schema()["properties"]
+    plain = {**Request(games={"any": 1.0}).to_json(), "games": None}
+    defaults = {**plain, **recommended.fields, "ema": ema}
+    fields = {
+        name: {"default": defaults[name]} | {ours: field[theirs] for ours, theirs in BOUNDS.items() if theirs in field}
+        for name, field in schema.items()
+    }
+    names = {"samplers": list(SAMPLERS), "schedules": list(SCHEDULES)}
+    return {"fields": fields, "plain": {name: plain[name] for name in RECOMMENDABLE}, **names}
 
 
 def noise_levels(body: bytes) -> list[float]:

@@ -10,9 +10,7 @@ there first, so that the new part is an intro. `loop=0` leaves them out.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import io
-import json
 import secrets
 import zipfile
 from collections.abc import AsyncIterator
@@ -24,12 +22,13 @@ from fastapi.responses import FileResponse, Response, StreamingResponse
 from pydantic import ValidationError
 from starlette.background import BackgroundTask
 
-from dualdiffusion.config import explain
 from dualdiffusion.files import TEMPORARY_MARK, sweep
 from sampling.output.settings import SUBTYPES, OutputSettings
-from webui.exchange.helper import Helper, Helpers
+from webui.exchange.helper import Helpers
 from webui.exchange.sources import source_job
-from webui.history.jobs import Job
+from webui.history.job import Job
+from webui.history.outputs import seconds_in
+from webui.http.bodies import refusal_of
 from webui.http.ids import ID, JobId
 from webui.http.media_types import media_type
 from webui.http.refusal import RefusedError
@@ -59,9 +58,8 @@ def output_of(
     fields = {"format": format, "bits": bits, "loudness": loudness, "true_peak": true_peak}
     try:
         return OutputSettings.from_json(fields)
-    except (ValidationError, ValueError) as error:
-        text = explain(OutputSettings, error) if isinstance(error, ValidationError) else str(error)
-        raise RefusedError(422, text.removeprefix(": ")[:500], text.partition(":")[0] or None) from None
+    except ValidationError as error:
+        raise refusal_of(OutputSettings, error) from None
 
 
 Output = Annotated[OutputSettings, Depends(output_of)]
@@ -73,9 +71,9 @@ def add_download_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/api/jobs/{job_id}/download")
     async def one(job_id: JobId, output: Output, loop: bool = True) -> Response:
+        """A clip as a file to take home."""
         job = await service.job(job_id)
-        async with downloads.helpers.start() as helper:
-            path = await downloads.written(helper, job, output, loop)
+        path = await downloads.written(job, output, loop)
         return FileResponse(
             path,
             filename=f"{PurePath(job.file or 'clip').stem}.{output.format}",
@@ -86,12 +84,13 @@ def add_download_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/api/download")
     async def several(ids: Annotated[str, Query(max_length=17 * MOST)], output: Output, loop: bool = True) -> Response:
+        """Several clips as a zip, which is sent while it is written."""
         wanted = list(dict.fromkeys(ids.split(",")))
         if not all(ID.fullmatch(each) for each in wanted):
             raise RefusedError(422, "ids: must be the ids of jobs, with commas between them", "ids")
         jobs = [await service.job(each) for each in wanted]
         for job in jobs:
-            downloads.clip(job)
+            service.history.audio(job)
         headers = {"Content-Disposition": 'attachment; filename="clips.zip"', "Cache-Control": "no-store"}
         return StreamingResponse(downloads.zipped(jobs, output, loop), media_type="application/zip", headers=headers)
 
@@ -106,29 +105,21 @@ class Downloads:
         self._folder.mkdir(parents=True, exist_ok=True)
         sweep(self._folder)
 
-    def clip(self, job: Job) -> Path:
-        """The audio of a job.
-
-        Raises:
-            RefusedError: 404 or 410, there is none (any more).
-        """
-        path = self._service.outputs.audio(job.file, job.binned is not None)
-        if path is None:
-            gone = job.status == "done"
-            raise RefusedError(410 if gone else 404, "the audio file is gone" if gone else f"this job is {job.status}")
-        return path
-
-    async def written(self, helper: Helper, job: Job, output: OutputSettings, loop: bool) -> Path:
+    async def written(self, job: Job, output: OutputSettings, loop: bool) -> Path:
         """A clip in another way; the file is the caller's to remove.
+
+        Each has a process of its own, which has ended when this returns: one that took too long gives no later answer,
+        and a visitor who is slow to read keeps none of the few places.
 
         Raises:
             RefusedError: the clip is gone or cannot be read.
         """
-        path = self.clip(job)
+        path = self._service.history.audio(job)
         target = self._folder / f"{TEMPORARY_MARK}{secrets.token_hex(8)}.{output.format}"
         where = await self._loop(job) if loop else None
         task = {"path": str(path.resolve()), "target": str(target.resolve()), "output": output.to_json(), "loop": where}
-        await helper.ask(task, PATIENCE)
+        async with self.helpers.start() as helper:
+            await helper.ask(task, PATIENCE)
         return target
 
     async def _loop(self, job: Job) -> tuple[float, float | None] | None:
@@ -140,42 +131,33 @@ class Downloads:
         if parent is None or request.get("inpaint"):
             return None
         source = request["source"]
-        before, kept = request.get("extend_before"), await asyncio.to_thread(self._seconds, parent)
+        about = self._service.outputs.peaks(parent.id)
+        before, kept = request.get("extend_before"), await asyncio.to_thread(seconds_in, about)
         whole = source.get("start") in (0, None) and source.get("seconds") in (None, kept)
         if parent.request.get("loop") is not True or not whole or not isinstance(before, int | float) or not kept:
             return None
         extended = before > 0 or bool(request.get("extend_after"))
         return (float(before), kept) if extended else None
 
-    def _seconds(self, job: Job) -> float | None:
-        """Length of a finished clip; None where what stands beside it is gone or damaged."""
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            return float(json.loads(self._service.outputs.peaks(job.id).read_bytes())["seconds"])
-        return None
-
     async def zipped(self, jobs: list[Job], output: OutputSettings, loop: bool) -> AsyncIterator[bytes]:
         """A zip of clips, piece by piece: each is written when it is its turn, and gone when it was sent."""
         out = _Pipe()
         names: set[str] = set()
         with zipfile.ZipFile(out, "w") as archive:
-            async with self.helpers.start() as helper:
-                for job in jobs:
-                    try:
-                        path = await self.written(helper, job, output, loop)
-                    except RefusedError as refusal:  # too late to refuse it all: what is wrong is told in its place
-                        archive.writestr(_free_name(job, "txt", names), f"{refusal.error}\n")
-                        continue
-                    try:
-                        with (
-                            archive.open(_free_name(job, output.format, names), "w") as entry,
-                            open(path, "rb") as file,
-                        ):
-                            while piece := await asyncio.to_thread(file.read, PIECE):
-                                entry.write(piece)
-                                yield out.taken()
-                    finally:
-                        path.unlink(missing_ok=True)
-                    yield out.taken()
+            for job in jobs:
+                try:
+                    path = await self.written(job, output, loop)
+                except RefusedError as refusal:  # too late to refuse it all: what is wrong is told in its place
+                    archive.writestr(_free_name(job, "txt", names), f"{refusal.error}\n")
+                    continue
+                try:
+                    with archive.open(_free_name(job, output.format, names), "w") as entry, open(path, "rb") as file:
+                        while piece := await asyncio.to_thread(file.read, PIECE):
+                            entry.write(piece)
+                            yield out.taken()
+                finally:
+                    path.unlink(missing_ok=True)
+                yield out.taken()
         yield out.taken()
 
 

@@ -14,14 +14,13 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 from dualdiffusion.errors import UserError, one_line
 from dualdiffusion.machine.system import end_group, group_of_its_own, limit_memory
 from webui.http.refusal import RefusedError
+from webui.settings import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 TASKS = {"incoming": "webui.exchange.incoming", "outgoing": "webui.exchange.outgoing"}
 """Modules with a function `work(job) -> result`, by the task's name."""
 MEMORY = 4 * 2**30  # bytes of address space

@@ -6,26 +6,24 @@ request that made it. Imports no torch.
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import mutagen
 import numpy as np
 
 from dualdiffusion.audio import flac_writer, mixing_matrix
 from dualdiffusion.audio.decode import AudioError, open_audio
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import atomic_path
+from sampling.output.containers import SETTINGS_TAG, read_tag
 from sampling.request import MAX_SECONDS
+from webui.history.clip_settings import settings_of
+from webui.history.outputs import PEAKS
+from webui.history.stored import finite
 
-SETTINGS_TAG = "dualdiffusion"  # as sampling.output.clips writes it
-MAX_TAG = 256 * 1024  # characters
 MAX_RATE = 192_000
 LEAST_SECONDS = 0.05
-PEAKS = 800
 
 
 def work(job: dict[str, str]) -> dict[str, Any]:
@@ -93,17 +91,10 @@ def _checked(block: np.ndarray) -> np.ndarray:
 def settings_in(path: Path) -> dict[str, Any] | None:
     """What the tags of a clip of ours say of how it was made; None for any other file."""
     try:
-        file = mutagen.File(path)
-        tags = file.tags if file is not None else None
-        found = tags.getall(f"TXXX:{SETTINGS_TAG}") if hasattr(tags, "getall") else (tags or {}).get(SETTINGS_TAG)
-        text = str(found[0].text[0] if hasattr(found[0], "text") else found[0]) if found else ""
-        settings = json.loads(text) if 0 < len(text) <= MAX_TAG else None
+        settings = settings_of(read_tag(path, SETTINGS_TAG))
     except Exception:  # mutagen's parsers raise many kinds of errors on damaged tags; the audio may still be good
         return None
     if not isinstance(settings, dict) or not isinstance(settings.get("request"), dict):
         return None
-    return {name: settings[name] for name in ("request", "model", "fingerprint") if _is_small(settings.get(name))}
-
-
-def _is_small(value: Any) -> bool:
-    return not (isinstance(value, float) and not math.isfinite(value)) and value is not None
+    told = finite({name: settings.get(name) for name in ("request", "model", "fingerprint")})
+    return {name: value for name, value in told.items() if value is not None}

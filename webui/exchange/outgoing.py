@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import mutagen
 import numpy as np
 import soundfile
 
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import atomic_path
-from sampling.output.containers import encode
+from sampling.output.containers import encode, read_tags
 from sampling.output.loudness import gain_of
 from sampling.output.settings import OutputSettings
 
@@ -42,7 +40,10 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
     except (soundfile.LibsndfileError, TypeError) as error:
         raise UserError(f"{path.name}: cannot be read: {error}") from None
     loop = _in_samples(job["loop"], rate, len(samples)) if output.format in LOOPING else None
-    tags = _tags(path)
+    try:
+        tags = read_tags(path)
+    except ValueError:  # the sound can be read, and goes home without
+        tags = {}
     if loop and output.format != "wav":
         tags |= {"LOOPSTART": str(loop[0]), "LOOPLENGTH": str(loop[1])}
     gain = np.float32(gain_of(samples, rate, output))
@@ -60,24 +61,6 @@ def _in_samples(loop: tuple[float, float | None] | None, rate: int, frames: int)
     start = min(round(loop[0] * rate), frames - 1)
     length = frames - start if loop[1] is None else min(round(loop[1] * rate), frames - start)
     return (start, length) if length > 0 else None
-
-
-def _tags(path: Path) -> dict[str, str]:
-    """The texts in a clip's tags: what made it, its title, its artist."""
-    try:
-        file = mutagen.File(path)
-    except mutagen.MutagenError:
-        return {}
-    tags: Any = {} if file is None or file.tags is None else file.tags
-    if hasattr(tags, "getall"):
-        texts = {frame.desc: str(frame.text[0]) for frame in tags.getall("TXXX")}
-        named = {"title": "TIT2", "artist": "TPE1"}
-        return texts | {name: str(tags[key].text[0]) for name, key in named.items() if key in tags}
-    return {name.lower(): str(values[0]) for name, values in _items(tags) if values}
-
-
-def _items(tags: Mapping[str, list[str]]) -> list[tuple[str, list[str]]]:
-    return [(name, tags[name]) for name in tags.keys()]  # noqa: SIM118 (mutagen's tags iterate over pairs)
 
 
 def with_loop(data: bytes, rate: int, start: int, length: int) -> bytes:

@@ -7,13 +7,12 @@ file, and only when it begins: until then the clip may be moved to the bin and b
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from sampling.request import MAX_SECONDS, Request
 from webui.history.jobs import JobStore
-from webui.history.outputs import OutputFolder
+from webui.history.outputs import OutputFolder, seconds_in
 from webui.http.ids import ID
 from webui.http.refusal import RefusedError
 
@@ -100,7 +99,7 @@ class Sources:
         job = self._store.get(job_id)
         if job is None:
             raise RefusedError(422, "source.job: there is no clip with this id", "source")
-        path = self._outputs.audio(job.file, job.binned is not None) if job.status == "done" else None
+        path = self._outputs.audio_of(job) if job.status == "done" else None
         if path is None:
             why = "its audio file is gone" if job.status == "done" else f"that job is {job.status}"
             raise RefusedError(422, f"source.job: cannot start from this clip: {why}", "source")
@@ -109,8 +108,4 @@ class Sources:
     def _seconds(self, source: dict[str, Any]) -> float | None:
         """Length of a source as the file beside it has it; None where that is gone or damaged."""
         about = self._outputs.peaks(source["job"]) if "job" in source else self._path(source).with_suffix(".json")
-        try:
-            seconds = json.loads(about.read_bytes())["seconds"]
-        except (OSError, ValueError, TypeError, KeyError):
-            return None
-        return seconds if isinstance(seconds, int | float) else None
+        return seconds_in(about)

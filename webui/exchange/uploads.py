@@ -24,14 +24,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import Response
 
 from dualdiffusion.files import TEMPORARY_MARK, sweep, write_json
 from webui.exchange.helper import Helpers
-from webui.history.outputs import OutputFolder
+from webui.history.outputs import OutputFolder, dated
+from webui.history.stored import finite
 from webui.http.bodies import MAX_DRAIN
 from webui.http.ids import ID, id_in_address
+from webui.http.openapi import takes_file
 from webui.http.refusal import RefusedError, json_response
+from webui.http.sending import send_file
 from webui.service import Service
 
 MAX_FILE = 64 * 2**20  # bytes of one file
@@ -51,8 +54,9 @@ def add_upload_routes(app: FastAPI, service: Service) -> None:
     helpers = Helpers("incoming")
     on_their_way: set[str] = set()
 
-    @app.post("/api/uploads")
+    @app.post("/api/uploads", openapi_extra=takes_file())
     async def bring_in(request: Request, name: Annotated[str, Query(max_length=10_000)] = "") -> Response:
+        """Brings audio in, to start from it or to restore its settings: {"id", "name", "seconds", "settings", ...}."""
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/octet-stream" and not kind.startswith("audio/"):
             raise RefusedError(415, "send the file itself, with the header Content-Type: application/octet-stream")
@@ -79,17 +83,20 @@ def add_upload_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/api/uploads")
     async def listed() -> Response:
+        """What was brought in, newest first: {"uploads"}."""
         return json_response({"uploads": await asyncio.to_thread(uploads.listed)})
 
     @app.get("/api/uploads/{upload_id}/audio")
-    async def audio(upload_id: UploadId) -> Response:
+    async def audio(request: Request, upload_id: UploadId) -> Response:
+        """What was brought in, as it was decoded: FLAC."""
         path = uploads.flac(upload_id)
         if not path.is_file():
             raise RefusedError(404, "there is no upload with this id", "id")
-        return FileResponse(path, media_type="audio/flac", headers={"Cache-Control": "private, max-age=86400"})
+        return send_file(request, path, cache="private, max-age=86400")
 
     @app.delete("/api/uploads/{upload_id}")
     async def delete(upload_id: UploadId) -> Response:
+        """Forgets what was brought in."""
         if not await asyncio.to_thread(uploads.delete, upload_id):
             raise RefusedError(404, "there is no upload with this id", "id")
         return json_response({"id": upload_id})
@@ -172,12 +179,12 @@ class Uploads:
     def listed(self) -> list[dict[str, Any]]:
         """All uploads, newest first, without waveforms; what cannot be read is left out."""
         found = []
-        for path in self.folder.glob("*.json"):
-            with contextlib.suppress(OSError, ValueError, AttributeError):
-                about = json.loads(path.read_bytes())
+        for path, _ in dated(self.folder, {".json"}):
+            with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
+                about = finite(json.loads(path.read_bytes()))
                 if about.get("id") == path.stem and self.flac(path.stem).is_file():
                     found.append(_without(about, "peaks", "settings"))
-        return sorted(found, key=lambda about: -float(about.get("created") or 0))
+        return sorted(found, key=_created, reverse=True)
 
     def delete(self, upload_id: str) -> bool:
         """Removes an upload; False where there is none."""
@@ -188,12 +195,17 @@ class Uploads:
 
     def prune(self, needed: set[str | None]) -> None:
         """Removes the oldest beyond what is kept, but none that is needed."""
-        files = sorted(self.folder.glob("*.flac"), key=lambda path: -path.stat().st_mtime)
         size = 0
-        for number, path in enumerate(files):
-            size += path.stat().st_size
+        for number, (path, status) in enumerate(reversed(dated(self.folder, {".flac"}))):
+            size += status.st_size
             if (number >= KEPT or size > KEPT_BYTES) and path.stem not in needed:
                 self.delete(path.stem)
+
+
+def _created(about: dict[str, Any]) -> float:
+    """When an upload was made; long ago where the file beside it says nonsense."""
+    created = about.get("created")
+    return created if isinstance(created, int | float) else 0.0
 
 
 def _without(fields: dict[str, Any], *names: str) -> dict[str, Any]:

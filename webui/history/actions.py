@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any
 
 from webui.events import Events
 from webui.history.clip_settings import read_clip
@@ -16,11 +17,10 @@ from webui.http.refusal import RefusedError
 
 MANY = 20  # changes; more are told as one event, after which pages read anew
 AT_ONCE = 200  # clips that are taken in in one transaction
-T = TypeVar("T")
 
 
 class History:
-    """Changes to what has ended. Lives on the event loop; the database on threads.
+    """Changes to what has ended. Lives on the event loop; the database, which waits for the disk, on threads.
 
     Args:
         turn: held while something moves between the history and the bin, and by whatever starts and ends jobs.
@@ -43,23 +43,36 @@ class History:
         """Raises:
         RefusedError: 404, no such job.
         """
-        job = await in_thread(lambda: self.store.get(job_id))
+        job = await asyncio.to_thread(self.store.get, job_id)
         if job is None:
             raise RefusedError(404, "there is no job with this id", "id")
         return self._seen(job)
+
+    def audio(self, job: Job) -> Path:
+        """The audio of a job.
+
+        Raises:
+            RefusedError: 404, it has none; 410, it has none any more.
+        """
+        path = self.outputs.audio_of(job)
+        if path is None:
+            is_gone = job.status == "done"
+            why = "the audio file is gone" if is_gone else f"this job is {job.status}"
+            raise RefusedError(410 if is_gone else 404, why)
+        return path
 
     async def edit(
         self, job_id: str, *, title: str | None = None, notes: str | None = None, starred: bool | None = None
     ) -> Job:
         """Renames or stars a job, or notes something about it; None leaves as it is."""
         await self.job(job_id)
-        await in_thread(lambda: self.store.edit([job_id], title=title, notes=notes, starred=starred))
+        await asyncio.to_thread(self.store.edit, [job_id], title=title, notes=notes, starred=starred)
         return await self.changed(job_id)
 
     async def star(self, job_ids: Sequence[str], starred: bool) -> list[str]:
         """Stars jobs, or takes their stars away; returns those that there are."""
         jobs = await self._known(job_ids)
-        await in_thread(lambda: self.store.edit([job.id for job in jobs], starred=starred))
+        await asyncio.to_thread(self.store.edit, [job.id for job in jobs], starred=starred)
         return await self._told(jobs)
 
     async def bin(self, job_id: str, binned: bool) -> Job:
@@ -82,7 +95,7 @@ class History:
                 for job in await self._known(job_ids)
                 if job.status not in ACTIVE and (job.binned is not None) != binned
             ]
-            await in_thread(lambda: self._move(jobs, binned))
+            await asyncio.to_thread(self._move, jobs, binned)
         return await self._told(jobs)
 
     def _move(self, jobs: Sequence[Job], binned: bool) -> None:
@@ -98,7 +111,7 @@ class History:
         """Removes jobs of the bin for good, with their audio; leaves out those that are not there."""
         async with self._turn:
             jobs = [job for job in await self._known(job_ids) if job.binned is not None]
-            await in_thread(lambda: self._remove(jobs))
+            await asyncio.to_thread(self._remove, jobs)
         if jobs:
             self.events.publish({"type": "history"})
         return [job.id for job in jobs]
@@ -115,7 +128,7 @@ class History:
         Returns:
             How many.
         """
-        count = await in_thread(self._take_in)
+        count = await asyncio.to_thread(self._take_in)
         if count:
             self.events.publish({"type": "history"})
         return count
@@ -129,8 +142,7 @@ class History:
             if (path.name, binned) not in known and (clip := read_clip(path, binned=binned)) is not None
         )
         while some := list(islice(found, AT_ONCE)):
-            self.store.take_in(some)
-            count += len(some)
+            count += self.store.take_in(some)
         return count
 
     async def changed(self, job_id: str) -> Job:
@@ -140,7 +152,7 @@ class History:
         return job
 
     async def _known(self, job_ids: Sequence[str]) -> list[Job]:
-        found = await in_thread(lambda: [self.store.get(job_id) for job_id in dict.fromkeys(job_ids)])
+        found = await asyncio.to_thread(lambda: [self.store.get(job_id) for job_id in dict.fromkeys(job_ids)])
         return [job for job in found if job is not None]
 
     async def _told(self, jobs: Sequence[Job]) -> list[str]:
@@ -150,8 +162,3 @@ class History:
             for job in jobs:
                 await self.changed(job.id)
         return [job.id for job in jobs]
-
-
-async def in_thread(work: Callable[[], T]) -> T:
-    """The database waits for the disk; the event loop must not."""
-    return await asyncio.to_thread(work)

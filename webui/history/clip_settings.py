@@ -8,7 +8,6 @@ from typing import Any
 
 from webui.history.job import Clip
 
-SETTINGS_TAG = "dualdiffusion"
 MOST_TEXT = 256 * 1024  # characters; a request has far fewer
 
 
@@ -31,19 +30,21 @@ def read_clip(path: Path, *, binned: bool = False) -> Clip | None:
 
 def _settings(path: Path) -> Any:
     """The settings in a file's tags, or else in a .json beside it; None for any other file."""
-    import mutagen
-    from mutagen.id3 import ID3
+    from sampling.output.containers import SETTINGS_TAG, read_tag  # a while to import: the page is shown before
 
     try:
-        file = mutagen.File(path)
-        tags = file.tags if file is not None else None
-        if isinstance(tags, ID3):
-            frames = tags.getall(f"TXXX:{SETTINGS_TAG}")
-            text = str(frames[0].text[0]) if frames else None
-        else:
-            text = (tags or {}).get(SETTINGS_TAG, [None])[0]
+        text = read_tag(path, SETTINGS_TAG)
         if text is None and path.with_suffix(".json").is_file():
             text = path.with_suffix(".json").read_text(encoding="utf-8")
-        return json.loads(text) if text is not None and len(text) <= MOST_TEXT else None
-    except (mutagen.MutagenError, OSError, ValueError, RecursionError, IndexError):
+        return settings_of(text)
+    except (OSError, ValueError, RecursionError):
         return None
+
+
+def settings_of(text: str | None) -> Any:
+    """The JSON in a tag; None where there is none, or too much.
+
+    Raises:
+        ValueError, RecursionError: it is no JSON.
+    """
+    return json.loads(text) if text and len(text) <= MOST_TEXT else None

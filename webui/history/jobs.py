@@ -21,14 +21,11 @@ from typing import Any
 from webui.history.database import HistoryFile, is_damage
 from webui.history.job import Clip, Job
 from webui.history.search import MARK, Search, games_column, words_column
+from webui.http.refusal import RefusedError
 
 ACTIVE = ("queued", "running")
 RETRIABLE = ("failed", "cancelled", "interrupted")
 MAX_FAMILY = 500  # versions of a clip that are told; more would be no tree that one can see
-
-
-class QueueFullError(Exception):
-    """As many jobs wait as the queue admits."""
 
 
 class JobStore:
@@ -103,7 +100,7 @@ class JobStore:
             parent: id of the clip that this becomes a version of.
 
         Raises:
-            QueueFullError: `limit` jobs wait or run.
+            RefusedError: 429, `limit` jobs wait or run.
         """
         with self._transaction() as db:
             known = db.execute("SELECT * FROM jobs WHERE idempotency_key = ?", (key,)).fetchone() if key else None
@@ -121,7 +118,7 @@ class JobStore:
     @staticmethod
     def _check_room(db: sqlite3.Connection, limit: int) -> None:
         if db.execute("SELECT COUNT(*) FROM jobs WHERE status IN (?, ?)", ACTIVE).fetchone()[0] >= limit:
-            raise QueueFullError
+            raise RefusedError(429, "the queue is full; wait for a job to end, or cancel some")
 
     def get(self, job_id: str) -> Job | None:
         """The job, or None where there is none."""
@@ -203,12 +200,19 @@ class JobStore:
             rows = db.execute("SELECT file, binned FROM jobs WHERE file IS NOT NULL").fetchall()
         return {(row["file"], row["binned"] is not None) for row in rows}
 
-    def take_in(self, clips: list[Clip]) -> None:
-        """Adds clips that were made elsewhere, the oldest first."""
-        now = time.time()
+    def take_in(self, clips: list[Clip]) -> int:
+        """Adds clips that were made elsewhere, the oldest first; returns how many of them were not there.
+
+        Asked within the transaction: two who look at once both find the same clips.
+        """
+        now, count = time.time(), 0
         with self._transaction() as db:
             for clip in clips:
+                known = "SELECT 1 FROM jobs WHERE file = ? AND (binned IS NOT NULL) = ?"
+                if db.execute(known, (clip.file, clip.binned)).fetchone():
+                    continue
                 job_id = secrets.token_hex(8)
+                count += 1
                 db.execute(
                     "INSERT INTO jobs (id, position, status, request, created, finished, file, fingerprint, model, "
                     "binned) VALUES (?, (SELECT COALESCE(MAX(position), 0) + 1 FROM jobs), 'done', "
@@ -219,6 +223,7 @@ class JobStore:
                     ),
                 )
                 _indexed(db, job_id)
+        return count
 
     def next_queued(self) -> Job | None:
         """The job that is made next; None where nothing waits."""
@@ -272,7 +277,7 @@ class JobStore:
         """Puts a job that came to nothing at the end of the queue; False if it is no such job.
 
         Raises:
-            QueueFullError: `limit` jobs wait or run.
+            RefusedError: 429, `limit` jobs wait or run.
         """
         with self._transaction() as db:
             self._check_room(db, limit)

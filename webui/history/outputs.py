@@ -11,13 +11,21 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import math
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dualdiffusion.files import TEMPORARY_MARK, publish
 
+if TYPE_CHECKING:
+    from webui.history.job import Job
+
 AUDIO_SUFFIXES = {".flac", ".wav", ".mp3", ".ogg"}
+PEAKS = 800  # of a waveform
 
 
 @dataclass(frozen=True)
@@ -81,14 +89,13 @@ class OutputFolder:
         path = folder / file
         return path if path.is_file() and path.resolve().parent == folder.resolve() else None
 
+    def audio_of(self, job: Job) -> Path | None:
+        """The audio file of a job, in the bin or not; None where there is none (any more)."""
+        return self.audio(job.file, job.binned is not None)
+
     def clips(self, *, binned: bool = False) -> list[Path]:
         """The audio files beside the database, or in the bin, oldest first; none of other folders, and no links."""
-        found, folder = [], self.bin if binned else self.path
-        for entry in os.scandir(folder) if folder.is_dir() else ():
-            with contextlib.suppress(OSError):  # gone meanwhile
-                if Path(entry.name).suffix.lower() in AUDIO_SUFFIXES and entry.is_file(follow_symlinks=False):
-                    found.append((entry.stat().st_mtime, Path(entry.path)))
-        return [path for _, path in sorted(found) if not path.name.startswith(TEMPORARY_MARK)]
+        return [path for path, _ in dated(self.bin if binned else self.path, AUDIO_SUFFIXES)]
 
     def remove(self, job_id: str, file: str | None) -> None:
         """Removes what lies in the bin for good, with what belongs to it."""
@@ -108,3 +115,29 @@ class OutputFolder:
         folder = self.bin if to_bin else self.path
         folder.mkdir(parents=True, exist_ok=True)
         return publish(source, folder / source.name).name
+
+
+def seconds_in(about: Path) -> float | None:
+    """Length of audio, as the JSON file beside it has it; None where that is gone or damaged."""
+    try:
+        seconds = json.loads(about.read_bytes())["seconds"]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+    is_length = isinstance(seconds, int | float) and not isinstance(seconds, bool) and math.isfinite(seconds)
+    return float(seconds) if is_length else None
+
+
+def dated(folder: Path, suffixes: Collection[str]) -> list[tuple[Path, os.stat_result]]:
+    """The files in a folder that end in one of `suffixes`, the oldest first.
+
+    Left out are links, files that are yet being written, and those that go while they are looked at.
+    """
+    found = []
+    for entry in os.scandir(folder) if folder.is_dir() else ():
+        path = Path(entry.path)
+        if path.suffix.lower() not in suffixes or path.name.startswith(TEMPORARY_MARK):
+            continue
+        with contextlib.suppress(OSError):
+            if entry.is_file(follow_symlinks=False):
+                found.append((path, entry.stat()))
+    return sorted(found, key=lambda each: (each[1].st_mtime, each[0]))

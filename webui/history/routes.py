@@ -11,6 +11,7 @@ DELETE /api/history/bin                empties the bin, for good -> {"changed": 
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Query
@@ -18,10 +19,10 @@ from fastapi.responses import Response
 from pydantic import Field
 
 from dualdiffusion.config import Config
-from webui.history.actions import in_thread
 from webui.history.search import Search
 from webui.http.bodies import Body, parsed
 from webui.http.ids import IdText
+from webui.http.openapi import EXAMPLE_ID, takes
 from webui.http.refusal import RefusedError, json_response
 from webui.service import Service
 
@@ -60,6 +61,8 @@ def add_history_routes(app: FastAPI, service: Service) -> None:
         offset: Annotated[int, Query(ge=0, lt=2**53)] = 0,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> Response:
+        """Jobs of the queue or the history, newest first: {"jobs", "total"}."""
+
         def read() -> dict[str, Any]:
             if asked.view == "active":
                 rows = store.active()
@@ -67,20 +70,23 @@ def add_history_routes(app: FastAPI, service: Service) -> None:
             found = store.finished(asked, before, limit, offset)
             return {"jobs": [service.describe(job) for job in found], "total": store.count(asked)}
 
-        return json_response(await in_thread(read))
+        return json_response(await asyncio.to_thread(read))
 
     @app.get("/api/jobs/ids")
     async def ids(asked: Asked) -> Response:
+        """The ids of all finished jobs that a search finds, newest first: {"ids"}."""
         if asked.view == "active":
             raise RefusedError(422, "view: only finished jobs can be listed by id", "view")
-        return json_response({"ids": await in_thread(lambda: store.ids(asked))})
+        return json_response({"ids": await asyncio.to_thread(store.ids, asked)})
 
     @app.get("/api/history")
     async def choices() -> Response:
-        return json_response(await in_thread(store.choices))
+        """What the history can be narrowed down to: {"games", "models"}."""
+        return json_response(await asyncio.to_thread(store.choices))
 
-    @app.post("/api/history/batch")
+    @app.post("/api/history/batch", openapi_extra=takes(Batch, {"ids": [EXAMPLE_ID], "action": "star"}))
     async def batch(body: Body) -> Response:
+        """Does something with many jobs: {"changed": ids}."""
         asked = parsed(Batch, body)
         if asked.action in ("star", "unstar"):
             changed = await history.star(asked.ids, asked.action == "star")
@@ -94,9 +100,11 @@ def add_history_routes(app: FastAPI, service: Service) -> None:
 
     @app.post("/api/history/import")
     async def take_in() -> Response:
+        """Takes in clips that lie in the outputs folder: {"added": how many}."""
         return json_response({"added": await history.take_in()})
 
     @app.delete("/api/history/bin")
     async def empty_bin() -> Response:
-        ids = await in_thread(lambda: store.ids(Search("bin")))
+        """Empties the bin, for good: {"changed": ids}."""
+        ids = await asyncio.to_thread(store.ids, Search("bin"))
         return json_response({"changed": await history.delete(ids)})

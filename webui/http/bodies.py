@@ -75,5 +75,13 @@ def parsed(kind: type[C], body: bytes) -> C:
     try:
         return kind.model_validate_json(body, strict=True)
     except ValidationError as error:
-        field = ".".join(str(part) for part in error.errors()[0]["loc"]) or None
-        raise RefusedError(422, explain(kind, error).removeprefix(": ")[:500], field) from None
+        raise refusal_of(kind, error) from None
+
+
+def refusal_of(kind: type[Config], error: ValidationError) -> RefusedError:
+    """The first thing that is wrong, in one line: 422 with the field, where it is one, and what is allowed there."""
+    said = explain(kind, error).removeprefix(": ")[:500]  # not endlessly much of what a hostile request can contain
+    field = ".".join(str(part) for part in error.errors(include_url=False)[0]["loc"])
+    if not field and (first := said.partition(":")[0]) in kind.model_fields:
+        field = first  # found by a check of the whole, which begins with its name
+    return RefusedError(422, said if field else f"the body: {said}", field or None)

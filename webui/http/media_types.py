@@ -9,6 +9,7 @@ from pathlib import PurePath
 MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".flac": "audio/flac",
+    ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".json": "application/json",
     ".mp3": "audio/mpeg",

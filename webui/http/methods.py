@@ -11,7 +11,6 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from webui.history.jobs import QueueFullError
 from webui.http.refusal import RefusedError
 
 
@@ -37,10 +36,6 @@ def add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(RefusedError)
     async def refused(_request: Request, refusal: RefusedError) -> Response:
         return refusal.response()
-
-    @app.exception_handler(QueueFullError)
-    async def full(_request: Request, _error: QueueFullError) -> Response:
-        return RefusedError(429, "the queue is full; wait for a job to end, or cancel some").response()
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> Response:

@@ -4,7 +4,6 @@ The commands are those that one would type, in processes of their own; the page 
 
 commands.py   Short commands whose answer the page waits for: each a process of its own
 crew.py       The processes that make generators: started, found again after a restart, and asked to stop
-curves.py     The curves of a training, read from its metrics.csv as it grows
 demos.py      The demos of a training, found in the event files that it writes for TensorBoard, as they appear
 forecast.py   What this machine can do of each preset: predicted once, by a command, while the page waits
 generator.py  A generator in the making: what it is made of, where it lies, and the commands that make it
@@ -12,6 +11,7 @@ presets.py    How a generator can be made: one JSON file in config/generators/ f
 processes.py  Processes by number and start time
 progress.py   How far a stage is, from what its command writes
 reading.py    What the commands of one generator have written, as the page shows it
+removal.py    Generators that were removed: their folders lie in a bin until somebody empties that by hand
 roots.py      The folders of music that a visitor may choose from
 routes.py     The addresses of new generators
 runner.py     Runs the commands that make a generator, one after another: a process of its own

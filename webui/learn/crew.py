@@ -12,10 +12,10 @@ from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_json
 from dualdiffusion.machine.system import group_of_its_own
 from webui.http.refusal import RefusedError
-from webui.learn.commands import REPOSITORY
 from webui.learn.generator import Generator, names
 from webui.learn.processes import is_alive, mark_of, send
 from webui.learn.runner import DONE, FAILED, PAUSED, RUNNING, STOPPED
+from webui.settings import REPOSITORY
 
 PREPARED = "prepared"  # and not trained yet
 INTERRUPTED = "interrupted"  # a runner that is gone without having said how it ended
@@ -65,6 +65,10 @@ class Crew:
             return PREPARED
         return INTERRUPTED if state.get("status") == RUNNING else str(state.get("status"))
 
+    def is_at_work(self, generator: Generator, state: dict[str, Any]) -> bool:
+        """Whether a runner of it runs, or a command that has lost its runner."""
+        return self.status(generator, state) == RUNNING or is_alive(state.get("command"))
+
     def ask_to_stop(self, generator: Generator, number: int) -> None:
         """Sends a signal to its runner, at which it has its command save its state and leave.
 
@@ -111,7 +115,7 @@ class Crew:
             known: what it is, as far as that was found out before the training has said so.
         """
         for generator, state in self._all():
-            alive = self.status(generator, state) == RUNNING or is_alive(state.get("command"))
+            alive = self.is_at_work(generator, state)
             own = self._own.get(generator.chosen.name)
             starting = own is not None and own.poll() is None  # it may not have written yet what it is to do
             last = self._lasts[generator.chosen.name] if starting else state.get("last")

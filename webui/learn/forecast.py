@@ -37,8 +37,8 @@ class Forecast:
             return {"status": "running"}
         try:
             found = task.result()
-        except RefusedError:
-            self._task = None
+        except (Exception, asyncio.CancelledError):
+            self._forget(task)
             raise
         device = {key: found[key] for key in ("device", "name", "room")}
         return {"status": "done", **device, "presets": judged(self._presets, found)}
@@ -52,8 +52,8 @@ class Forecast:
         task = self._begun()
         try:
             return str((await asyncio.shield(task))["device"])
-        except RefusedError:
-            self._task = None
+        except Exception:
+            self._forget(task)
             raise
 
     async def stop(self) -> None:
@@ -62,6 +62,11 @@ class Forecast:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError, RefusedError):
                 await self._task
+
+    def _forget(self, task: asyncio.Task[dict[str, Any]]) -> None:
+        """Whatever has failed, the next one who asks begins anew."""
+        if self._task is task:
+            self._task = None
 
     def _begun(self) -> asyncio.Task[dict[str, Any]]:
         if self._task is None:

@@ -12,7 +12,7 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -44,6 +44,8 @@ class Chosen(Config):
     """What that file said."""
     created: float = Field(0.0, ge=0)
     """Seconds since 1970."""
+    label: Annotated[str, Field(max_length=80)] = ""
+    """What the page calls it; empty for its name, after which its folders are called for ever."""
 
 
 @dataclass(frozen=True)

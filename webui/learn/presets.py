@@ -23,7 +23,7 @@ class Preset(Config):
     rank: int = Field(0, ge=0)
     """The largest one that suits the machine is suggested."""
     starts_from: str | None = None
-    """The shipped model whose weights it starts from."""
+    """The shipped model whose weights it starts from, for people who read this: its training configs say so."""
     dataset: str
     """A dataset config whose fifth step is encode.Encode, such as config/dataset/demo.json."""
     vae: str
@@ -64,7 +64,6 @@ def judged(presets: dict[str, Preset], forecast: dict[str, Any]) -> list[dict[st
                 "name": name,
                 "title": preset.title,
                 "description": preset.description,
-                "starts_from": preset.starts_from,
                 "need": max((run.get("need", 0) for run in own), default=0),
                 "problem": problem,
                 "suggested": problem is None and not suggested,

@@ -111,11 +111,9 @@ def report_of(dataset: Path) -> dict[str, Any] | None:
     try:
         report = json.loads((dataset / "report.json").read_text(encoding="utf-8"))
         refused = [file for file in report["files"] if file["verdict"] == "refused" and file["audio"]]
-        noted = [file for file in report["files"] if file["verdict"] == "kept" and file["notes"]]
         return {
             **report["summary"],
             "refused_files": [{"file": file["file"], "reason": file["reason"]} for file in refused[:200]],
-            "noted": len(noted),
         }
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
 from dualdiffusion.errors import UserError
 from dualdiffusion.model.folder import ModelFolder
 from webui.learn import progress
-from webui.learn.curves import Curves
 from webui.learn.demos import Demo, Demos
 from webui.learn.generator import STAGES, TRAINING, Generator
+from webui.models.curves import Curves
 
 MOST_DEMOS = 60  # the newest, of a module
 
 
 class Reading:
-    """Remembers what was read of files that grow."""
+    """Remembers what was read of files that grow. Safe to call from any thread: each line is taken in once."""
 
     def __init__(self, generator: Generator) -> None:
         self._generator = generator
         folder = ModelFolder(generator.model)
         self._folder = folder
+        self._lock = threading.Lock()  # around all that reads on in a file
         self._curves = {name: Curves(folder.run_path(name) / "metrics.csv") for name in TRAINING}
         self._demos = {name: Demos(folder.run_path(name)) for name in TRAINING}
 
@@ -37,9 +39,10 @@ class Reading:
         if status in ("waiting", "done") or name == "check":
             return {**shown, "fraction": 1.0 if status == "done" else None, "text": "", "left": None}
         if name in TRAINING:
-            curves = self._curves[name]
-            curves.read()
-            how = progress.of_training(self._generator.log(name), self._folder.run_path(name), curves.samples)
+            with self._lock:
+                self._curves[name].read()
+                samples = self._curves[name].samples
+            how = progress.of_training(self._generator.log(name), self._folder.run_path(name), samples)
         else:
             how = progress.of_dataset(self._generator.progress(name), time.time())
         return {**shown, **how, **({} if status == "running" else {"left": None})}
@@ -48,25 +51,27 @@ class Reading:
         """{"vae": {"loss", "validation", "total"}, "unet": ...} of the trainings that have begun."""
         found = {}
         for name, curves in self._curves.items():
-            curves.read()
-            if curves.samples is not None:
-                total = progress.total_samples(self._folder.run_path(name))
-                found[name] = {**curves.to_json(), "total": total, "samples": curves.samples}
+            with self._lock:
+                curves.read()
+                told = {**curves.to_json(), "samples": curves.samples}
+            if told["samples"] is not None:
+                found[name] = {**told, "total": progress.total_samples(self._folder.run_path(name))}
         return found
 
     def demos(self) -> dict[str, list[dict[str, Any]]]:
         """{"vae": [{"id", "name", "samples", "time"}, ...], "unet": ...}, the newest first."""
-        return {
-            name: [_shown(demo) for demo in demos.read()[: -MOST_DEMOS - 1 : -1]] for name, demos in self._demos.items()
-        }
+        with self._lock:
+            found = {name: demos.read() for name, demos in self._demos.items()}
+        return {name: [_shown(demo) for demo in demos[: -MOST_DEMOS - 1 : -1]] for name, demos in found.items()}
 
     def sound(self, module: str, demo_id: str) -> bytes | None:
         """A demo as a WAV file."""
         demos = self._demos.get(module)
         if demos is None:
             return None
-        demos.read()
-        return demos.sound(demo_id)
+        with self._lock:
+            demos.read()
+            return demos.sound(demo_id)
 
     def has_report(self) -> bool:
         """Whether the dataset has a report."""

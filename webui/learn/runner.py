@@ -30,8 +30,8 @@ from webui.learn.generator import STAGES, Generator, StageName
 from webui.learn.presets import gib
 from webui.learn.processes import is_alive, mark_of, send
 from webui.learn.progress import COMMAND_MARK
+from webui.settings import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parent.parent.parent
 RESTARTS = 2  # of a command that was killed
 POLL = 0.2  # seconds
 PATIENCE = 900.0  # seconds that a command which was asked to stop may take to save its state
@@ -61,6 +61,18 @@ def last_error(text: str, code: int) -> str:
         hint = "; the machine may have run out of memory" if was_killed(code) else ""
         return f"was ended by signal {-code}{hint}"
     return f"ended with exit code {code}" + (f": {lines[-1]}" if lines else "")
+
+
+def last_json(text: str) -> Any:
+    """The last JSON object that a command has printed on a line of its own.
+
+    Raises:
+        ValueError: there is none.
+    """
+    objects = [line for line in text.splitlines() if line.startswith("{")]
+    if not objects:
+        raise ValueError("holds no line of JSON")
+    return json.loads(objects[-1])
 
 
 class Runner:
@@ -134,8 +146,8 @@ class Runner:
     def _take_forecast(self, text: str) -> str | None:
         """Remembers what the trainings will need; returns why they cannot begin, or None."""
         try:
-            forecast = json.loads([line for line in text.splitlines() if line.startswith("{")][-1])
-        except (ValueError, IndexError):
+            forecast = last_json(text)
+        except ValueError:
             return "the memory that training needs cannot be predicted; see the log"
         self.state["forecast"] = forecast
         for run in forecast["runs"]:

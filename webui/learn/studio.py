@@ -13,6 +13,7 @@ from typing import Any
 
 from dualdiffusion.errors import UserError, one_line
 from webui.http.refusal import RefusedError
+from webui.learn import removal
 from webui.learn.crew import Crew
 from webui.learn.forecast import Forecast
 from webui.learn.generator import NAME, NAME_RULE, Chosen, Generator, names
@@ -93,14 +94,16 @@ class Studio:
         return FAILED if generator.chosen.name in self._refusals and status != RUNNING else status
 
     def summary(self, name: str) -> dict[str, Any]:
-        """A generator in a list: {"name", "status", "stage", "title", "error"}."""
+        """A generator in a list: {"name", "label", "status", "stage", "last", "title", "error"}."""
         try:
             generator = self.generator(name)
         except RefusedError as refusal:
-            return {"name": name, "status": "damaged", "stage": None, "title": "", "error": refusal.error}
+            error = refusal.error
+            return {"name": name, "label": name, "status": "damaged", "stage": None, "title": "", "error": error}
         state = generator.run_state()
         return {
             "name": name,
+            "label": generator.chosen.label or name,
             "status": self.status(generator),
             "stage": state.get("stage"),
             "last": state.get("last"),
@@ -117,10 +120,8 @@ class Studio:
             **self.summary(name),
             "source": generator.chosen.source.name,
             "preset": generator.chosen.preset_name,
-            "starts_from": generator.chosen.preset.starts_from,
             "model": str(generator.model),
             "stages": reading.stages(state),
-            "forecast": state.get("forecast"),
             "report": reading.has_report(),
             "playable": reading.is_playable(),
             "stopping": name in self._crew.stopping,
@@ -227,6 +228,40 @@ class Studio:
             self._crew.put_aside(generator)
         else:
             self._crew.ask_to_stop(generator, signal.SIGINT if for_good else signal.SIGTERM)
+
+    def rename(self, name: str, label: str) -> None:
+        """Has the page call a generator something else; empty for its name. Its folders keep theirs.
+
+        Raises:
+            RefusedError: 404, or 409 where its file is damaged.
+        """
+        generator = self.generator(name)
+        Generator(generator.chosen.model_copy(update={"label": label.strip()}), self._work).save()
+
+    async def remove(self, name: str) -> None:
+        """Moves a generator and its dataset into the bin; its model stays.
+
+        Raises:
+            RefusedError: 404, or 409 where it is at work.
+        """
+        async with self._turn:
+            generator = self.generator(name)
+            if name in self._starting or self._crew.is_at_work(generator, generator.run_state()):
+                raise RefusedError(409, f"{name} is being made; pause or stop it first")
+            await asyncio.to_thread(removal.remove, generator)
+            for known in (self._readings, self._refusals):
+                known.pop(name, None)
+
+    async def restore(self, name: str) -> None:
+        """Brings the generator of this name back that was removed last.
+
+        Raises:
+            RefusedError: 404, or 409 where its name was taken meanwhile.
+        """
+        if not NAME.fullmatch(name):
+            raise RefusedError(404, "no generator of this name was removed", "name")
+        async with self._turn:
+            await asyncio.to_thread(removal.restore, self._work, name)
 
     async def play(self, name: str) -> dict[str, Any]:
         """Opens the new model; where this server cannot, says how to start one that does.

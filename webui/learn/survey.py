@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +57,5 @@ class Surveys:
             result = await answer_of(words)
         except RefusedError as refusal:
             status, error = "failed", refusal.error
-        except asyncio.CancelledError:
-            with contextlib.suppress(KeyError):
-                del self._results[place]
-            raise
+        # Not reached where another survey has ended this one, which leaves what that has begun as it is.
         self._results[place] = {"status": status, "error": error, "result": result}

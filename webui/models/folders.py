@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import math
-from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +13,9 @@ from dualdiffusion.files import read_json, read_text
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.shipped import SHIPPED, shipped_names
 from webui.http.refusal import RefusedError
+from webui.models.curves import Curves
 
 SHIPPED_MARK = "shipped:"  # before the name of a model that comes with the program; no folder below the root has it
-CURVE_POINTS = 200  # of each curve, at most
 MOST_CARD = 100_000  # characters
 MOST_CSV = 64 * 2**20  # bytes
 
@@ -108,7 +106,7 @@ def describe_model(folder: ModelFolder) -> dict[str, Any]:
         "emas": folder.emas("unet"),
         "default_ema": modules.get("unet", {}).get("ema"),
         "bytes": sum(path.stat().st_size for path in folder.path.glob("*/*.safetensors")),
-        "curves": {path.parent.name: curves(path) for path in runs},
+        "curves": {path.parent.name: _curves(path) for path in runs},
         "figures": _figures(folder.path),
         "tensorboard": f"tensorboard --logdir {folder.path / 'runs'}" if runs else None,
     }
@@ -126,28 +124,13 @@ def _card(path: Path) -> str | None:
     return None
 
 
-def curves(path: Path) -> dict[str, list[list[float]]]:
-    """The losses of a run from its metrics.csv: by name, [samples, value] pairs, at most CURVE_POINTS of them."""
-    found: dict[str, dict[int, float]] = defaultdict(dict)
-    with contextlib.suppress(OSError, UnicodeDecodeError, csv.Error), open(path, encoding="utf-8", newline="") as file:
-        if path.stat().st_size > MOST_CSV:
-            return {}
-        for row in csv.DictReader(file):
-            name = row.get("metric") or ""
-            if name not in ("loss", "loss/total") and not (name.startswith("validation/") and name.endswith("/loss")):
-                continue
-            with contextlib.suppress(TypeError, ValueError):
-                samples, value = int(row["samples"]), float(row["value"])
-                if math.isfinite(value):
-                    found[name][samples] = value
-    return {name: _thinned(sorted(points.items())) for name, points in found.items() if len(points) > 1}
-
-
-def _thinned(points: list[tuple[int, float]]) -> list[list[float]]:
-    """The means of equal stretches of a curve."""
-    size = max(1, math.ceil(len(points) / CURVE_POINTS))
-    parts = [points[start : start + size] for start in range(0, len(points), size)]
-    return [[part[-1][0], sum(value for _, value in part) / len(part)] for part in parts]
+def _curves(path: Path) -> dict[str, list[tuple[int, float]]]:
+    """The losses that a run has written into its metrics.csv, by metric; none of a file of endless length."""
+    curves = Curves(path)
+    with contextlib.suppress(OSError):
+        if path.stat().st_size <= MOST_CSV:
+            curves.read()
+    return curves.by_metric()
 
 
 def _figures(path: Path) -> dict[str, float]:

@@ -11,16 +11,14 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from dualdiffusion.config import explain
 from dualdiffusion.controls import check_controls
 from dualdiffusion.errors import UserError
 from dualdiffusion.model.folder import ModelFolder
 from sampling.recommended import Asked
 from sampling.request import Request
-from sampling.without_effect import without_effect
 from webui.exchange.sources import as_request
 from webui.history.stored import usable, usable_controls, usable_recommendation
-from webui.http.bodies import fields_of
+from webui.http.bodies import fields_of, refusal_of
 from webui.http.refusal import RefusedError
 
 
@@ -86,11 +84,7 @@ class ModelRequests:
         try:
             request = Request.model_validate_json(self._completed(body), strict=True)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            field = ".".join(str(part) for part in first["loc"]) or None
-            # Only the first line, and not endlessly much of what a hostile request can contain.
-            text = explain(Request, error).removeprefix(": ")[:500]
-            raise RefusedError(422, text if field else f"the body: {text}", field) from None
+            raise refusal_of(Request, error) from None
         if request.guidance.weak_model is not None:
             raise RefusedError(422, "guidance.weak_model: other models are read by python -m sampling only", "guidance")
         try:
@@ -112,13 +106,9 @@ class ModelRequests:
             )
         return request
 
-    def without_effect(self, body: bytes) -> list[str]:
-        """What of a request that `parse` takes changes nothing, a line for each.
-
-        Raises:
-            RefusedError: as `parse`.
-        """
-        return without_effect(self.parse(body), from_json(body))
+    def with_chosen(self, said: dict[str, Any]) -> dict[str, Any]:
+        """The fields of a request with what was chosen on the page where they say nothing: its weights."""
+        return said if self.ema is None else {"ema": self.ema, **said}
 
     def _completed(self, body: bytes) -> bytes:
         """The request with what the model recommends; one that is no JSON object is left for the checks to refuse.
@@ -129,6 +119,5 @@ class ModelRequests:
         with contextlib.suppress(ValueError):
             said = from_json(body)
             if isinstance(said, dict):
-                chosen = {} if self.ema is None else {"ema": self.ema}
-                return json.dumps(as_request(chosen | Asked(said).over(self.recommended))).encode()
+                return json.dumps(as_request(Asked(self.with_chosen(said)).over(self.recommended))).encode()
         return body

@@ -7,6 +7,7 @@ POST   /api/models/choose              {"model", "ema"} -> the health; jobs that
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 from fastapi import FastAPI
@@ -14,8 +15,8 @@ from fastapi.responses import Response
 from pydantic import Field
 
 from dualdiffusion.config import Config
-from webui.history.actions import in_thread
 from webui.http.bodies import Body, parsed
+from webui.http.openapi import MODEL, takes
 from webui.http.refusal import json_response
 from webui.models.folders import describe_model
 from webui.service import Service
@@ -36,15 +37,18 @@ def add_model_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/api/models")
     async def models() -> Response:
-        listing = await in_thread(shelf.listing)
+        """The models that the page can play: {"models", "chosen", "loaded"}."""
+        listing = await asyncio.to_thread(shelf.listing)
         return json_response({"models": listing, "chosen": service.models.chosen, "loaded": service.loaded})
 
     @app.get("/api/models/{model}")
     async def model(model: str) -> Response:
-        folder = await in_thread(lambda: shelf.find(model))
-        return json_response({"id": model, **await in_thread(lambda: describe_model(folder))})
+        """A model's card, games, modules, weights, training curves and figures."""
+        folder = await asyncio.to_thread(shelf.find, model)
+        return json_response({"id": model, **await asyncio.to_thread(describe_model, folder)})
 
-    @app.post("/api/models/choose")
+    @app.post("/api/models/choose", openapi_extra=takes(Choice, {"model": MODEL, "ema": None}))
     async def choose(body: Body) -> Response:
+        """Makes a model the one that new requests are for; returns the health."""
         choice = parsed(Choice, body)
         return json_response(await service.choose(choice.model, choice.ema))

@@ -15,9 +15,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from dualdiffusion.errors import one_line
 from dualdiffusion.machine.system import end_group, group_of_its_own, was_killed
+from webui.settings import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 MAX_LINE = 16 * 2**20  # bytes; a preview image is far below
 MAX_BACK_OFF = 60.0  # seconds
 READY, LOADING, FAILED, SILENT, RESTING = "ready", "loading", "failed", "silent", "resting"
@@ -64,7 +65,11 @@ class Supervisor:
                 await self._awake.wait()
                 self._hurry.clear()
                 loads = self._loads
-                was_ready = await self._run_once()
+                try:
+                    was_ready = await self._run_once()
+                except Exception as error:  # such as no memory for a process: nothing may end this watch
+                    was_ready = False
+                    await self._failed(one_line(error))
                 failures = 0 if was_ready or loads != self._loads else failures + 1
                 if failures:
                     with contextlib.suppress(TimeoutError):
@@ -72,6 +77,14 @@ class Supervisor:
                         failures = 0
         finally:
             self.kill()
+
+    async def _failed(self, reason: str) -> None:
+        """Tells that no process could be started or followed."""
+        self.status, self.message = FAILED, f"the model's process cannot be run: {reason}"
+        try:
+            await self._on_change({"death": self.message})
+        except Exception as error:  # whoever is told may be what has failed
+            print(f"{self.message}; {one_line(error)}", file=sys.stderr, flush=True)
 
     def load(self, model: Path) -> None:
         """Ends the process, and starts one with another model; no job may be running."""

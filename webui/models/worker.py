@@ -3,8 +3,8 @@
 Started by supervisor.py as `python -m webui.models.worker <model> <outputs> <module:function>`. On standard input: JSON
 lines {"type": "generate", "id", "request"}, {"type": "describe", "id", "file"} and {"type": "cancel", "id"}. On
 standard output: "alive" every second, "ready", "unusable", "described", and for each job "progress", "preview" and at
-the end one of "done", "failed", "cancelled". This is the only part of the page that imports torch, and only in
-`load_model`.
+the end one of "done", "failed", "cancelled". This is the only part of the page that imports torch, and only
+once a `SamplingModel` is made.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from dualdiffusion.machine.memory import is_out_of_memory
 from dualdiffusion.machine.output import guard_output
 from dualdiffusion.machine.threads import prepare_cpu
 from sampling.request import Request
-from webui.history.outputs import OutputFolder
+from webui.history.outputs import PEAKS, OutputFolder
 from webui.models.contract import Heard, Model, Report, Result, Samples
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ PREVIEW_SIZE = (800, 256)  # pixels, at most
 PICTURE_SIZE = (800, 180)  # twice a card's, for screens that are twice as fine
 PICTURE_QUALITY = 72
 ALIVE = 1.0  # seconds
-PEAKS = 800
 
 
 class SamplingModel:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +16,9 @@ import torch
 from train.module_trainer import Demo as TrainingDemo
 from train.reports.metrics import CSV_HEADER, MetricLog
 from webui.learn import progress
-from webui.learn.curves import MOST_POINTS, Curves
 from webui.learn.demos import Demos
+from webui.learn.reading import Reading
+from webui.models.curves import MOST_POINTS, Curves
 
 STARTED = 1000.0
 
@@ -152,3 +156,19 @@ def test_the_line_is_the_one_that_the_training_prints(capsys: pytest.CaptureFixt
         bar._last_line -= 100
         bar.update(50, 0.25)
     assert progress.LINE.search(capsys.readouterr().out)
+
+
+def test_pages_that_look_at_once_see_each_point_once(tmp_path: Path) -> None:
+    path = tmp_path / "runs" / "vae" / "metrics.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text("".join(f"{n},{n},loss/total,1.0\n" for n in range(200)))
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # a switch of threads wherever there may be one
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            for _ in range(10):
+                reading = Reading(SimpleNamespace(model=tmp_path))  # type: ignore[arg-type]
+                told = list(pool.map(lambda _, reading=reading: reading.curves()["vae"], range(8)))
+                assert {len(each["loss"]) for each in told} == {200}
+    finally:
+        sys.setswitchinterval(usual)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ import pytest
 from dualdiffusion.files import write_json
 from tests.webui.conftest import until
 from tests.webui.learn.studio_server import StudioServer
+from webui.learn.processes import mark_of
 
 NEW = {"name": "mine", "root": 0, "path": "snes", "preset": "tiny"}
 
@@ -135,6 +137,36 @@ def test_the_life_of_a_generator_as_its_files_tell_it(studio: StudioServer) -> N
     write_json(folder / "run.json", {**state, "status": "failed", "error": "no track is long enough"})
     assert studio.client.get("/api/learn").json()["generators"][0]["error"] == "no track is long enough"
     assert studio.client.post("/api/learn/generators/mine/stop").json()["status"] == "stopped"
+
+
+def test_a_generator_is_called_otherwise_removed_and_brought_back(studio: StudioServer) -> None:
+    client, address = studio.client, "/api/learn/generators/kept"
+    assert refusal(client.post(f"{address}/restore"))[0] == 404
+    assert client.post("/api/learn/generators", json=NEW | {"name": "kept"}).json()["label"] == "kept"
+    assert client.patch(address, json={"label": " Castles & caves "}).json()["label"] == "Castles & caves"
+    assert refusal(client.patch(address, json={"label": "x" * 81}))[0] == 422
+    folder, dataset = (studio.work / kind / "kept" for kind in ("generators", "datasets"))
+    model = studio.folder / "models" / "kept"
+    for each in (dataset, model):
+        each.mkdir(parents=True)
+    (dataset / "report.json").write_text("first")
+    command = subprocess.Popen(["sleep", "60"])
+    state = {"status": "paused", "last": "prepare", "stages": {}, "command": mark_of(command.pid)}
+    try:  # a command that has lost its runner
+        write_json(folder / "run.json", state)
+        assert refusal(client.delete(address)) == (409, "kept is being made; pause or stop it first")
+    finally:
+        command.kill()
+        command.wait()
+    assert client.delete(address).json() == {"name": "kept"}
+    assert not folder.exists() and not dataset.exists() and model.is_dir(), "clips were made with it"
+    assert refusal(client.get(address))[0] == 404 and refusal(client.delete(address))[0] == 404
+    dataset.mkdir()
+    assert refusal(client.post(f"{address}/restore"))[0] == 409
+    dataset.rmdir()
+    assert client.post(f"{address}/restore").json()["label"] == "Castles & caves"
+    assert (dataset / "report.json").read_text() == "first"
+    assert client.delete(address).is_success and client.post(f"{address}/restore").is_success
 
 
 def test_the_report_is_shown_under_a_policy_that_runs_nothing(studio: StudioServer) -> None:

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from tests.webui.conftest import run_async
 from webui.learn.turns import Loaders, Turns, options_for, seat_for
 
 
@@ -51,10 +52,10 @@ def test_who_sits_where() -> None:
 
 
 def test_a_training_on_a_gpu_begins_when_the_model_has_let_go(turns: Turns, service: Service) -> None:
-    asyncio.run(turns.training_is("cuda"))
+    run_async(turns.training_is("cuda"))
     assert service.supervisor.told == ["hold", "let go"]
     assert turns.to_json()["seat"] == "resting"
-    asyncio.run(turns.training_is(None))
+    run_async(turns.training_is(None))
     assert service.supervisor.told[2:] == ["wake usual"]
 
 
@@ -68,7 +69,7 @@ def test_a_clip_that_is_forming_is_finished_first(turns: Turns, service: Service
         service.running = None
         await taking
 
-    asyncio.run(scene())
+    run_async(scene())
     assert service.supervisor.told == ["hold", "let go"]
 
 
@@ -81,7 +82,7 @@ def test_who_changes_their_mind_meanwhile_finds_everything_as_it_was(turns: Turn
         await asyncio.gather(taking, return_exceptions=True)
         await turns.training_is(None)
 
-    asyncio.run(scene())
+    run_async(scene())
     assert service.supervisor.told == ["hold", "wake usual"]
     assert turns.seat == "device"
 
@@ -97,7 +98,7 @@ def test_playing_on_the_cpu_while_the_gpu_trains(turns: Turns, service: Service)
         await turns.training_is(None)  # paused, or at its end
         assert service.supervisor.told[-1] == "wake usual"
 
-    asyncio.run(scene())
+    run_async(scene())
     assert turns.to_json() == {"training": None, "seat": "device", "choice": "wait", "options": []}
 
 
@@ -108,7 +109,7 @@ def test_a_choice_is_about_one_training(turns: Turns) -> None:
         await turns.training_is(None)
         await turns.training_is("cuda")
 
-    asyncio.run(scene())
+    run_async(scene())
     assert turns.seat == "resting"
 
 
@@ -125,7 +126,7 @@ def test_both_share_a_processor_unless_somebody_says_otherwise(turns: Turns, ser
         await turns.choose("wait")
         assert service.supervisor.told == ["hold", "let go"]
 
-    asyncio.run(scene())
+    run_async(scene())
 
 
 def test_after_a_restart_a_training_that_runs_still_has_the_gpu(turns: Turns, service: Service) -> None:

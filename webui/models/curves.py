@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 MOST_POINTS = 300  # of a curve that is shown
-LOSS = "loss/total"
+LOSSES = ("loss/total", "loss")
 VALIDATION = re.compile(r"validation/([^/]+)/loss")
 
 
@@ -50,18 +50,23 @@ class Curves:
             return
         samples, name = int(parts[1]), parts[2]
         self.samples = samples
-        shown = "loss" if name == LOSS else match[1] if (match := VALIDATION.fullmatch(name)) else None
         try:
             value = float(parts[3])
         except ValueError:
             return
-        if shown and math.isfinite(value):
-            self._series.setdefault(shown, []).append((samples, value))
+        if (name in LOSSES or VALIDATION.fullmatch(name)) and math.isfinite(value):
+            self._series.setdefault(name, []).append((samples, value))
 
     def to_json(self) -> dict[str, Any]:
         """{"loss": [[samples, value], ...], "validation": {"ema_0.100": [[samples, value], ...], ...}}."""
-        thinned = {name: _thinned(points) for name, points in self._series.items()}
-        return {"loss": thinned.pop("loss", []), "validation": thinned}
+        loss = next((self._series[name] for name in LOSSES if name in self._series), [])
+        matches = {name: VALIDATION.fullmatch(name) for name in self._series}
+        validation = {match[1]: _thinned(self._series[name]) for name, match in matches.items() if match}
+        return {"loss": _thinned(loss), "validation": validation}
+
+    def by_metric(self) -> dict[str, list[tuple[int, float]]]:
+        """The same by the names that the file has for them, where there is more than a point."""
+        return {name: _thinned(points) for name, points in self._series.items() if len(points) > 1}
 
 
 def _thinned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
