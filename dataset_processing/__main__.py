@@ -115,7 +115,7 @@ def run_dataset_command(options: argparse.Namespace) -> int:
     if options.json:
         from dataset_processing.report.outlook import outlook
 
-        print(json.dumps(outlook(runner.plan(config, selected), config.source)))
+        print(json.dumps(outlook(runner.plan(config, selected), config)))
         return 0
     if options.dry_run and options.strict:
         print("--strict: a dry run reads no audio, and so refuses none")

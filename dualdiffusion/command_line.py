@@ -18,6 +18,7 @@ from dualdiffusion.machine.limits import no_room, raise_open_files, shortage
 from dualdiffusion.machine.memory import allocation_text, is_out_of_memory
 from dualdiffusion.machine.output import guard_output
 from dualdiffusion.machine.stopping import exit_code, raise_when_stopped
+from dualdiffusion.machine.system import FULL
 from dualdiffusion.machine.threads import prepare_cpu
 
 # What a path given by a user can cause; anything else is a fault of ours and keeps its traceback.
@@ -155,8 +156,8 @@ def run_command(command: Callable[[], int | None]) -> None:
 
     What is printed neither ends nor stops the command, whatever becomes of its reader.
 
-    Exit codes: what `command` returns (None is 0), 2 for a UserError, 3 for a full disk, 130 for Ctrl-C, and 128 + the
-    number of another signal that stopped it.
+    Exit codes: what `command` returns (None is 0), 2 for a UserError, 3 for a full or failing disk, 130 for Ctrl-C,
+    and 128 + the number of another signal that stopped it.
     """
     guard_output()
     raise_when_stopped()
@@ -182,7 +183,9 @@ def _outcome(error: Exception) -> tuple[str, int]:
     if isinstance(error, UserError):
         return one_line(error), 2
     if isinstance(error, OSError) and (reason := no_room(error)):
-        where = f" while writing {one_line(error.filename)}" if error.filename else ""
+        # A disk that fails may have been read from: only what is full was surely written to.
+        doing = " while writing" if error.errno in FULL else " at"
+        where = f"{doing} {one_line(error.filename)}" if error.filename else ""
         return f"{reason[0]}{where}; {reason[1]} and run the same command again", 3
     if isinstance(error, OSError) and error.errno in PATH_ERRORS and error.filename:
         return f"{one_line(error.filename)}: {error.strerror}", 2

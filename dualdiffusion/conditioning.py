@@ -12,6 +12,25 @@ from torch import Tensor
 GAMES = "games"  # among the ids of what is told: the labels
 
 
+def marked(values: Tensor, kept: Tensor) -> Tensor:
+    """Values (B, n, t), 0 where they are not told, and a last channel that says whether they are: (B, n + 1, t).
+
+    Args:
+        kept: (B,) 1 where they are told, 0 where they are not.
+    """
+    kept = kept.to(values)[:, None, None]
+    return torch.cat([values * kept, kept.expand(-1, -1, values.shape[-1])], dim=1)
+
+
+def check_range(low: float, high: float) -> None:
+    """
+    Raises:
+        ValueError: the range is empty.
+    """
+    if low >= high:
+        raise ValueError(f"low: {low:g} must be below high, which is {high:g}")
+
+
 @dataclass(frozen=True)
 class Span:
     """Where latent columns lie in a track or clip.
@@ -23,6 +42,8 @@ class Span:
         speed: seconds of the track in a second of what is played: 2^(pitch / 12) where it is played `pitch` semitones
             higher and as much faster.
         circular: the last column is followed by the first.
+        length: seconds of the clip that begins at time 0; None: it ends with the columns. Others may come after it, as
+            networks take a multiple of some number of columns.
     """
 
     start: float
@@ -30,6 +51,7 @@ class Span:
     column_seconds: float
     speed: float = 1.0
     circular: bool = False
+    length: float | None = None
 
     @property
     def seconds(self) -> float:
@@ -107,10 +129,6 @@ class Conditioning:
         if self.labels is None or GAMES not in ids:
             return replace(self, kept=kept)
         return replace(self, labels_kept=torch.zeros(len(self.labels), device=self.labels.device), kept=kept)
-
-    def unconditional(self) -> Conditioning:
-        """The same shapes with everything untold."""
-        return self.without(self.ids)
 
 
 class ToldGames(Protocol):

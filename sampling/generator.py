@@ -203,7 +203,7 @@ class Generator:
         for request in requests:  # before hours are spent on those before it
             check_length(request, self.grid(self.unet(self._ema)))
             check_controls(request.controls, self.controls)
-            check_scales(request.guidance, self._told())
+            self._check_scales(request.guidance)
         done, waiting = 0, deque(self._batches(requests))
         while waiting:
             batch, begun = waiting.popleft(), done
@@ -221,10 +221,11 @@ class Generator:
             half = (len(left) + 1) // 2
             waiting.extendleft(part for part in (left[half:], left[:half]) if part)
 
-    def _told(self) -> list[str]:
-        """The ids of what the denoiser can be told."""
+    def _check_scales(self, guidance: Guidance) -> None:
         denoiser = self.unet(self._ema)
-        return [*([GAMES] if denoiser.label_dim else []), *denoiser.told]
+        always = [name for name, config in denoiser.told.items() if config.of_latents]
+        pushed = [name for name in denoiser.told if name not in always]
+        check_scales(guidance, [*([GAMES] if denoiser.label_dim else []), *pushed], always)
 
     def _batches(self, requests: Sequence[Request]) -> Iterator[list[Request]]:
         """Requests that are sampled together."""

@@ -61,9 +61,10 @@ def _unused(request: Request) -> Iterator[tuple[str, str]]:
     if request.strength == 0:
         yield "steps", "source.strength is 0, so that nothing is made"
         return
-    for key in UNUSED.get(request.sampler, ()):
+    unused = UNUSED.get(request.sampler, ())
+    for key in unused:
         yield key, f"the sampler {request.sampler} chooses its noise levels by itself"
-    if request.schedule not in TAKE_RHO and request.strength == 1:
+    if request.schedule not in TAKE_RHO and request.strength == 1 and "rho" not in unused:
         yield "rho", f"the schedule {request.schedule} has no exponent; those that have: {', '.join(sorted(TAKE_RHO))}"
     if request.sigma_end is not None and request.strength == 1:
         yield "sigma_min", "sigma_end says where the noise levels end"
@@ -86,8 +87,11 @@ def _unused_options(request: Request) -> Iterator[tuple[str, str]]:
 
 def _unused_guidance(request: Request) -> Iterator[tuple[str, str]]:
     guidance = request.guidance
-    if request.cfg_scale == 1 and guidance.weak_scale == 1:
+    if {request.cfg_scale, guidance.weak_scale, *guidance.scales.values()} == {1}:
         for name in ("interval", "rescale", "projected_parallel", "projected_threshold", "projected_momentum"):
             yield f"guidance.{name}", "there is no guidance at cfg_scale 1"
     elif guidance.interval and (guidance.interval[1] < request.sigma_min or guidance.interval[0] >= request.sigma_max):
         yield "guidance.interval", "no noise level from sigma_min to sigma_max lies in it, so that nothing is guided"
+    for name in guidance.scales:
+        if request.controls.get(name, name) is None:
+            yield f"guidance.scales.{name}", f"controls.{name} is null, so that nothing is told that it could push"

@@ -11,6 +11,7 @@ import torch
 
 from dualdiffusion import audio
 from dualdiffusion.component import component_from_json
+from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.data.dataset_folder import latents_file_name
 from dualdiffusion.data.latent_crops import LatentsHeader, write_latents
 from dualdiffusion.diffusion.preconditioning import Denoiser
@@ -49,6 +50,11 @@ UNET = {
 
 def labels() -> Labels:
     return Labels(tuple(Game(index, name, 2) for index, name in enumerate(GAMES)))
+
+
+def all_untold(conditioning: Conditioning) -> Conditioning:
+    """The same shapes with everything untold that guidance may leave untold."""
+    return conditioning.without(conditioning.ids)
 
 
 def make_denoiser(seed: int = 0, *, label_dim: int = len(GAMES)) -> Denoiser:

@@ -2,7 +2,7 @@
 
 averages/             Averages of the weights over the course of training
 checkpoints/          What a run leaves to go on from
-commands/             What `train.py` and `python -m train overfit | ema | sweep` do
+commands/             What `train.py` and `python -m train overfit | ema | preflight | sweep` do
 losses/               Losses
 memory/               How much memory a training step needs, and what to do where there is less
 module_trainers/      Module trainers

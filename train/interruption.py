@@ -104,14 +104,20 @@ def threads_asked() -> int | None:
     set it too; so what counts is what the launcher, or else this process, was itself started with.
     """
     process = launcher_id() or "self"
-    found = re.search(rb"(?:^|\0)OMP_NUM_THREADS=(\d+)(?:\0|$)", read_process(process, "environ"))
-    return launcher_option("--num_cpu_threads_per_process") or (int(found[1]) if found else None)
+    said = launcher_variable("OMP_NUM_THREADS", process) or ""
+    return launcher_option("--num_cpu_threads_per_process") or (int(said) if said.isdigit() else None)
 
 
 def precision_asked() -> str | None:
     """The precision that `accelerate launch` was asked for, by an option or its saved settings; None: it was not."""
-    found = re.search(rb"(?:^|\0)ACCELERATE_MIXED_PRECISION=(\w+)(?:\0|$)", read_process("self", "environ"))
-    return found[1].decode() if found and found[1] != b"no" else None
+    asked = launcher_variable("ACCELERATE_MIXED_PRECISION")
+    return None if asked == "no" else asked
+
+
+def launcher_variable(name: str, process: int | str = "self") -> str | None:
+    """A word that a process ("self": this one) was started with under a name; None where it was not."""
+    found = re.search(rb"(?:^|\0)" + name.encode() + rb"=(\w+)(?:\0|$)", read_process(process, "environ"))
+    return found[1].decode() if found else None
 
 
 def launcher_option(name: str) -> int | None:

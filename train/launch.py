@@ -20,6 +20,7 @@ from train.launcher_settings import check_launcher, not_used
 from train.memory.auto_batch import (
     choose_micro_batch,
     device_memory,
+    divisors,
     out_of_memory,
     warn_if_too_large,
     with_micro_batch,
@@ -125,4 +126,4 @@ def _train(config: TrainConfig, accelerator: Accelerator, launcher: int | None, 
 
 def _next_smaller(config: TrainConfig) -> int | None:
     current = config.micro_batch_size or config.batch_size
-    return next((size for size in range(current - 1, 0, -1) if config.batch_size % size == 0), None)
+    return next((size for size in divisors(config) if size < current), None)

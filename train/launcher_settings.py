@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
+from typing import get_args
 
 from dualdiffusion.errors import UserError
-from train.interruption import launcher_option, precision_asked, read_process
+from train.interruption import launcher_option, launcher_variable, precision_asked
 from train.train_config import TrainConfig
 
 # By the variable with which the launcher asks for it.
@@ -14,7 +14,6 @@ _SHARDING = {
     "ACCELERATE_USE_FSDP": "fully sharded data parallel (FSDP)",
     "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
 }
-PRECISIONS = ("bf16", "auto")
 
 
 def check_launcher() -> None:
@@ -24,7 +23,7 @@ def check_launcher() -> None:
         UserError: the launcher was asked to spread the network itself over devices.
     """
     for variable, name in _SHARDING.items():
-        if (_environment(variable) or "").lower() in ("true", "1"):
+        if (launcher_variable(variable) or "").lower() in ("true", "1"):
             raise UserError(
                 f"accelerate was asked for {name}, which this program does not use: each device holds the whole "
                 "network; leave its option out, or run accelerate config again"
@@ -41,24 +40,21 @@ def not_used(config: TrainConfig, device_type: str = "cpu") -> list[str]:
     if config.cpu_threads and device_type != "cpu":
         lines.append(f"cpu_threads: {config.cpu_threads} is not used: the run is on {device_type}")
     if (asked := precision_asked()) not in (None, config.mixed_precision):
-        change = f"--set mixed_precision={asked} changes it" if asked in PRECISIONS else "it may be no, bf16 or auto"
+        *others, last = get_args(TrainConfig.model_fields["mixed_precision"].annotation)
+        may_be = f"it may be {', '.join(others)} or {last}"
+        change = f"--set mixed_precision={asked} changes it" if asked in (*others, last) else may_be
         lines.append(
             f"accelerate's own mixed_precision, {asked}, is not used: the config says what a run computes in, here "
             f"{config.mixed_precision}; {change}"
         )
-    steps = _environment("ACCELERATE_GRADIENT_ACCUMULATION_STEPS") or launcher_option("--gradient_accumulation_steps")
+    steps = launcher_variable("ACCELERATE_GRADIENT_ACCUMULATION_STEPS")
+    steps = steps or launcher_option("--gradient_accumulation_steps")
     if steps and int(steps) > 1:
         lines.append(
             f"accelerate's own gradient_accumulation_steps, {steps}, is not used: batch_size is {config.batch_size} in "
             "any case, and --set micro_batch_size says how many samples are on a device at once"
         )
-    backend = _environment("ACCELERATE_DYNAMO_BACKEND") or "no"
+    backend = launcher_variable("ACCELERATE_DYNAMO_BACKEND") or "no"
     if backend.lower() != "no" and not config.compile:
         lines.append(f"accelerate's own dynamo_backend, {backend}, is not used; --set compile=true compiles networks")
     return lines
-
-
-def _environment(name: str) -> str | None:
-    """What the launcher that started this process set; None where it did not."""
-    found = re.search(rb"(?:^|\0)" + name.encode() + rb"=(\w+)(?:\0|$)", read_process("self", "environ"))
-    return found[1].decode() if found else None

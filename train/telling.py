@@ -15,17 +15,32 @@ from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.errors import UserError
 
 
-def settled(backbone: Component, facts: list[Mapping[str, Any]]) -> Component:
-    """The backbone with conditioners, its own and those of networks inside, that know the names in some facts."""
-    config, changes = backbone.config, {}
+def settled(
+    backbone: Component, facts: list[Mapping[str, Any]], known: Mapping[str, ConditionerConfig] | None = None
+) -> Component:
+    """The backbone with conditioners, its own and those of networks inside, that know the names in some facts.
+
+    Args:
+        known: those of a network that exists, by id, whose names stay.
+    """
+    config, changes, known = backbone.config, {}, known or {}
     if isinstance(getattr(config, "backbone", None), Component):
-        changes["backbone"] = settled(config.backbone, facts)
+        changes["backbone"] = settled(config.backbone, facts, known)
     if conditioners := getattr(config, "conditioners", None):
         changes["conditioners"] = {
-            name: Component(part.cls, part.config.settled(facts)) if hasattr(part.config, "settled") else part
+            name: Component(part.cls, part.config.settled(facts, known.get(name)))
+            if hasattr(part.config, "settled")
+            else part
             for name, part in conditioners.items()
         }
     return Component(backbone.cls, config.model_copy(update=changes)) if changes else backbone
+
+
+def conditioners_of(backbone: Component) -> dict[str, ConditionerConfig]:
+    """The configs of all conditioners of a backbone and of networks inside it, by id."""
+    inner = getattr(backbone.config, "backbone", None)
+    own = {name: part.config for name, part in getattr(backbone.config, "conditioners", {}).items()}
+    return {**(conditioners_of(inner) if isinstance(inner, Component) else {}), **own}
 
 
 def controls_of(told: Mapping[str, ConditionerConfig], dataset: DatasetFolder) -> dict[str, Any]:

@@ -7,8 +7,8 @@ it says itself, and nothing is decoded. What only decoding shows (damage in the 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import av
@@ -16,32 +16,36 @@ import soundfile
 
 from dataset_processing.report.report import summary_of
 from dataset_processing.run.result import Result
-from dataset_processing.step import JsonData, Record
+from dataset_processing.run.run_config import RunConfig
+from dataset_processing.step import JsonData, Paths, Record
+from dataset_processing.steps.scan import Scan
 from dualdiffusion.audio.decode import AudioError, open_audio
+from dualdiffusion.audio.decode.sniff import CHIP_EXTENSIONS, extension_of
 
 PATIENCE = 60.0  # seconds of looking into files; of the others the length is estimated
 MOST_FILES = 200  # refused ones that are named
 
 
-def outlook(plan: Result, source: Path, *, patience: float = PATIENCE) -> dict[str, JsonData]:
+def outlook(plan: Result, config: RunConfig, *, patience: float = PATIENCE) -> dict[str, JsonData]:
     """What a run would come to, as JSON data.
 
     Args:
         plan: what `runner.plan` gives.
-        source: the folder of audio.
-        patience: seconds, after which hours are estimated from the sizes of the files not looked into.
+        config: of the run.
+        patience: seconds, after which hours are estimated from the files that were looked into.
 
     Returns:
         The summary of a report ("games", "hours", "reasons", ...), and "refused_files", the "steps" with their counts,
         what would be "removed", how many tracks were "looked_into", and whether "hours" are "estimated".
     """
     end = time.monotonic() + patience
+    scan = _scan(config)
     records, seen = [], 0
     for record in plan.records:
         in_time = time.monotonic() < end
         seen += record.kept and in_time
-        records.append(_looked_into(record, source) if record.kept and in_time else record)
-    records, estimated = _with_estimates(records)
+        records += _looked_into(record, scan) if record.kept and in_time else [record]
+    records, estimated = _with_estimates(records, scan.config.chip_seconds + scan.config.fade_seconds)
     refused = [{"file": r.file, "reason": r.reason} for r in records if not r.kept and r.audio]
     return {
         **summary_of(records),
@@ -49,24 +53,40 @@ def outlook(plan: Result, source: Path, *, patience: float = PATIENCE) -> dict[s
         "steps": [vars(count) for count in plan.steps],
         "removed": [str(loss) for loss in plan.losses],
         "looked_into": seen,
-        "estimated": estimated,
+        "estimated": estimated or any(record.kept and record.song.get("open_ended") for record in records),
     }
 
 
-def _looked_into(record: Record, source: Path) -> Record:
-    """The record with its length in seconds, or refused, as far as the head of its file tells."""
+def _scan(config: RunConfig) -> Scan:
+    """The step that tells how long songs are played which state no length; with its defaults, where there is none."""
+    settings = next((part.config for part in config.steps if part.cls is Scan), Scan.Config())
+    return Scan(settings, paths=Paths(config.source, config.dataset))
+
+
+def _looked_into(record: Record, scan: Scan) -> list[Record]:
+    """The record with its length in seconds, or refused, as far as the head of its file tells; each song on its own."""
     if "seconds" in record.measured:
-        return record
-    path = source / record.source_file
+        return [record]
+    if record.song:
+        return [_played(record)]
+    path = scan.paths.source / record.source_file
     try:
-        with open_audio(path):
-            pass
+        with open_audio(path) as audio:
+            songs = audio.songs
     except AudioError as error:
-        return record.refused(str(error))
+        return [record.refused(str(error))]
     except OSError as error:
-        return record.refused(f"cannot be read: {error.strerror or error}")
+        return [record.refused(f"cannot be read: {error.strerror or error}")]
+    if songs:
+        found = replace(record, songs=[asdict(song) for song in songs])
+        return [_played(part) for part in scan.parts(record, found)]
     seconds = stated_seconds(path)
-    return record if seconds is None else record.adding(measured={"seconds": seconds})
+    return [record if seconds is None else record.adding(measured={"seconds": seconds})]
+
+
+def _played(record: Record) -> Record:
+    """A song with the length that it is played for, if it does not fall silent before."""
+    return record.adding(measured={"seconds": record.song["seconds"] + record.song["fade"]})
 
 
 def stated_seconds(path: Path) -> float | None:
@@ -82,13 +102,35 @@ def stated_seconds(path: Path) -> float | None:
         return None
 
 
-def _with_estimates(records: Sequence[Record]) -> tuple[list[Record], bool]:
-    """Lengths for the kept records without one, as long for their bytes as the others; whether there were any."""
-    known = [r for r in records if r.kept and "seconds" in r.measured and r.identity]
-    size = sum(record.identity[0] for record in known)
-    rate = sum(record.measured["seconds"] for record in known) / size if size else 0.0
+def _with_estimates(records: Sequence[Record], of_song: float) -> tuple[list[Record], bool]:
+    """Lengths for the kept records without one; whether there were any.
+
+    A recording is taken to be as long for its bytes as others of its extension, or else as all; a file of game music to
+    play as long as others of its extension, whatever its bytes.
+
+    Args:
+        of_song: seconds of a file of game music, where no other of its kind tells.
+    """
+    known: dict[str, list[Record]] = {}
+    for record in records:
+        if record.kept and "seconds" in record.measured and record.identity:
+            known.setdefault(extension_of(record.source_file), []).append(record)
+    per_byte = _seconds(r for kind, of in known.items() if kind not in CHIP_EXTENSIONS for r in of)
+    rates = {kind: _seconds(of, by_file=kind in CHIP_EXTENSIONS) for kind, of in known.items()}
+
+    def guessed(record: Record) -> float:
+        kind = extension_of(record.source_file)
+        if kind in CHIP_EXTENSIONS:
+            return rates.get(kind, of_song)
+        return rates.get(kind, per_byte) * record.identity[0]
+
     lacking = {id(r) for r in records if r.kept and "seconds" not in r.measured and r.identity}
-    measured = [
-        replace(r, measured={**r.measured, "seconds": rate * r.identity[0]}) if id(r) in lacking else r for r in records
-    ]
+    measured = [r.adding(measured={"seconds": guessed(r)}) if id(r) in lacking else r for r in records]
     return measured, bool(lacking)
+
+
+def _seconds(records: Iterable[Record], *, by_file: bool = False) -> float:
+    """Mean seconds of a byte of their files, or of a file; 0 of none."""
+    records = list(records)
+    sizes = {record.source_file: 1 if by_file else record.identity[0] for record in records}
+    return sum(record.measured["seconds"] for record in records) / max(sum(sizes.values()), 1)

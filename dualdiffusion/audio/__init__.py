@@ -13,7 +13,15 @@ tags.py      Tags of audio files, under the same names whatever the format calls
 
 from dualdiffusion.audio.channels import mix_channels, mixing_matrix, resample, to_stereo
 from dualdiffusion.audio.files import flac_writer, read, write_flac
-from dualdiffusion.audio.loudness import LoudnessMeter, TruePeakMeter, k_weighting, loudness_lufs, true_peak
+from dualdiffusion.audio.loudness import (
+    LoudnessMeter,
+    TruePeakMeter,
+    k_weighting,
+    loudness_lufs,
+    loudness_of,
+    true_peak,
+    true_peak_of,
+)
 from dualdiffusion.audio.tags import TAG_NAMES, read_tags, without_huge, write_tags
 
 __all__ = [
@@ -23,6 +31,7 @@ __all__ = [
     "flac_writer",
     "k_weighting",
     "loudness_lufs",
+    "loudness_of",
     "mix_channels",
     "mixing_matrix",
     "read",
@@ -30,6 +39,7 @@ __all__ = [
     "resample",
     "to_stereo",
     "true_peak",
+    "true_peak_of",
     "without_huge",
     "write_flac",
     "write_tags",

@@ -22,17 +22,26 @@ def loudness_lufs(audio: torch.Tensor, sample_rate: int) -> float:
     Not torchaudio.functional.loudness: its filters clamp to [-1, 1], so that it reads loud material too low. Clips
     shorter than one gating block (0.4 s) are measured whole, without gates.
     """
-    meter = LoudnessMeter(sample_rate, audio.shape[0])
-    data = audio.detach().float().cpu().numpy().T
-    for at in range(0, len(data), meter.chunk_frames):
-        meter.add(data[at : at + meter.chunk_frames])
+    return loudness_of(audio.detach().float().cpu().numpy().T, sample_rate)
+
+
+def loudness_of(samples: np.ndarray, sample_rate: int) -> float:
+    """The same of an array (samples, channels)."""
+    meter = LoudnessMeter(sample_rate, samples.shape[1])
+    for at in range(0, len(samples), meter.chunk_frames):
+        meter.add(samples[at : at + meter.chunk_frames])
     return meter.integrated()
 
 
 def true_peak(audio: torch.Tensor, sample_rate: int) -> float:
     """Highest value of (channels, samples), between the samples too, as a factor of full scale; see TruePeakMeter."""
-    meter = TruePeakMeter(sample_rate, audio.shape[0])
-    meter.add(audio.detach().float().cpu().numpy().T)
+    return true_peak_of(audio.detach().float().cpu().numpy().T, sample_rate)
+
+
+def true_peak_of(samples: np.ndarray, sample_rate: int) -> float:
+    """The same of an array (samples, channels)."""
+    meter = TruePeakMeter(sample_rate, samples.shape[1])
+    meter.add(samples)
     return meter.result()
 
 

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from dualdiffusion.conditioning import Span
+from dualdiffusion.conditioning import Span, marked
 from dualdiffusion.config import Config
 from dualdiffusion.controls import Control
 from dualdiffusion.data.facts import beat_from_json, quantiles
@@ -84,5 +84,4 @@ class Beats(nn.Module):
 
     def forward(self, values: Tensor, kept: Tensor) -> Tensor:
         """Values (B, n, t) and whether they are told, (B,) -> (B, channels, t); the last channel says so."""
-        kept = kept.to(values)[:, None, None]
-        return torch.cat([values * kept, kept.expand(-1, -1, values.shape[-1])], dim=1)
+        return marked(values, kept)

@@ -10,10 +10,11 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from dualdiffusion.conditioning import Span
+from dualdiffusion.conditioning import Span, check_range, marked
 from dualdiffusion.config import Config
 from dualdiffusion.controls import CurveControl
 from dualdiffusion.data.facts import curve_at
+from dualdiffusion.dsp.curves import interpolated
 
 BRIGHTNESS = "brightness"
 
@@ -40,8 +41,7 @@ class Curve(nn.Module):
 
         @model_validator(mode="after")
         def _range(self) -> Curve.Config:
-            if self.low >= self.high:
-                raise ValueError(f"low: {self.low:g} must be below high, which is {self.high:g}")
+            check_range(self.low, self.high)
             return self
 
         @property
@@ -67,11 +67,8 @@ class Curve(nn.Module):
             """
             points = [float(one) for one in value] if isinstance(value, Sequence) else [float(value)]
             points = [*points, points[0]] if span.circular else points
-            share = ((span.times() / span.seconds) if span.seconds else span.times()).clamp(0, 1)
-            place = share * (len(points) - 1)
-            below = place.floor().long().clamp(max=max(len(points) - 2, 0))
-            of = torch.tensor([*points, points[-1]], dtype=torch.float64)
-            return self._told(torch.lerp(of[below], of[below + 1], place - below))
+            place = span.times() / (span.length or span.seconds) * (len(points) - 1)
+            return self._told(interpolated(torch.tensor(points, dtype=torch.float64), place))
 
         def _told(self, values: Tensor) -> Tensor:
             """Values (columns,) at about unit variance: (1, columns)."""
@@ -93,5 +90,4 @@ class Curve(nn.Module):
 
     def forward(self, values: Tensor, kept: Tensor) -> Tensor:
         """Values (B, 1, t) and whether they are told, (B,) -> (B, 2, t); the last channel says so."""
-        kept = kept.to(values)[:, None, None]
-        return torch.cat([values * kept, kept.expand(-1, -1, values.shape[-1])], dim=1)
+        return marked(values, kept)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from dualdiffusion.conditioning import Span
 from dualdiffusion.config import Config
+from dualdiffusion.contracts import ConditionerConfig
 from dualdiffusion.controls import MixControl
 from dualdiffusion.dsp.key import KEYS, transposed
 
@@ -31,7 +32,7 @@ class Mix(nn.Module):
         fact: str = "composer"
         """Name of a fact that is a text, or several with ";" between; `game` is the game."""
         names: tuple[str, ...] | None = None
-        """That may be told; null: those of the training tracks, when the model is created."""
+        """That may be told; null: those of the training tracks when the model is created. Later ones are not told."""
         label: str = ""
         """For people; empty: the fact's name."""
         dropout: Annotated[float, Field(ge=0, le=1)] = 0.1
@@ -40,10 +41,16 @@ class Mix(nn.Module):
         along_time: ClassVar[bool] = False
         of_latents: ClassVar[bool] = False
 
-        def settled(self, tracks: Iterable[Mapping[str, Any]]) -> Self:
-            """With the names that some tracks' facts have, where `names` is null."""
+        def settled(self, tracks: Iterable[Mapping[str, Any]], before: ConditionerConfig | None = None) -> Self:
+            """With the names that some tracks' facts have, where `names` is null.
+
+            Args:
+                before: the same conditioner in a network that exists, whose names stay: it has learned no others.
+            """
             if self.names is not None:
                 return self
+            if isinstance(before, type(self)) and before.fact == self.fact:
+                return self.model_copy(update={"names": before.names})
             return self.model_copy(
                 update={"names": tuple(sorted({n for facts in tracks for n in self.names_of(facts)}))}
             )

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from dualdiffusion.conditioning import Span
+from dualdiffusion.conditioning import Span, check_range, marked
 from dualdiffusion.config import Config
 from dualdiffusion.controls import Control
 from dualdiffusion.data.facts import quantiles
@@ -48,8 +48,7 @@ class Number(nn.Module):
 
         @model_validator(mode="after")
         def _range(self) -> Number.Config:
-            if self.low >= self.high:
-                raise ValueError(f"low: {self.low:g} must be below high, which is {self.high:g}")
+            check_range(self.low, self.high)
             if self.logarithmic and self.low <= 0:
                 raise ValueError("logarithmic: needs low above 0")
             return self
@@ -115,6 +114,5 @@ class Number(nn.Module):
 
     def forward(self, values: Tensor, kept: Tensor) -> Tensor:
         """Values (B, 1, t) and whether they are told, (B,) -> (B, channels, t); the last channel says so."""
-        kept = kept.to(values)[:, None, None]
         angles = math.pi * values * torch.arange(1, self.config.waves + 1, device=values.device)[:, None]
-        return torch.cat([math.sqrt(2) * angles.cos() * kept, kept.expand(-1, -1, values.shape[-1])], dim=1)
+        return marked(math.sqrt(2) * angles.cos(), kept)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dualdiffusion.dsp.beat import Beat, BeatGrid, beat_of_curve
-from dualdiffusion.dsp.curves import STEP_SECONDS, brightness, curves_of_part, loudness
+from dualdiffusion.dsp.curves import STEP_SECONDS, brightness, curves_of_part, interpolated, loudness
 from dualdiffusion.dsp.key import Key, key_of, pitch_classes
 from dualdiffusion.dsp.onsets import frame_samples, onset_curve
 
@@ -69,10 +69,7 @@ def curve_at(data: Mapping[str, Any], times: Tensor) -> Tensor:
     values, step = torch.tensor(data["values"], dtype=torch.float64), float(data["step"])
     if values.ndim != 1 or not len(values) or step <= 0:
         raise ValueError("not a curve")
-    place = (times / step - 0.5).clamp(0, len(values) - 1)
-    below = place.floor().long()
-    above = (below + 1).clamp(max=len(values) - 1)
-    return torch.lerp(values[below], values[above], place - below)
+    return interpolated(values, times / step - 0.5)
 
 
 def beat_to_json(beat: Beat) -> dict[str, Any]:

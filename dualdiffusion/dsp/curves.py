@@ -48,3 +48,15 @@ def brightness(power: Tensor) -> Tensor:
     last = torch.cummax(torch.where(heard, torch.arange(len(octaves)), -1), 0).values
     first = int(heard.nonzero()[0])
     return octaves[torch.where(last < 0, first, last)]
+
+
+def interpolated(values: Tensor, place: Tensor) -> Tensor:
+    """Evenly spaced values (n,) at places from 0, the first, to n - 1, the last: joined by lines, and the ends go on.
+
+    Returns:
+        As many as there are places, in their shape.
+    """
+    place = place.clamp(0, len(values) - 1)
+    below = place.floor().long()
+    above = (below + 1).clamp(max=len(values) - 1)
+    return torch.lerp(values[below], values[above], place - below)

@@ -14,7 +14,7 @@ KEYS = tuple(f"{tonic} {mode}" for mode in ("major", "minor") for tonic in TONIC
 """All keys: the major ones from C upwards, then the minor ones."""
 FRAME_SECONDS, HOP_SECONDS = 0.256, 0.128
 LOWEST, HIGHEST = 100.0, 2000.0
-"""Frequencies that count, in Hz: below, bins are wider than a semitone; above, there are more overtones than notes."""
+"""Frequencies that count, in Hz: below, a semitone is hardly wider than a bin (3.9 Hz); above are mostly overtones."""
 A4 = 440.0
 LEAST_CONTRAST = 0.1
 """Standard deviation of the pitch classes over their mean; noise has about 0.02, the built-in corpus 0.2 or more."""
@@ -29,11 +29,6 @@ class Key:
 
     name: str
     clarity: float
-
-    @property
-    def number(self) -> int:
-        """Among `KEYS`."""
-        return KEYS.index(self.name)
 
 
 def transposed(name: str, semitones: int) -> str:
@@ -64,11 +59,8 @@ def key_of(classes: Tensor) -> Key | None:
     mean = float(classes.mean())
     if not mean or float(classes.std()) < LEAST_CONTRAST * mean:
         return None
-    profiles = torch.tensor([_rolled(profile, k) for profile in (MAJOR, MINOR) for k in range(len(TONICS))])
+    major, minor = torch.tensor([MAJOR, MINOR])
+    profiles = torch.stack([profile.roll(k) for profile in (major, minor) for k in range(len(TONICS))])
     fits = torch.corrcoef(torch.cat([classes[None], profiles.double()]))[0, 1:]
     best, second = fits.topk(2).values.tolist()
     return Key(KEYS[int(fits.argmax())], best - second)
-
-
-def _rolled(profile: tuple[float, ...], by: int) -> tuple[float, ...]:
-    return profile[-by:] + profile[:-by] if by else profile

@@ -11,8 +11,6 @@ from dualdiffusion.machine import system
 from dualdiffusion.machine.memory import is_out_of_memory
 from dualdiffusion.machine.notices import tell_once
 
-FAILING = system.errors("EIO", "ESTALE", "EREMOTEIO", "ENODEV", "ENOTCONN", "EHOSTDOWN", "ETIMEDOUT")
-"""What a disk or share says that is damaged, or away."""
 OPEN_FILES = 16384
 """Files that a process may have open at once, where it may raise its limit so far."""
 LEAST_OPEN_FILES = 128
@@ -58,7 +56,7 @@ def shortage(error: BaseException) -> str | None:
 
 
 def no_room(error: BaseException) -> tuple[str, str] | None:
-    """Why a file cannot be written, and what to do about it; None: it was something else."""
+    """Why a file cannot be written, or a failing disk not be read, and what to do; None: it was something else."""
     number = error.errno if isinstance(error, OSError) else None
     if number == errno.ENOSPC:
         return "the disk is full", "free some space"
@@ -69,7 +67,7 @@ def no_room(error: BaseException) -> tuple[str, str] | None:
             "a file would be larger than it may be here",
             "take another disk than FAT, or raise ulimit -f",
         )
-    if number in FAILING:
+    if number in system.FAILING:
         return f"the disk or share fails ({os.strerror(number)})", "see whether it is there"
     return None
 

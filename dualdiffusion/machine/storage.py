@@ -15,10 +15,10 @@ from pathlib import Path
 from dualdiffusion.machine import system
 from dualdiffusion.machine.notices import tell_once
 
-# What a failing disk says of a file or folder; anything else is a file system that does not do this.
-FAILING = system.errors("EIO", "ENOSPC", "EDQUOT")
+# What is lost when a file or folder is flushed; anything else is a file system that does not do this.
+LOST = system.FAILING | system.FULL
 # What making a name says for reasons that are no lack of links.
-NO_NAME = system.errors("EEXIST", "ENOENT", "ENOSPC", "EDQUOT", "EROFS", "ENAMETOOLONG", "ENOTDIR", "EIO")
+NO_NAME = system.errors("EEXIST", "ENOENT", "EROFS", "ENAMETOOLONG", "ENOTDIR") | LOST
 # Windows renames over no file that another program has just opened, such as one that looks for viruses.
 TRIES, PAUSE = 20, 0.05  # seconds
 
@@ -27,14 +27,14 @@ def sync_file(path: Path) -> None:
     """Flushes a finished file's contents to the disk.
 
     Raises:
-        OSError: they cannot be written, such as to a full or a failing disk.
+        OSError: they cannot be written, such as to a full or a failing disk, or a share that is away.
     """
     with open(path, "rb+") as file:
         try:
             os.fsync(file.fileno())
         except OSError as error:
             # What is lost is safety from power cuts; a full or failing disk is another matter.
-            if error.errno in FAILING:
+            if error.errno in LOST:
                 raise
             _tell_unsynced(path.parent, "files")
 
@@ -43,12 +43,12 @@ def sync_folder(folder: Path) -> None:
     """Makes a rename in `folder` survive a power cut, where the system and the file system can do that.
 
     Raises:
-        OSError: the disk is full or failing.
+        OSError: the disk is full or failing, or the share away.
     """
     try:
         system.flush_folder(folder)
     except OSError as error:
-        if error.errno in FAILING:
+        if error.errno in LOST:
             raise
         _tell_unsynced(folder, "folders")
 

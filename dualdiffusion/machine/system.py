@@ -40,6 +40,12 @@ def errors(*names: str) -> set[int]:
     return {getattr(errno, name) for name in names if hasattr(errno, name)}
 
 
+FULL = errors("ENOSPC", "EDQUOT", "EFBIG")
+"""What a disk says that takes no more."""
+FAILING = errors("EIO", "ESTALE", "EREMOTEIO", "ENODEV", "ENOTCONN", "EHOSTDOWN", "ETIMEDOUT")
+"""What a disk or share says that is damaged, or away."""
+
+
 def lock(file: IO[Any]) -> None:
     """Holds an open file by the kernel's own lock, which ends with the process, however it ends.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dualdiffusion.audio import LoudnessMeter, TruePeakMeter
+from dualdiffusion.audio import loudness_of, true_peak_of
 from sampling.output.settings import OutputSettings
 
 if TYPE_CHECKING:
@@ -26,18 +26,13 @@ def gain_of(samples: np.ndarray, sample_rate: int, output: OutputSettings) -> fl
     """The same of an array (N, C), float32."""
     gain = 1.0
     if output.loudness is not None:
-        meter = LoudnessMeter(sample_rate, samples.shape[1])
-        for at in range(0, len(samples), meter.chunk_frames):
-            meter.add(samples[at : at + meter.chunk_frames])
-        lufs = meter.integrated()
+        lufs = loudness_of(samples, sample_rate)
         if not math.isfinite(lufs):
             return 1.0
         gain = 10 ** ((output.loudness - lufs) / 20)
     if output.ceiling is None:
         return gain
-    peaks = TruePeakMeter(sample_rate, samples.shape[1])
-    peaks.add(samples)
-    peak, highest = peaks.result(), 10 ** (output.ceiling / 20)
+    peak, highest = true_peak_of(samples, sample_rate), 10 ** (output.ceiling / 20)
     return highest / peak if peak * gain > highest else gain
 
 

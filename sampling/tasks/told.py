@@ -120,4 +120,7 @@ def _value(
 
 def _span(canvas: Canvas, grid: Grid, origin: int, *, circular: bool = False) -> Span:
     """The canvas, its time counted from sample `origin` on."""
-    return Span(-origin / grid.sample_rate, canvas.columns, grid.column_samples / grid.sample_rate, circular=circular)
+    # A loop is as long as its columns, whatever its samples: there its end goes on into its beginning.
+    length = None if circular else canvas.samples / grid.sample_rate
+    column_seconds = grid.column_samples / grid.sample_rate
+    return Span(-origin / grid.sample_rate, canvas.columns, column_seconds, circular=circular, length=length)

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -117,7 +118,8 @@ class Measured:
         return page, times
 
     def _asked(self, address: str) -> None:
-        if address.split("/")[2] != self.url.split("/")[2] and not address.startswith(("data:", "blob:")):
+        # Data lie in the address itself, which then names no host.
+        if not address.startswith(("data:", "blob:")) and urlsplit(address).netloc != urlsplit(self.url).netloc:
             self.leaving.append(address)
 
     def idle_percent(self, seconds: float) -> float:

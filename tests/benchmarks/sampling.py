@@ -249,7 +249,7 @@ def guidance(case: Case, options: Any, console: Console) -> dict[str, Any]:
 def guided_ways(case: Case, options: Any, counter: PassCounter) -> dict[str, Denoise]:
     conditioning, position = case.conditioning(1), case.generator.position
     asked = conditional(case.denoiser, conditioning, position=position)
-    none = conditional(case.denoiser, conditioning.unconditional(), position=position)
+    none = conditional(case.denoiser, conditioning.without(conditioning.ids), position=position)
 
     def two_passes(x: Tensor, sigma: float) -> Tensor:
         return torch.lerp(none(x, sigma), asked(x, sigma), CFG_SCALE)

@@ -23,7 +23,7 @@ from dualdiffusion import audio
 from dualdiffusion.command_line import CommandParser, positive_int, run_command
 from dualdiffusion.data.dataset_folder import DatasetFolder, Track
 from dualdiffusion.dsp.beat import find_beat
-from dualdiffusion.dsp.curves import curves_of_part, loudness
+from dualdiffusion.dsp.curves import curves_of_part, interpolated, loudness
 from dualdiffusion.dsp.key import TONICS, key_of, pitch_classes
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import read_json, write_json
@@ -136,9 +136,7 @@ class Listener:
             shape = shapes[seed % len(shapes)]
             curve = loudness(curves_of_part(self.clip(seed, next(self.games), loudness=shape), self.rate))
             place = (torch.arange(len(curve), dtype=torch.float64) + 0.5) / len(curve) * (len(shape) - 1)
-            below = place.long().clamp(max=len(shape) - 2)
-            points = torch.tensor(shape, dtype=torch.float64)
-            asked = torch.lerp(points[below], points[below + 1], place - below)
+            asked = interpolated(torch.tensor(shape, dtype=torch.float64), place)
             found.append(float(torch.corrcoef(torch.stack([asked, curve]))[0, 1].nan_to_num()))
         return sum(found) / len(found)
 
@@ -171,9 +169,11 @@ class Listener:
 
 
 def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
-    """Spearman's, without a correction for ties."""
-    ranks = torch.tensor([a, b], dtype=torch.float64).argsort(1).argsort(1).double()
-    return float(torch.corrcoef(ranks)[0, 1])
+    """Spearman's; 0 where all values are alike."""
+    values = torch.tensor([a, b], dtype=torch.float64)
+    # Equal values share a rank: in the order of their places, a model that does always the same would follow anything.
+    ranks = (values[:, :, None] > values[:, None]).sum(2) + 0.5 * (values[:, :, None] == values[:, None]).sum(2)
+    return float(torch.corrcoef(ranks)[0, 1].nan_to_num())
 
 
 def listen(listener: Listener, dataset: DatasetFolder) -> dict[str, float]:

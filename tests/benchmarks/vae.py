@@ -10,7 +10,7 @@ distance of left and right after matching levels (FFT 512, 1024, 2048, 4096), mr
 better; sharpness and onsets are the measures of notes and hits of `sampling evaluate`. The row "format alone" is what
 no VAE can better. With --options each of config/experiments/vae_tiny_*.json is trained and judged too; with --seeds N
 all of it N times, from other weights and with other crops. Long runs are given a folder, --out: the trainings that
-have ended lie there, and the same command goes on from them.
+have ended lie there, and the same command goes on from them; another --music, --steps or --batch is refused.
 
 The speed of format and VAE is that of vae_speed.py.
 """
@@ -63,6 +63,7 @@ COOLDOWN = 0.4
 MOST_TRACKS = 42
 MOST_EXCERPTS = 6
 HEARD = ("sharpness", "onsets")
+RESULTS = "results.json"
 PLAIN = {"point": 0}
 LOSSES: dict[str, dict[str, Any]] = {
     "full": {},
@@ -164,17 +165,31 @@ def all_ways(folder: Path, options: Namespace, seed: int) -> dict[str, TrainConf
     }
 
 
+def known_rows(music: Path, folder: Path, options: Namespace) -> dict[str, Any]:
+    """What was asked for in a folder, `settings`, and the `rows` that have been measured there so far.
+
+    Raises:
+        UserError: something else was asked for there.
+    """
+    settings = {"music": str(music.resolve()), "steps": options.steps, "batch": options.batch}
+    path = folder / RESULTS
+    # Written before anything is measured: the dataset that lies beside it is made once.
+    if not path.exists():
+        write_json(path, {"settings": settings, "rows": {}})
+    known = read_json(path)
+    for name, value in settings.items():
+        if known["settings"].get(name) != value:
+            raise UserError(f"--out {folder}: has results of another --{name} than {value}; give another folder")
+    return known
+
+
 def compare_training(music: Path, folder: Path, options: Namespace, console: Console) -> dict[str, list[Row]]:
     """Rows of figures by way, one for each seed; what lies in `folder` is not measured again."""
     format = all_ways(folder, options, 0)["full"].module_trainer.config.format.config
-    dataset = folder / "dataset"
+    dataset, known = folder / "dataset", known_rows(music, folder, options)
     if not (dataset / "dataset_info.json").exists():
         make_dataset(music, dataset, format.sample_rate)
-    clips, path = excerpts(dataset), folder / "results.json"
-    settings = {"steps": options.steps, "batch": options.batch}
-    known = read_json(path) if path.exists() else {"settings": settings, "rows": {}}
-    if known["settings"] != settings:
-        raise UserError(f"--out {folder}: has results of other --steps or --batch; give another folder")
+    clips, path = excerpts(dataset), folder / RESULTS
     console.print(f"{len(clips)} held-out excerpts of {EXCERPT_SECONDS:g} s, {options.steps} steps each", markup=False)
     with scratch_trainer(all_ways(folder, options, 0)["full"]) as trainer:
         known["rows"]["format"] = [judge_sound(trainer, clips, through_vae=False)]

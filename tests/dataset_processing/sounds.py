@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,16 @@ RATE = 22050
 
 def tune(seconds: float = 1.5, *, seed: int = 0, rate: int = RATE, channels: int = 2, peak: float = 0.5) -> np.ndarray:
     """Three decaying tones per second with a little noise, (frames, channels), float32; the seed chooses them."""
+    return _tune(seconds, seed, rate, channels, peak).copy()
+
+
+@lru_cache(maxsize=32)
+def _tune(seconds: float, seed: int, rate: int, channels: int, peak: float) -> np.ndarray:
     random = np.random.default_rng(seed)
     time = np.arange(round(seconds * rate)) / rate
     sound = 0.01 * random.standard_normal((len(time), channels))
     for start in np.arange(0, seconds, 1 / 3):
-        heard = slice(*np.searchsorted(time, (start, start + 9)))  # then it is below the resolution of numbers
+        heard = slice(*np.searchsorted(time, (start, start + 4)))  # then it is 100 dB below the noise
         since = time[heard] - start
         tone = np.sin(2 * np.pi * random.uniform(200, 2000) * since) * np.exp(-4 * since)
         sound[heard] += tone[:, None] * random.uniform(0.5, 1, channels)

@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from dataset_processing.__main__ import main
-from dataset_processing.report.outlook import outlook, stated_seconds
+from dataset_processing.report.outlook import _with_estimates, outlook, stated_seconds
 from dataset_processing.run import runner
 from dataset_processing.run.progress_file import ProgressFile
 from dataset_processing.run.run_config import RunConfig
+from dataset_processing.step import Record
+from tests.dataset_processing import modules
 from tests.dataset_processing.sounds import make_config, make_source, tune, write
+from tests.dataset_processing.test_game_music import GME, needs
 
 
 @pytest.fixture
@@ -27,7 +30,7 @@ def config(tmp_path: Path) -> RunConfig:
 
 def look(config: RunConfig, **settings: float) -> dict:
     names = ["scan", "convert", "filter", "split"]
-    return outlook(runner.plan(config, names), config.source, **settings)
+    return outlook(runner.plan(config, names), config, **settings)
 
 
 def test_games_hours_and_refusals_are_told_before_anything_is_read(config: RunConfig) -> None:
@@ -45,6 +48,31 @@ def test_without_time_hours_are_estimated_from_what_is_known(config: RunConfig) 
     told = look(config, patience=0)
     assert told["looked_into"] == 0 and told["estimated"]
     assert sum(game["tracks"] for game in told["games"]) == 6  # the broken one is found later
+
+
+def test_game_music_is_as_long_as_it_is_played_whatever_its_bytes(tmp_path: Path) -> None:
+    needs(GME)
+    game = tmp_path / "source" / "Castle"
+    game.mkdir(parents=True)
+    (game / "hall.spc").write_bytes(modules.spc(seconds=20, fade=4000))
+    (game / "castle.nsf").write_bytes(modules.nsf((440, 330, 220)))  # states no length
+    config = make_config(tmp_path / "source", tmp_path / "out", processes=1, scan={"chip_seconds": 100})
+    told = look(config)
+    assert told["kept"] == 4 and told["looked_into"] == 2
+    assert told["hours"] == pytest.approx((20 + 4 + 3 * (100 + 8)) / 3600, abs=1e-3)
+    assert told["estimated"]  # a song without a length ends where it falls silent
+    unseen = look(config, patience=0)
+    assert unseen["hours"] == pytest.approx(2 * (100 + 8) / 3600, abs=1e-3)
+
+
+def test_recordings_that_nobody_looked_into_are_as_long_for_their_bytes_as_others_of_their_kind() -> None:
+    def record(file: str, size: int, **measured: float) -> Record:
+        return Record(file, identity=(size, 0), measured=measured)
+
+    known = [record("a/1.wav", 1000, seconds=10), record("a/1.mp3", 100, seconds=10)]
+    records, estimated = _with_estimates([*known, record("a/2.wav", 2000), record("a/2.mp3", 200)], 158.0)
+    assert estimated
+    assert [r.measured["seconds"] for r in records] == [10, 10, 20, 20]
 
 
 def test_the_command_answers_in_json_and_only_for_a_dry_run(

@@ -14,8 +14,8 @@ from dualdiffusion.conditioners.curves import Curve
 from dualdiffusion.conditioners.mixes import Key, Mix
 from dualdiffusion.conditioners.numbers import Number
 from dualdiffusion.conditioners.regions import Known
-from dualdiffusion.conditioning import Conditioning, Span, concatenate
-from dualdiffusion.config import InvalidPartError
+from dualdiffusion.conditioning import Conditioning, Span, Tokens, concatenate
+from dualdiffusion.config import Config, InvalidPartError
 from dualdiffusion.contracts import Backbone, Conditioner, ConditionerConfig
 from dualdiffusion.controls import (
     AnyControl,
@@ -29,9 +29,10 @@ from dualdiffusion.controls import (
     read_controls,
 )
 from dualdiffusion.errors import UserError
+from dualdiffusion.models.conditioned import Conditioned
 from dualdiffusion.nn.blocks import LabelEmbedding
 from tests.dualdiffusion.test_contracts import parts
-from tests.tiny import UNET
+from tests.tiny import UNET, all_untold
 
 FACTS = {
     "beat": {"bpm": 120.0, "first": 0.25, "clarity": 0.5, "parts": [None, None]},
@@ -304,7 +305,7 @@ def test_what_is_told_changes_the_estimate_and_what_is_untold_does_not() -> None
     assert not torch.allclose(silent, told, atol=1e-3)
     for untold in (
         Conditioning(values={"tempo": values}, kept={"tempo": torch.zeros(2)}),
-        Conditioning(values={"tempo": values}).unconditional(),
+        all_untold(Conditioning(values={"tempo": values})),
     ):
         assert torch.equal(adapted(x, c_noise, conditioning=untold), silent)
     half = adapted(x, c_noise, conditioning=Conditioning(values={"tempo": values}, kept={"tempo": torch.eye(2)[0]}))
@@ -315,8 +316,8 @@ def test_what_is_told_changes_the_estimate_and_what_is_untold_does_not() -> None
 def test_two_batches_as_one_are_told_what_each_was_told() -> None:
     adapted, (x, c_noise) = network(TOLD), inputs()
     told = Conditioning(torch.eye(3)[:2], values={"tempo": torch.randn(2, 4, 8)})
-    both = adapted(torch.cat([x, x]), c_noise.repeat(2), conditioning=concatenate(told, told.unconditional()))
-    apart = [adapted(x, c_noise, conditioning=c) for c in (told, told.unconditional())]
+    both = adapted(torch.cat([x, x]), c_noise.repeat(2), conditioning=concatenate(told, all_untold(told)))
+    apart = [adapted(x, c_noise, conditioning=c) for c in (told, all_untold(told))]
     assert torch.allclose(both, torch.cat(apart), atol=1e-5)
 
 
@@ -348,9 +349,35 @@ def test_by_every_route_what_is_told_counts_and_what_is_untold_does_not(told: st
     untold = Conditioning(values=changed).without([told])
     assert torch.equal(adapted(x, c_noise, conditioning=untold), less), "bit for bit: masks are honoured"
     silent = adapted(x, c_noise, conditioning=Conditioning())
-    assert torch.equal(silent, adapted(x, c_noise, conditioning=Conditioning(values=VALUES).unconditional()))
+    assert torch.equal(silent, adapted(x, c_noise, conditioning=all_untold(Conditioning(values=VALUES))))
     both = adapted(x, c_noise, conditioning=Conditioning(values=VALUES, kept={told: torch.eye(2)[0]}))
     assert torch.allclose(both, torch.stack([every[0], less[1]]), atol=1e-5)
+
+
+class Sequence(torch.nn.Module):
+    """A network that has no other route than what stands before its sequence, and gives that."""
+
+    class Config(Config):
+        prepend_channels: int = 0
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.channels = config.prepend_channels
+
+    def forward(self, x: torch.Tensor, c_noise: torch.Tensor, *, conditioning: Conditioning, position: None) -> Tokens:
+        assert conditioning.prepend.values.shape[2] == self.channels
+        return conditioning.prepend
+
+
+@torch.inference_mode()
+def test_before_a_sequence_stands_a_token_for_all_and_then_those_of_each_thing_told() -> None:
+    ids, conditioners = ("place", "who", "loudness"), PLACED["conditioners"]
+    backbone = Component(Sequence, Sequence.Config())
+    config = Conditioned.Config(backbone=backbone, conditioners=conditioners, prepend_cond_ids=ids, token_channels=8)
+    adapted, (x, c_noise) = Conditioned(config), inputs()
+    tokens = adapted(x, c_noise, conditioning=Conditioning(values=VALUES).without(["who"]))
+    assert tokens.values.shape == (2, 1 + 1 + 1 + 8, 8), "one for each column of what changes along time"
+    assert tokens.mask[0].tolist() == [True, True, False, *[True] * 8]
 
 
 def test_what_is_told_by_any_route_has_a_gradient() -> None:
@@ -405,7 +432,7 @@ def test_adapters_stack_and_each_tells_what_is_its_own() -> None:
 def test_what_is_always_told_stays_told_in_every_pass_of_guidance() -> None:
     told = Conditioning(torch.eye(3)[:2], values=VALUES, always=frozenset({"place"}))
     assert told.ids == ("games", "who", "loudness")
-    both = concatenate(told, told.unconditional())
+    both = concatenate(told, all_untold(told))
     assert both.always == {"place"}
     assert both.kept["place"].tolist() == [1, 1, 1, 1]
     assert both.kept["who"].tolist() == [1, 1, 0, 0]
@@ -422,6 +449,10 @@ def test_what_is_always_told_stays_told_in_every_pass_of_guidance() -> None:
         ({"input_concat_ids": ["temp"]}, "no conditioner 'temp'; there are: tempo"),
         ({"input_concat_ids": []}, "'tempo' has no route"),
         ({"input_concat_ids": ["tempo", "tempo"]}, "twice"),
+        (
+            {"conditioners": {"games": {"type": "beats.Beats"}}, "input_concat_ids": ["games"]},
+            "'games' is the name of the labels; give it another name",
+        ),
     ],
 )
 def test_routes_that_make_no_sense_are_one_line(changes: dict, said: str) -> None:

@@ -16,7 +16,7 @@ from dualdiffusion.contracts import Autoencoder, Backbone, Denoiser, Format, Pos
 from dualdiffusion.diffusion import preconditioning
 from dualdiffusion.errors import UserError
 from dualdiffusion.randomness import SeededNoise
-from tests.tiny import ROOT
+from tests.tiny import ROOT, all_untold
 
 GAMES = 3
 # Taken where a config has such fields, so that networks are small; a part without them is tested as it is by default.
@@ -172,7 +172,7 @@ def test_a_backbone_takes_every_multiple_of_its_size_and_games_or_none(part: Com
     for columns in (1, 3):
         x = torch.randn(2, backbone.in_channels, backbone.size_multiple, columns * backbone.size_multiple)
         position = torch.zeros(x.shape[2])
-        for conditioning in (Conditioning(), mixes(2), mixes(2).unconditional()):
+        for conditioning in (Conditioning(), mixes(2), all_untold(mixes(2))):
             output = backbone(x, torch.zeros(2), conditioning=conditioning, position=position)
             assert output.shape == x.shape
             assert bool(output.isfinite().all())

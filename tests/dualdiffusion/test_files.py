@@ -144,12 +144,20 @@ def test_a_file_system_that_syncs_nothing_is_written_to_all_the_same(
     assert read_json(tmp_path / "a.json") == 1
 
 
-def test_a_failing_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+LOST = ("EIO", "ENOSPC", "EDQUOT", "EFBIG", "ESTALE", "ENODEV", "ENOTCONN", "ETIMEDOUT", "EHOSTDOWN", "EREMOTEIO")
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_a_disk_or_share_that_is_full_failing_or_away_is_told(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reason = getattr(errno, name)
+
     def fail(descriptor: int) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
+        raise OSError(reason, os.strerror(reason))
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match="Input/output"):
+    with pytest.raises(OSError, match=os.strerror(reason)):
         write_json(tmp_path / "a.json", 1)
     assert not (tmp_path / "a.json").exists()
 

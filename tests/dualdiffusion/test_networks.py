@@ -29,6 +29,7 @@ from dualdiffusion.nn.magnitude_preserving import (
 )
 from dualdiffusion.randomness import SeededNoise
 from tests import tiny
+from tests.tiny import all_untold
 
 
 def rms(x: torch.Tensor) -> float:
@@ -157,7 +158,7 @@ def test_dropping_labels_keeps_the_expected_magnitude() -> None:
 
 def test_conditions_of_two_batches_join() -> None:
     a = Conditioning(torch.eye(2))
-    joined = concatenate(a, a.unconditional())
+    joined = concatenate(a, all_untold(a))
     assert joined.labels.shape == (4, 2)
     assert joined.labels_kept.tolist() == [1, 1, 0, 0]
 

@@ -229,8 +229,7 @@ def test_training_knows_the_precision_that_a_launcher_was_asked_for(
 def test_what_a_launcher_was_asked_for_beside_the_config_is_told(
     monkeypatch: pytest.MonkeyPatch, environment: str, told: str
 ) -> None:
-    for module in (interruption, launcher_settings):
-        monkeypatch.setattr(module, "read_process", lambda process, file: environment.encode())
+    monkeypatch.setattr(interruption, "read_process", lambda process, file: environment.encode())
     config = load_config(TrainConfig, ROOT / "config" / "train" / "unet_base.json", ["mixed_precision=no"])
     config = config.model_copy(update={"compile": False, "batch_size": 16})
     lines = launcher_settings.not_used(config)
@@ -257,6 +256,6 @@ def test_our_own_configs_say_nothing_in_vain(path: Path) -> None:
 @pytest.mark.parametrize("name", ["DEEPSPEED", "FSDP", "MEGATRON_LM"])
 def test_a_launcher_that_would_spread_the_network_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     told = f"ACCELERATE_USE_{name}=true\0".encode()
-    monkeypatch.setattr(launcher_settings, "read_process", lambda process, file: told)
+    monkeypatch.setattr(interruption, "read_process", lambda process, file: told)
     with pytest.raises(UserError, match="each device holds the whole network"):
         launcher_settings.check_launcher()

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from dualdiffusion import audio
+from dualdiffusion.command_line import _outcome
 from dualdiffusion.model.folder import ModelFolder
 from sampling.output.clips import read_settings
 from tests import tiny
@@ -274,6 +275,13 @@ def test_a_disk_that_takes_nothing_is_one_line_and_leaves_no_part_of_a_clip(
     assert result.returncode == 3
     assert result.stderr.splitlines() == [f"error: {NO_ROOM[reason]} run the same command again"]
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(("reason", "doing"), [(errno.EIO, "at"), (errno.ENOSPC, "while writing")])
+def test_only_a_full_disk_is_said_to_have_been_written_to(reason: int, doing: str) -> None:
+    text, code = _outcome(OSError(reason, os.strerror(reason), "a.flac"))
+    assert code == 3
+    assert f" {doing} a.flac; " in text
 
 
 def test_loud_clips_of_the_command_have_the_peak_that_is_asked_for(

@@ -33,7 +33,7 @@ from sampling.guidance import (
 from sampling.solvers.samplers import SAMPLERS
 from sampling.solvers.schedules import SCHEDULES
 from tests import tiny
-from tests.tiny import run
+from tests.tiny import all_untold, run
 
 SIGMA = 1.5
 DENOISER, WEAK = tiny.make_denoiser(0), tiny.make_denoiser(1)
@@ -62,7 +62,7 @@ def estimates(sigma: float = SIGMA) -> tuple[Tensor, Tensor, Tensor]:
     """D, D_uncond and D_weak of X."""
     return (
         conditional(DENOISER, LABELS, position=None)(X, sigma),
-        conditional(DENOISER, LABELS.unconditional(), position=None)(X, sigma),
+        conditional(DENOISER, all_untold(LABELS), position=None)(X, sigma),
         conditional(WEAK, LABELS, position=None)(X, sigma),
     )
 

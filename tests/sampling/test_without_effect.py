@@ -38,6 +38,8 @@ APG = {"projected_parallel": 0.0, "projected_momentum": -0.5}
         ({"sampler_options": {"s_noise": 1.01}}, "sampler_options.s_noise"),
         ({"cfg_scale": 1.0, "guidance": {"interval": [0.3, 5.0]}}, "guidance.interval"),
         ({"cfg_scale": 1.0, "guidance": APG}, "guidance.projected_momentum"),
+        ({"cfg_scale": 1.0, "guidance": {"scales": {"tempo": 1.0}, "rescale": 0.5}}, "guidance.rescale"),
+        ({"guidance": {"scales": {"tempo": 3.0}}, "controls": {"tempo": None}}, "guidance.scales.tempo"),
         ({"guidance": {"interval": [100.0, 200.0]}}, "guidance.interval"),
         ({"variation_seed": 5}, "variation_seed"),
         ({"source": {"path": "a.flac", "strength": 0.0}, "steps": 100}, "steps"),
@@ -59,11 +61,18 @@ def test_what_changes_nothing_is_told(said: dict, key: str) -> None:
         {"sampler_options": {"s_churn": 5.0, "s_noise": 1.01}},
         {"cfg_scale": 1.0, "guidance": {"weak_ema": "raw", "weak_scale": 2.0, "interval": [0.3, 5.0]}},
         {"guidance": {"interval": [0.3, 5.0], **APG}},
+        {"cfg_scale": 1.0, "guidance": {"scales": {"tempo": 3.0}, "interval": [0.3, 5.0]}},
+        {"guidance": {"scales": {"tempo": 3.0}}, "controls": {"tempo": 120.0}},
         {"variation_seed": 5, "variation_strength": 0.2},
     ],
 )
 def test_what_changes_something_is_not(said: dict) -> None:
     assert told(**said) == ""
+
+
+@pytest.mark.parametrize("sampler", ["dpm_fast", "dpm_adaptive"])
+def test_an_exponent_that_nothing_follows_is_told_once(sampler: str) -> None:
+    assert told(sampler=sampler, schedule="linear", rho=3.0).count("rho: ") == 1
 
 
 @pytest.mark.parametrize("schedule", sorted(set(SCHEDULES) - NEED_ERROR))

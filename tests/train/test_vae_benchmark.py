@@ -95,5 +95,7 @@ def test_what_has_ended_is_not_trained_again(dataset: Path, tmp_path: Path, monk
     rows = vae.compare_training(*arguments)
     assert seen == [1, 1]
     assert [vae.means(rows[name])["mrstft"] for name in vae.LOSSES] == [2.5, 1.5, 2.5]
-    with pytest.raises(UserError, match="results of other --steps"):
+    with pytest.raises(UserError, match="results of another --steps than 8"):
         vae.compare_training(*arguments[:2], Namespace(options=False, steps=8, batch=2, seeds=2), arguments[3])
+    with pytest.raises(UserError, match=r"results of another --music than .*other; give"):
+        vae.compare_training(tmp_path / "other", *arguments[1:])

@@ -159,12 +159,12 @@ def test_every_key_has_a_control_with_a_sentence_and_the_schedule_a_curve(visit:
     page.select_option("#select-sampler", "euler")
     assert page.locator("#field-sampler_options-s_churn").count() == 0
     page.evaluate("document.querySelectorAll('.group').forEach((group) => { group.open = true })")
-    until(lambda: "30 noise levels from 80 to 0.01" in page.inner_text(".curve"), "the curve")
+    until(lambda: "30 noise levels from 80 to 0.01" in page.inner_text(".schedule-curve"), "the curve")
     page.fill("#field-guidance-interval", "0.3")
     page.locator("[data-field='guidance.interval'] input").nth(1).fill("5")
-    until(lambda: "guided from 0.3 to 5" in page.inner_text(".curve"), "where guidance holds")
+    until(lambda: "guided from 0.3 to 5" in page.inner_text(".schedule-curve"), "where guidance holds")
     page.select_option("#select-schedule", "learned")
-    until(lambda: "not known before" in page.inner_text(".curve"), "a schedule without a curve")
+    until(lambda: "known only once" in page.inner_text(".schedule-curve"), "a schedule without a curve")
     # What is wrong is told beside its control.
     page.fill("#field-sigma_min", "99")
     page.click("#generate")

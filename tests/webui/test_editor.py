@@ -204,7 +204,7 @@ def test_reshaping_and_a_mix_over_time_take_what_is_set_on_the_left(visit: Editi
     visit.quick(seconds=7, steps=2)
     page.click("[data-tool=reshape]")
     page.get_by_role("slider", name="Change").fill("0.5")
-    page.get_by_role("button", name="on the left", exact=True).click()
+    page.get_by_role("button", name="of the instrument", exact=True).click()
     request = visit.make()["request"]
     assert request["games"] == {"Castle": 1} and request["steps"] == 2 and request["seconds"] == 1
     assert request["source"]["job"] == first["id"] and request["source"]["strength"] == 0.5
@@ -213,7 +213,7 @@ def test_reshaping_and_a_mix_over_time_take_what_is_set_on_the_left(visit: Editi
     page.click("[data-tool=mix]")
     page.locator(".fader").nth(0).fill("0")
     page.locator(".fader").nth(2).fill("1")
-    page.get_by_role("button", name="and ends as: Take the mix on the left").click()
+    page.get_by_role("button", name="and ends as: Take the mix of the instrument").click()
     request = visit.make()["request"]
     assert request["games"] == first["request"]["games"] and request["games_end"] == {"Circuit": 1}
 

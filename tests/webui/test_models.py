@@ -129,7 +129,9 @@ def test_a_visitor_looks_at_a_model_and_plays_it(chromium: Any, shelf: Server) -
     until(lambda: page.inner_text(".model-title") == "other", "its page")
     assert page.locator(".model-card strong").inner_text() == "Bold"
     assert page.locator(".model-card td").last.inner_text() == "<img src=x>"  # as text
-    assert page.locator(".curves path").count() == 2 and "0.841" in page.inner_text("#model-page")
+    lines = page.locator(".curves polyline")
+    colours = lines.evaluate_all("lines => lines.map((line) => getComputedStyle(line).stroke)")
+    assert len(set(colours)) == 2 and "0.841" in page.inner_text("#model-page")
     page.select_option("#model-ema", "ema_0.100")
     page.click("#model-choose")
     until(lambda: page.locator(".game-name").all_inner_texts() == ["Volcano", "Castle"], "its faders", timeout=40)

@@ -9,11 +9,10 @@ from typing import Any
 import torch
 
 from dualdiffusion.errors import UserError
-from train.memory.auto_batch import USABLE_SHARE, device_memory, with_micro_batch
-from train.memory.preflight import predict, validated_bytes
+from train.memory.auto_batch import USABLE_SHARE, device_memory, divisors, largest_fit
+from train.memory.preflight import predict
 from train.precision import local_device_type
 from train.starting import load_train_config
-from train.train_config import TrainConfig
 
 
 def preflight(paths: Sequence[Path], overrides: Sequence[str], memory_gib: float | None = None) -> dict[str, Any]:
@@ -48,7 +47,10 @@ def _run(path: Path, overrides: Sequence[str], device: str, room: int) -> dict[s
         return {"config": str(path), "error": str(error)}
     fits, size = need <= room * USABLE_SHARE, None
     if not fits:
-        need, size = _smaller(config, device, room, need)
+        now = config.micro_batch_size or config.batch_size
+        smaller = largest_fit(config, [size for size in divisors(config) if size < now], room, device_type=device)
+        if smaller and smaller.fits:
+            need, size = smaller.bytes, smaller.micro_batch_size
     return {
         "config": str(path),
         "module": config.module_trainer.cls.module_name,
@@ -57,20 +59,3 @@ def _run(path: Path, overrides: Sequence[str], device: str, room: int) -> dict[s
         "fits": fits or size is not None,
         "micro_batch_size": size,
     }
-
-
-def _smaller(config: TrainConfig, device: str, room: int, need: int) -> tuple[int, int | None]:
-    """(Predicted bytes, micro batch) of the largest smaller micro batch that fits; (`need`, None) where none does."""
-    now = config.micro_batch_size or config.batch_size
-    sizes = [size for size in range(now - 1, 0, -1) if config.batch_size % size == 0]
-    validated = validated_bytes(config, device)
-
-    def need_of(size: int) -> int:
-        return predict(with_micro_batch(config, size), device_type=device, validated=validated).need
-
-    if not sizes or (least := need_of(1)) > room * USABLE_SHARE:
-        return need, None
-    for size in sizes[:-1]:
-        if (found := need_of(size)) <= room * USABLE_SHARE:
-            return found, size
-    return least, 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ class Fit:
 def fits(config: TrainConfig, room: int, *, device_type: str, processes: int = 1) -> list[Fit]:
     """Every micro batch that divides a process's share of the batch, largest first."""
     validated = validated_bytes(config, device_type)
-    return [_fit(config, size, room, device_type, processes, validated) for size in _divisors(config, processes)]
+    return [_fit(config, size, room, device_type, processes, validated) for size in divisors(config, processes)]
 
 
 def choose_micro_batch(config: TrainConfig, room: int, *, device_type: str, processes: int = 1) -> Fit:
@@ -42,25 +42,38 @@ def choose_micro_batch(config: TrainConfig, room: int, *, device_type: str, proc
     Raises:
         UserError: not even one sample at a time fits.
     """
-    sizes, found = _divisors(config, processes)[::-1], None
-    low, high, validated = 0, len(sizes), validated_bytes(config, device_type)
-    while low < high:
-        middle = (low + high) // 2
-        fit = _fit(config, sizes[middle], room, device_type, processes, validated)
-        if fit.fits:
-            found, low = fit, middle + 1
-        else:
-            smallest, high = fit, middle
-    if found is None:
+    found = largest_fit(config, divisors(config, processes), room, device_type=device_type, processes=processes)
+    if not found.fits:
         settings = with_changes(config, ["micro_batch_size=1"])
         raise UserError(
-            f"--auto-batch: one sample at a time needs {_gib(smallest.bytes)}, and {_gib(room)} are there, of which a "
+            f"--auto-batch: one sample at a time needs {_gib(found.bytes)}, and {_gib(room)} are there, of which a "
             f"tenth is kept free; {remedies(settings, device_type=device_type, processes=processes)}"
         )
     return found
 
 
-def _divisors(config: TrainConfig, processes: int) -> list[int]:
+def largest_fit(
+    config: TrainConfig, sizes: Sequence[int], room: int, *, device_type: str, processes: int = 1
+) -> Fit | None:
+    """The first of falling micro batches that fits `room` bytes, else the last of them; None of none."""
+    low, high, found, last = 0, len(sizes), None, None
+    validated = validated_bytes(config, device_type) if sizes else 0
+    while low < high:
+        middle = (low + high) // 2
+        last = _fit(config, sizes[middle], room, device_type, processes, validated)
+        if last.fits:
+            found, high = last, middle
+        else:
+            low = middle + 1
+    return found or last
+
+
+def divisors(config: TrainConfig, processes: int = 1) -> list[int]:
+    """The micro batches that divide a process's share of the batch, largest first.
+
+    Raises:
+        UserError: the batch does not divide into the processes.
+    """
     share, rest = divmod(config.batch_size, processes)
     if rest:
         raise UserError(f"batch_size: {config.batch_size} does not divide into {processes} processes")
@@ -124,7 +137,7 @@ def remedies(config: TrainConfig, *, device_type: str, processes: int = 1) -> st
 def _reductions(config: TrainConfig, processes: int) -> Iterator[str]:
     data, micro = config.to_json(), config.micro_batch_size or config.batch_size // processes
     if micro > 1:
-        yield f"micro_batch_size={next(size for size in _divisors(config, processes) if size < micro)}"
+        yield f"micro_batch_size={next(size for size in divisors(config, processes) if size < micro)}"
     if config.validation.batch_size > 1:
         yield f"validation.batch_size={config.validation.batch_size // 2}"
     for path, value in _settings(data):

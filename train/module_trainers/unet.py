@@ -37,7 +37,7 @@ from train.losses.denoising import DenoisingDistance, Squared
 from train.module_trainer import Demo, Plan, StepOutput
 from train.setup import build_module, check_labels, copy_modules, new_games, save_labels, with_label_dim
 from train.starting import Source
-from train.telling import controls_of, settled
+from train.telling import conditioners_of, controls_of, settled
 
 
 class UNetTrainer:
@@ -163,7 +163,7 @@ class UNetTrainer:
 
     def _denoiser(self) -> Component:
         facts = (track.all_facts for track in self.dataset.tracks("train"))
-        return _denoiser(self.config, self.labels, facts)
+        return _denoiser(self.config, self.labels, self.model, facts)
 
     def to(self, device: torch.device) -> None:
         """Moves what is not the trained module itself."""
@@ -347,7 +347,7 @@ class UNetTrainer:
         rows, columns = _latent_size(source, config)
         beside = {"format", "vae"} & set(source.module_names())
         with torch.device("meta"):
-            denoiser = _denoiser(config, labels).build()
+            denoiser = _denoiser(config, labels, model).build()
             multiple = denoiser.size_multiple
             columns = max(1, round(columns / multiple)) * multiple
             shape = (batch_size, denoiser.in_channels, rows, columns)
@@ -371,9 +371,16 @@ def recommended_by(init: ModelFolder | None) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if not (name == "guidance" and value.get("weak_ema"))}
 
 
-def _denoiser(config: UNetTrainer.Config, labels: Labels, facts: Iterable[Mapping[str, Any]] = ()) -> Component:
-    """With what hangs on the dataset: the number of games, and the names that the facts of its tracks have."""
-    backbone = settled(with_label_dim(config.denoiser.backbone, labels), list(facts))
+def _denoiser(
+    config: UNetTrainer.Config, labels: Labels, model: ModelFolder, facts: Iterable[Mapping[str, Any]] = ()
+) -> Component:
+    """With what hangs on the dataset: the number of games, and the names that the facts of its tracks have.
+
+    Names that the model's network has been told stay as they are.
+    """
+    made = module_component(model, "unet").config.backbone if "unet" in model.module_names() else None
+    known = conditioners_of(made) if made else {}
+    backbone = settled(with_label_dim(config.denoiser.backbone, labels), list(facts), known)
     return Component(Denoiser, config.denoiser.model_copy(update={"backbone": backbone}))
 
 

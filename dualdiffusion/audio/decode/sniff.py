@@ -118,6 +118,10 @@ _SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"SAP\r\n", Kind("SAP", ("sap",), chip="gme")),
     (0, b"GYMX", Kind("GYM", ("gym",), chip="gme")),
 )
+CHIP_EXTENSIONS = frozenset(
+    extension for kind in (*(kind for _, _, kind in _SIGNATURES), MOD) if kind.chip for extension in kind.extensions
+)
+"""Those of game music that is no recording: the length of such a file says nothing of how long it plays."""
 _CONVERT = "is not supported; convert it to FLAC first (ffmpeg -i IN OUT.flac)"
 _UNSUPPORTED: tuple[tuple[int, bytes, str], ...] = (
     (0, b"version https://git-lfs", "a Git LFS pointer, not the audio itself; `git lfs pull` fetches it"),

@@ -4,11 +4,11 @@ import { address } from './address.js';
 import { call } from './api.js';
 import { confirmed } from './confirm.js';
 import { byId } from './dom.js';
-import { isActive } from './library.js';
+import { MOST } from './exchange/take_home.js';
 import { titleOf } from './format.js';
+import { isActive } from './library.js';
 import { announce, notice } from './notices.js';
-
-const clips = (count) => (count === 1 ? 'One clip' : `${count.toLocaleString('en')} clips`);
+import { ACTIONS as TEXT, UNDO } from './texts.js';
 
 /**
  * @param {import('./library.js').Library} library
@@ -37,13 +37,12 @@ export function makeActions(library, player, applySettings, more) {
     }
   };
   const batch = async (ids, action) => {
-    const told = { bin: 'in the bin', restore: 'back', delete: 'deleted', star: 'starred', unstar: 'without a star', cancel: 'cancelled' }[action];
-    if (action === 'delete' && !(await confirmed('Delete for good?', `${clips(ids.length)}, with the audio. This cannot be undone.`, 'Delete'))) return false;
+    if (action === 'delete' && !(await confirmed(TEXT.forGood, TEXT.forGoodText(ids.length), TEXT.remove))) return false;
     const answer = await attempt(() => call('POST', '/api/history/batch', { body: { ids, action } }));
     if (!answer) return false;
     if (action === 'bin' || action === 'delete') ids.forEach((id) => player.drop(id));
-    const undo = action === 'bin' && { label: 'Undo', action: () => batch(answer.changed, 'restore') };
-    notice(`${clips(answer.changed.length)} ${answer.changed.length === 1 ? 'is' : 'are'} ${told}.`, undo || {});
+    const undo = action === 'bin' && { label: UNDO, action: () => batch(answer.changed, 'restore') };
+    notice(TEXT.became(answer.changed.length, action), undo || {});
     library.reload().catch(() => {});
     return true;
   };
@@ -54,7 +53,7 @@ export function makeActions(library, player, applySettings, more) {
     cancelRunning: async () => {
       const running = library.active()[0];
       if (!running || !isActive(running) || !(await change('DELETE', running.id))) return;
-      notice(`${titleOf(running)} is cancelled.`, { label: 'Make it after all', action: () => change('POST', running.id, '/retry') });
+      notice(TEXT.cancelled(titleOf(running)), { label: TEXT.afterAll, action: () => change('POST', running.id, '/retry') });
     },
     retry: (id) => change('POST', id, '/retry'),
     rename: (id, title) => change('PATCH', id, '', { title }),
@@ -62,7 +61,7 @@ export function makeActions(library, player, applySettings, more) {
     restore,
     batch,
     emptyBin: async (count) => {
-      if (!(await confirmed('Empty the bin?', `${clips(count)}, with the audio. This cannot be undone.`, 'Empty the bin'))) return;
+      if (!(await confirmed(TEXT.emptyBin, TEXT.forGoodText(count), TEXT.emptyBinGo))) return;
       const answer = await attempt(() => call('DELETE', '/api/history/bin'));
       if (!answer) return;
       answer.changed.forEach((id) => player.drop(id));
@@ -70,20 +69,24 @@ export function makeActions(library, player, applySettings, more) {
     },
     takeIn: async () => {
       const answer = await attempt(() => call('POST', '/api/history/import'));
-      if (answer) notice(answer.added ? `${clips(answer.added)} taken in from the outputs folder.` : 'Nothing new lies in the outputs folder.');
+      if (answer) notice(TEXT.takenIn(answer.added));
     },
     draw: (id) => fetch(address(`/api/jobs/${id}/draw`), { method: 'POST' }).catch(() => {}),
     choices: () => call('GET', '/api/history').catch(() => null),
     note: (id) => {
       const [dialog, field] = [byId('note'), byId('note-text')];
       const before = library.get(id).notes ?? '';
-      byId('note-title').textContent = `Notes on ${titleOf(library.get(id))}`;
+      byId('note-title').textContent = TEXT.notesOn(titleOf(library.get(id)));
       field.value = before;
       dialog.returnValue = '';
       dialog.onclose = () => dialog.returnValue === 'keep' && field.value !== before && change('PATCH', id, '', { notes: field.value });
       dialog.showModal();
     },
     download: async (ids) => {
+      if (ids.length > MOST) {
+        notice(TEXT.tooMany(MOST, ids.length));
+        return;
+      }
       const jobs = await Promise.all(ids.map((id) => library.get(id) ?? call('GET', `/api/jobs/${id}`).catch(() => null)));
       document.dispatchEvent(new CustomEvent('take-home', { detail: jobs.filter((job) => job?.audio) }));
     },
@@ -91,10 +94,10 @@ export function makeActions(library, player, applySettings, more) {
       const job = await change('POST', id, '/bin');
       if (!job) return;
       player.drop(id);
-      notice(`${titleOf(job)} is in the bin.`, { label: 'Undo', action: () => restore(id) });
+      notice(TEXT.binned(titleOf(job)), { label: UNDO, action: () => restore(id) });
     },
     reuse: (id) => {
-      announce('Settings taken over.');
+      announce(TEXT.reused);
       applySettings(library.get(id).request).catch((error) => notice(error.message));
     },
     play: (id, at) => {

@@ -1,6 +1,7 @@
 /** The server: calls that throw readable errors. */
 
 import { address } from './address.js';
+import { SERVER as TEXT } from './texts.js';
 
 const PATIENCE = 30_000; // ms for an answer; a proxy that has lost the server may never give one
 
@@ -44,23 +45,18 @@ export async function call(method, path, { body, file, headers = {}, patience = 
   try {
     response = await fetch(address(path), { ...init, signal: AbortSignal.timeout?.(patience) });
   } catch {
-    throw new ApiError('The server does not answer. Is it still running?', null, 0);
+    throw new ApiError(TEXT.silent, null, 0);
   }
   const answer = await response.json().catch(() => null);
   const isObject = answer !== null && typeof answer === 'object';
-  if (!response.ok) throw new ApiError(isObject && typeof answer.error === 'string' ? answer.error : `The server answered ${response.status}.`, answer?.field, response.status);
-  if (!isObject) throw new ApiError('Something else answers at the address of the server.', null, 0);
+  if (!response.ok) throw new ApiError(isObject && typeof answer.error === 'string' ? answer.error : TEXT.answered(response.status), answer?.field, response.status);
+  if (!isObject) throw new ApiError(TEXT.other, null, 0);
   return answer;
-}
-
-/** A random key for one press of a button; works without a secure context too. */
-export function randomKey() {
-  return [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(36)).join('-');
 }
 
 /** The model and whether it can play. @returns {Promise<any>} */
 export async function readHealth() {
   const health = await call('GET', '/api/health');
-  if (!Array.isArray(health.games)) throw new ApiError('Something else answers at the address of the server.', null, 0);
+  if (!Array.isArray(health.games)) throw new ApiError(TEXT.other, null, 0);
   return health;
 }

@@ -3,11 +3,10 @@
 import { address } from './address.js';
 import { fillMixBar } from './colours.js';
 import { el, setText } from './dom.js';
-import { ago, short, titleOf } from './format.js';
-import { icon } from './icons.js';
+import { short, titleOf } from './format.js';
+import { icon, showPlay } from './icons.js';
+import { CARD as TEXT, PLAYER, ago } from './texts.js';
 import { drawWhenSeen } from './waveform.js';
-
-const OUTCOMES = { failed: 'Failed', cancelled: 'Cancelled', interrupted: 'Interrupted' };
 
 /**
  * @typedef {{play: (id: string, at?: number) => void, reuse: (id: string) => void, star: (id: string) => void,
@@ -43,7 +42,7 @@ export function createCard(job, actions, selection) {
 
 /** The place of an item that is being read. */
 export function createHole() {
-  return el('li', { class: 'card hole', 'aria-busy': 'true' }, el('span', { class: 'hidden-text' }, 'Loading'));
+  return el('li', { class: 'card hole', 'aria-busy': 'true' }, el('span', { class: 'hidden-text' }, TEXT.loading));
 }
 
 /** Shows whether a card is chosen. @param {import('./selection.js').Selection} selection */
@@ -61,13 +60,13 @@ export function updateCard(card, job) {
   setText(card.querySelector('time'), ago(job.finished ?? job.created));
   setTitled(card.querySelector('.card-error'), job.error ?? '');
   setTitled(card.querySelector('.card-notes'), job.notes ?? '');
-  card.querySelector('.choose').setAttribute('aria-label', `Select ${title}`);
+  card.querySelector('.choose').setAttribute('aria-label', TEXT.select(title));
   const outcome = card.querySelector('.outcome');
-  if (outcome) setText(outcome, OUTCOMES[job.status] ?? '');
+  if (outcome) setText(outcome, TEXT.outcomes[job.status] ?? '');
   card.classList.toggle('missing', job.missing);
   const star = card.querySelector('.star');
   star?.setAttribute('aria-pressed', String(job.starred));
-  star?.setAttribute('aria-label', `Star ${title}`);
+  star?.setAttribute('aria-label', TEXT.starLabel(title));
   const play = /** @type {?HTMLButtonElement} */ (card.querySelector('.card-play'));
   if (play) play.disabled = job.missing;
 }
@@ -84,11 +83,8 @@ export function showPlaying(card, { isCurrent, isPlaying, progress, title }) {
   if (!play) return;
   card.classList.toggle('current', isCurrent);
   card.style.setProperty('--progress', String(isCurrent ? progress : 0));
-  const state = isCurrent && isPlaying ? 'pause' : 'play';
-  if (play.dataset.state === state) return;
-  play.dataset.state = state;
-  play.replaceChildren(icon(state));
-  play.setAttribute('aria-label', `${state === 'pause' ? 'Pause' : 'Play'} ${title}`);
+  const pauses = isCurrent && isPlaying;
+  showPlay(play, pauses, (pauses ? PLAYER.pause : PLAYER.play)(title));
 }
 
 function picture(job, actions) {
@@ -102,7 +98,7 @@ function picture(job, actions) {
     image.hidden = true;
     if (!job.missing) actions.draw(job.id); // after which the card is made anew
   }
-  const area = el('div', { class: 'card-picture', title: 'Play from here' }, image, canvas, el('span', { class: 'playhead' }),
+  const area = el('div', { class: 'card-picture', title: TEXT.playFromHere }, image, canvas, el('span', { class: 'playhead' }),
     el('button', { type: 'button', class: 'play-button card-play' }));
   area.addEventListener('click', (event) => {
     if (/** @type {HTMLElement} */ (event.target).closest('button')) return actions.play(job.id);
@@ -115,10 +111,10 @@ function picture(job, actions) {
 function meta(job) {
   const { seed, seconds, steps, cfg_scale: guidance, sampler, schedule } = job.request;
   return [
-    el('span', {}, `${short(seconds)} s`),
-    el('span', {}, `seed ${seed}`),
-    el('span', { title: `${sampler}, ${schedule}` }, `${steps} steps`),
-    el('span', { title: job.model ? `made by ${job.model.replace('shipped:', '')}` : '' }, `guidance ${short(guidance)}`),
+    el('span', {}, TEXT.seconds(short(seconds))),
+    el('span', {}, TEXT.seed(seed)),
+    el('span', { title: `${sampler}, ${schedule}` }, TEXT.steps(steps)),
+    el('span', { title: job.model ? TEXT.madeBy(job.model.replace('shipped:', '')) : '' }, TEXT.guidance(short(guidance))),
   ];
 }
 
@@ -130,20 +126,20 @@ function age(job) {
 function buttons(job, actions) {
   const button = (name, label, action, more = {}) =>
     el('button', { type: 'button', class: `icon-button ${name}`, 'aria-label': label, title: label, onclick: action, ...more }, icon(name));
-  const reuse = button('reuse', 'Use these settings', () => actions.reuse(job.id));
-  if (job.binned) return [button('restore', 'Take out of the bin', () => actions.restore(job.id)), reuse];
-  const bin = button('bin', 'Delete (to the bin)', () => actions.bin(job.id));
-  if (job.status !== 'done') return [button('retry', 'Try again', () => actions.retry(job.id)), reuse, bin];
-  const download = el('a', { class: 'icon-button download', href: address(`${job.audio ?? ''}?download=1`), download: job.file, 'aria-label': 'Download', title: 'Download' }, icon('download'));
+  const reuse = button('reuse', TEXT.reuse, () => actions.reuse(job.id));
+  if (job.binned) return [button('restore', TEXT.restore, () => actions.restore(job.id)), reuse];
+  const bin = button('bin', TEXT.bin, () => actions.bin(job.id));
+  if (job.status !== 'done') return [button('retry', TEXT.retry, () => actions.retry(job.id)), reuse, bin];
+  const download = el('a', { class: 'icon-button download', href: address(`${job.audio ?? ''}?download=1`), download: job.file, 'aria-label': TEXT.download, title: TEXT.download }, icon('download'));
   return [
-    button('star', 'Star', () => actions.star(job.id), { 'aria-pressed': 'false' }),
-    job.missing ? null : button('edit', 'Edit', () => actions.edit(job.id)),
-    job.missing ? null : button('compare', 'Compare', () => actions.compare(job.id), { 'aria-pressed': 'false', 'data-id': job.id }),
+    button('star', TEXT.star, () => actions.star(job.id), { 'aria-pressed': 'false' }),
+    job.missing ? null : button('edit', TEXT.edit, () => actions.edit(job.id)),
+    job.missing ? null : button('compare', TEXT.compare, () => actions.compare(job.id), { 'aria-pressed': 'false', 'data-id': job.id }),
     reuse,
     job.missing ? null : download,
-    button('note', 'Notes', () => actions.note(job.id)),
-    job.missing ? null : button('export', 'Take home as …', () => document.dispatchEvent(new CustomEvent('take-home', { detail: [job] }))),
-    button('rename', 'Rename', (event) => editTitle(event.currentTarget.closest('.card'), job.id, actions)),
+    button('note', TEXT.note, () => actions.note(job.id)),
+    job.missing ? null : button('export', TEXT.takeHome, () => document.dispatchEvent(new CustomEvent('take-home', { detail: [job] }))),
+    button('rename', TEXT.rename, (event) => editTitle(event.currentTarget.closest('.card'), job.id, actions)),
     bin,
   ].filter(Boolean);
 }
@@ -153,7 +149,7 @@ function editTitle(card, id, actions) {
   const heading = card.querySelector('.card-title');
   if (heading.hidden) return;
   const before = heading.textContent;
-  const input = /** @type {HTMLInputElement} */ (el('input', { type: 'text', class: 'title-input', maxlength: 200, value: before, 'aria-label': 'Name of the clip' }));
+  const input = /** @type {HTMLInputElement} */ (el('input', { type: 'text', class: 'title-input', maxlength: 200, value: before, 'aria-label': TEXT.name }));
   let open = true;
   const close = (keep) => {
     if (!open) return;

@@ -2,9 +2,6 @@
 
 import { byId } from './dom.js';
 
-// What is typed in a dialog is for that alone: Esc closes it, and cancels no clip.
-for (const id of ['confirm', 'note', 'models']) byId(id).addEventListener('keydown', (event) => event.stopPropagation());
-
 /** @param {string} question @param {string} text @param {string} yes what the button says @returns {Promise<boolean>} */
 export function confirmed(question, text, yes) {
   const dialog = byId('confirm');

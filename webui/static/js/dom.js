@@ -47,6 +47,15 @@ export function reconcile(parent, items, { key, create, update }) {
   for (const element of old.values()) element.remove();
 }
 
+/** The number in a field; null where there is none. @param {HTMLInputElement} input @returns {?number} */
+export const numberOf = (input) => (Number.isFinite(input.valueAsNumber) ? input.valueAsNumber : null);
+
+/** Colours a slider as far as it is set. @param {HTMLInputElement} slider */
+export function fillSlider(slider) {
+  const [min, max] = [Number(slider.min), Number(slider.max)];
+  slider.style.setProperty('--fill', String((slider.valueAsNumber - min) / (max - min)));
+}
+
 /** Sets text only where it differs, so that screen readers and selections are left alone. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;

@@ -6,30 +6,6 @@ export function clock(seconds) {
   return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, '0')}`;
 }
 
-/** @param {number} seconds @returns {string} `0 minutes 5 seconds`, for screen readers */
-export function spokenClock(seconds) {
-  const whole = Math.max(0, Math.floor(seconds || 0));
-  const minutes = Math.floor(whole / 60);
-  return `${minutes ? `${minutes} min ` : ''}${whole % 60} s`;
-}
-
-/** @param {number} seconds @returns {string} `about 12 s` */
-export function roughly(seconds) {
-  if (seconds < 1.5) return 'about 1 s';
-  if (seconds < 90) return `about ${Math.round(seconds)} s`;
-  if (seconds < 5400) return `about ${Math.round(seconds / 60)} min`;
-  return `about ${(seconds / 3600).toFixed(1)} h`;
-}
-
-/** @param {number} time seconds since 1970 @returns {string} `2 min ago` */
-export function ago(time) {
-  const seconds = Date.now() / 1000 - time;
-  if (seconds < 45) return 'just now';
-  if (seconds < 3600) return `${Math.max(1, Math.round(seconds / 60))} min ago`;
-  if (seconds < 86400) return `${Math.round(seconds / 3600)} h ago`;
-  return new Date(time * 1000).toLocaleDateString();
-}
-
 /**
  * A mix as shares of the sum of magnitudes, largest first.
  * @param {Record<string, number>} games
@@ -50,7 +26,13 @@ export function mixName(games) {
 }
 
 /** @param {import('./api.js').Job} job */
-export const titleOf = (job) => job.title || mixName(job.request.games) || 'Untitled';
+export const titleOf = (job) => job.title || mixName(job.request.games) || '…';
+
+/** @param {number} bytes @returns {string} `512 MiB` */
+export function sizeText(bytes) {
+  if (bytes < 2 ** 20) return `${Math.round(bytes / 2 ** 10)} KiB`;
+  return bytes < 2 ** 29 ? `${Math.round(bytes / 2 ** 20)} MiB` : `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+}
 
 /** Up to three decimals, without trailing zeros; `?` where there is no number. */
 export const short = (number) => (Number.isFinite(number) ? String(Math.round(number * 1000) / 1000) : '?');

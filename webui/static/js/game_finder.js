@@ -2,6 +2,7 @@
 
 import { byId, el } from './dom.js';
 import { announce } from './notices.js';
+import { MIXER as TEXT } from './texts.js';
 
 const PAGE = 40; // names drawn at a time
 
@@ -32,7 +33,7 @@ export class GameFinder {
   setGames(names) {
     this.#names = names;
     this.input.value = '';
-    this.input.placeholder = `Add one of ${names.length.toLocaleString('en')} games`;
+    this.input.placeholder = TEXT.addOne(names.length);
     this.#close();
   }
 
@@ -47,7 +48,7 @@ export class GameFinder {
     this.list.scrollTop = 0;
     this.input.setAttribute('aria-expanded', 'true');
     this.input.removeAttribute('aria-activedescendant');
-    if (!this.#found.length) this.list.replaceChildren(el('li', { class: 'no-option' }, 'No game is called so.'));
+    if (!this.#found.length) this.list.replaceChildren(el('li', { class: 'no-option' }, TEXT.notFound));
   }
 
   #draw() {
@@ -94,7 +95,7 @@ export class GameFinder {
     this.input.value = '';
     this.#close();
     this.choose(name);
-    announce(`${name} is in the mix.`);
+    announce(TEXT.added(name));
   }
 
   #close() {

@@ -5,13 +5,8 @@ import { byId, el, reconcile } from './dom.js';
 import { titleOf } from './format.js';
 import { notice } from './notices.js';
 import { Selection } from './selection.js';
+import { HISTORY as TEXT } from './texts.js';
 
-const EMPTY = {
-  all: ['Nothing here yet.', 'Set the faders to taste and press Generate: the clip forms here and stays in this list.'],
-  starred: ['No stars yet.', 'Press the star of a clip that you like, and it is kept here too.'],
-  bin: ['The bin is empty.', 'Deleted clips wait here until you take them out again, or empty it.'],
-};
-const NOT_FOUND = ['Nothing is found.', 'No clip here has all of these words, this game and this model.'];
 const MARGIN = 600; // px above and below the window for which cards are made, too
 const LEAST_ROWS = 4; // that are drawn wherever the list lies
 const TYPING = 200; // ms of rest until what is typed is searched for
@@ -38,7 +33,7 @@ export class HistoryView {
   }
 
   #initViews() {
-    for (const button of document.querySelectorAll('[data-view]')) {
+    for (const button of document.querySelectorAll('.segmented [data-view]')) {
       button.addEventListener('click', () => this.show(/** @type {HTMLElement} */ (button).dataset.view));
     }
     byId('empty-bin').onclick = () => this.actions.emptyBin(this.clips.total);
@@ -64,7 +59,7 @@ export class HistoryView {
   async #offer() {
     const choices = await this.actions.choices();
     if (!choices) return;
-    for (const [field, names, any] of [['game', choices.games, 'All games'], ['model', choices.models, 'All models']]) {
+    for (const [field, names, any] of [['game', choices.games, TEXT.allGames], ['model', choices.models, TEXT.allModels]]) {
       const select = byId(`history-${field}`);
       const wanted = ['', ...names];
       if (wanted.join('\n') !== [...select.options].map((option) => option.value).join('\n')) {
@@ -147,14 +142,14 @@ export class HistoryView {
 
   #showState() {
     const { total, loaded, view, isNarrowed } = this.clips;
-    for (const button of document.querySelectorAll('[data-view]')) {
+    for (const button of document.querySelectorAll('.segmented [data-view]')) {
       button.setAttribute('aria-pressed', String(/** @type {HTMLElement} */ (button).dataset.view === view));
     }
     const empty = byId('history-empty');
-    const [headline, text] = isNarrowed ? NOT_FOUND : EMPTY[view];
+    const [headline, text] = isNarrowed ? TEXT.notFound : TEXT.empty[view];
     empty.hidden = total > 0 || !loaded || (view === 'all' && !isNarrowed && this.clips.active().length > 0);
     if (empty.firstElementChild?.textContent !== headline) empty.replaceChildren(el('strong', {}, headline), el('span', {}, text));
-    byId('history-count').textContent = total ? `${total.toLocaleString('en')} ${total === 1 ? 'clip' : 'clips'}` : '';
+    byId('history-count').textContent = total ? TEXT.clips(total) : '';
     byId('empty-bin').hidden = view !== 'bin' || isNarrowed || total === 0;
     byId('import').hidden = view !== 'all' || isNarrowed;
     this.selection.show();

@@ -30,3 +30,13 @@ export function icon(name) {
   svg.firstElementChild.setAttribute('d', PATHS[name]);
   return svg;
 }
+
+/** Makes a button one that plays or pauses. @param {HTMLElement} button @param {boolean} isPlaying @param {string} label */
+export function showPlay(button, isPlaying, label) {
+  const state = isPlaying ? 'pause' : 'play';
+  if (button.dataset.state !== state) {
+    button.dataset.state = state;
+    button.replaceChildren(icon(state));
+  }
+  if (button.getAttribute('aria-label') !== label) button.setAttribute('aria-label', label);
+}

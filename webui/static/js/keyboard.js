@@ -7,7 +7,7 @@ import { byId } from './dom.js';
 import { isSwitch, remember, remembered } from './storage.js';
 
 const TYPING = 'input:not([type=range]), textarea';
-const BUSY = 'input:not([type=range]), textarea, select, button, a, summary, [contenteditable], dialog[open]';
+const BUSY = `${TYPING}, select, button, a, summary, [contenteditable]`;
 
 /**
  * A decimal comma in a number is a decimal point. Whether a browser takes one depends on its language, not on whoever
@@ -35,12 +35,13 @@ export function initKeyboard({ generate, toggle, cancel, help, choose }) {
     if (event.detail > 0) /** @type {HTMLElement} */ (event.target).closest('button')?.blur();
   });
   document.addEventListener('keydown', (event) => {
+    if (document.querySelector('dialog[open]')) return; // what is typed there is for that alone: Esc closes it, and cancels no clip
     if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
       if (!event.repeat) generate();
       return;
     }
-    if (!box.checked || event.ctrlKey || event.metaKey || event.altKey || byId('help').open) return;
+    if (!box.checked || event.ctrlKey || event.metaKey || event.altKey) return;
     const target = /** @type {HTMLElement} */ (event.target);
     if (event.key === 'Escape' && !target.matches(TYPING)) cancel();
     if (event.key === '?' && !target.matches(TYPING)) help();

@@ -93,7 +93,9 @@ export class Library extends EventTarget {
   /** Has a job that this page has asked for, whether or not an event has told of it yet. @param {string} id */
   async expect(id) {
     this.dispatchEvent(new Event('asked'));
-    if (!this.get(id)) this.put(await call('GET', `/api/jobs/${id}`));
+    if (this.get(id)) return;
+    const job = await call('GET', `/api/jobs/${id}`).catch(() => null); // it is asked for all the same, and an event will tell
+    if (job?.id === id && !this.get(id)) this.put(job);
   }
 
   /** Reads what is missing of the items from `first` to before `last`, which are about to be seen. */

@@ -1,45 +1,44 @@
 /** Starts the page and connects its parts. */
 
 import { makeActions } from './actions.js';
-import { call, randomKey, readHealth } from './api.js';
+import { call, readHealth } from './api.js';
 import { setGames } from './colours.js';
 import { Connection } from './connection.js';
-import { Compare } from './editor/compare.js';
-import { Editor } from './editor/editor.js';
 import { byId } from './dom.js';
 import { predictedSeconds } from './estimate.js';
 import { titleOf } from './format.js';
-import { BringIn } from './exchange/bring_in.js';
 import { initTakeHome } from './exchange/take_home.js';
-import { ContactSheet } from './grids/contact_sheet.js';
-import { GridDialog } from './grids/grid_dialog.js';
 import { showHealth, showLost } from './health.js';
 import { HistoryView } from './history.js';
 import { initDecimals, initKeyboard } from './keyboard.js';
 import { Library } from './library.js';
-import { ModelsView } from './models/view.js';
 import { announce, clearFieldErrors, notice, showFieldError } from './notices.js';
-import { Panel } from './panel.js';
 import { Player } from './player.js';
-import { Presets } from './presets/presets.js';
 import { QueueView } from './queue.js';
+import { randomKey } from './random.js';
 import { isSwitch, remember, remembered } from './storage.js';
+import { ACTIONS, PANEL } from './texts.js';
 
 const library = new Library();
 const player = new Player();
 /** Jobs that this page asked for: only these play by themselves. @type {Set<string>} */
 const asked = new Set();
 
-const panel = new Panel((request) => predictedSeconds(library.history(), request));
-const actions = makeActions(library, player, (request) => panel.apply(request), {
-  edit: (id) => editor.open(id),
-  compare: (id) => compare.toggle(library.get(id)),
+const predict = (request) => predictedSeconds(library.history(), request);
+const actions = makeActions(library, player, async (request) => panel?.apply(request), {
+  edit: (id) => editor?.open(id),
+  compare: (id) => compare?.toggle(library.get(id)),
 });
-const queue = new QueueView(library, { cancel: actions.cancel, cancelAll: (ids) => actions.batch(ids, 'cancel'), predict: panel.predict });
+const queue = new QueueView(library, { cancel: actions.cancel, cancelAll: (ids) => actions.batch(ids, 'cancel'), predict });
 const history = new HistoryView(library, player, actions);
-const presets = new Presets(panel);
-const compare = new Compare(player, library);
-const editor = new Editor({ player, library, compare, instrument: () => panel.request });
+/** @type {import('./panel.js').Panel} */
+let panel;
+/** @type {import('./presets/presets.js').Presets} */
+let presets;
+/** @type {import('./editor/compare.js').Compare} */
+let compare;
+/** @type {import('./editor/editor.js').Editor} */
+let editor;
 /** Of the model that the instrument fits; see /api/health. @type {?string} */
 let revision = null;
 /** @type {Promise<void>} */
@@ -48,9 +47,14 @@ let fitting = Promise.resolve();
 /** Waits for a server and a model, then connects everything; both may change later. */
 async function start() {
   let health;
+  let parts;
   for (;;) {
     try {
       health = await readHealth();
+      setGames(health.games);
+      await library.reload().catch(() => {}); // what can be seen first; it is read again once events come
+      parts = await import('./parts.js');
+      panel ??= new parts.Panel(predict);
       await fit(health);
       break;
     } catch (error) {
@@ -59,7 +63,7 @@ async function start() {
     }
   }
   showHealth(health);
-  connectControls();
+  connectControls(parts);
   const connection = new Connection({
     onEvent: (event) => {
       if (event.type === 'health') onHealth(event.health);
@@ -97,8 +101,12 @@ function onHealth(health) {
   }).catch(() => {}); // the server went away meanwhile, and tells its health again when it is back
 }
 
-function connectControls() {
-  new ModelsView(onHealth);
+/** @param {typeof import('./parts.js')} parts */
+function connectControls(parts) {
+  presets = new parts.Presets(panel);
+  compare = new parts.Compare(player, library);
+  editor = new parts.Editor({ player, library, compare, instrument: () => panel.request });
+  new parts.ModelsView(onHealth);
   const generate = makeGenerate(() => history.showNew());
   const playNew = /** @type {HTMLInputElement} */ (byId('play-new'));
   playNew.checked = remembered('play-new', true, isSwitch);
@@ -110,8 +118,8 @@ function connectControls() {
   editor.begin();
   initDecimals();
   initTakeHome();
-  new BringIn(panel);
-  new GridDialog(panel, new ContactSheet(library, player), (id) => asked.add(id));
+  new parts.BringIn(panel);
+  new parts.GridDialog(panel, new parts.ContactSheet(library, player));
   initKeyboard({ generate, toggle: () => player.toggle(), cancel: actions.cancelRunning, help: showHelp, choose: (number) => compare.choose(number) });
   byId('help-button').onclick = showHelp;
   library.addEventListener('status', (event) => onStatus(/** @type {CustomEvent} */ (event).detail.job));
@@ -142,9 +150,9 @@ function makeGenerate(showHistory) {
       panel.advanceSeed();
       await library.expect(id);
       showHistory();
-      announce('Generating.');
+      announce(PANEL.generating);
       const told = notes.join('; ');
-      if (told && told !== lastTold) notice(`Without effect: ${told}.`);
+      if (told && told !== lastTold) notice(PANEL.withoutEffect(told));
       lastTold = told;
       showStage();
     } catch (error) {
@@ -170,11 +178,11 @@ function onStatus(job) {
     const play = asked.has(job.id) && byId('play-new').checked && !player.isPlaying;
     // What somebody has paused, or never asked this page for, is not replaced.
     const fits = play || (asked.has(job.id) && !player.job);
-    announce(play ? `${title} plays.` : fits ? `${title} is ready. Space plays it.` : `${title} is ready.`);
+    announce(play ? ACTIONS.plays(title) : ACTIONS.ready(title, fits));
     if (fits) player.load(job, { play });
   }
-  if (job.status === 'failed') notice(`${title} failed: ${job.error}`);
-  if (job.status === 'cancelled') announce(`${title} is cancelled.`);
+  if (job.status === 'failed') notice(ACTIONS.failed(title, job.error));
+  if (job.status === 'cancelled') announce(ACTIONS.cancelled(title));
 }
 
 /** @param {string} id of a clip that stopped to be read */
@@ -186,7 +194,7 @@ async function onBroken(id) {
     player.isCut = true; // the server is away, which the top line tells; the clip goes on when it is back
     return undefined;
   }
-  notice('This clip cannot be played; its file may be gone.');
+  notice(ACTIONS.unplayable);
   return library.reload().catch(() => {});
 }
 

@@ -7,6 +7,7 @@ import { colour, fillMixBar } from './colours.js';
 import { byId, el } from './dom.js';
 import { short, shares } from './format.js';
 import { GameFinder } from './game_finder.js';
+import { MIXER as TEXT } from './texts.js';
 
 const MANY = 13; // games
 const SNAP = 0.03; // a fader dragged this near to 0 is at 0
@@ -159,12 +160,12 @@ export class Mixer extends EventTarget {
 
   /** @param {import('./api.js').Game} game @returns {Fader} */
   #makeFader(game) {
-    const slider = el('input', { type: 'range', min: -1, max: 1, step: 0.01, class: 'fader', 'aria-label': `Weight of ${game.name}` });
-    const number = el('input', { type: 'number', min: -1, max: 1, step: 0.05, class: 'number', 'aria-label': `Weight of ${game.name}, as a number` });
-    const solo = el('button', { type: 'button', class: 'solo', 'aria-pressed': 'false', 'aria-label': `Solo ${game.name}`, title: `Hear only ${game.name}` }, 'S');
+    const slider = el('input', { type: 'range', min: -1, max: 1, step: 0.01, class: 'fader', 'aria-label': TEXT.weight(game.name) });
+    const number = el('input', { type: 'number', min: -1, max: 1, step: 0.05, class: 'number', 'aria-label': TEXT.weightNumber(game.name) });
+    const solo = el('button', { type: 'button', class: 'solo', 'aria-pressed': 'false', 'aria-label': TEXT.solo(game.name), title: TEXT.hearOnly(game.name) }, TEXT.soloLetter);
     const name = el('span', { class: 'game' },
-      el('span', { class: 'game-name', title: `${game.name}: ${game.tracks} tracks in training` }, game.name),
-      el('span', { class: 'tracks' }, `${game.tracks} ${game.tracks === 1 ? 'track' : 'tracks'}`));
+      el('span', { class: 'game-name', title: TEXT.trained(game.name, game.tracks) }, game.name),
+      el('span', { class: 'tracks' }, TEXT.tracks(game.tracks)));
     const row = colour(el('li', { class: 'fader-row' }, name, slider, number, solo), game.name);
     slider.oninput = () => this.#move(game.name, Math.abs(slider.valueAsNumber) < SNAP ? 0 : slider.valueAsNumber, slider);
     slider.ondblclick = () => this.#move(game.name, 0);
@@ -212,8 +213,8 @@ export class Mixer extends EventTarget {
     const bar = byId('mix-bar');
     const { weights, end } = this;
     fillMixBar(bar, this.#side === 'end' && end ? end : weights);
-    const inWords = (mix) => shares(mix).map(({ name, share }) => `${name} ${Math.round(share * 100)} percent`).join(', ') || 'empty';
-    bar.setAttribute('aria-label', `The mix: ${inWords(weights)}${end ? `; at the end: ${inWords(end)}` : ''}`);
+    const inWords = (mix) => TEXT.shares(shares(mix));
+    bar.setAttribute('aria-label', TEXT.mix(inWords(weights), end && inWords(end)));
     this.dispatchEvent(new Event('change'));
   }
 }

@@ -1,6 +1,7 @@
 /** Telling people things: the polite live region, notices with an undo, and errors beside their field. */
 
 import { byId, el } from './dom.js';
+import { offered } from './texts.js';
 
 /** Says a sentence to screen readers. */
 export function announce(sentence) {
@@ -17,7 +18,7 @@ export function notice(text, { label, action, seconds = 8 } = {}) {
   const close = () => box.remove();
   if (label) box.append(el('button', { type: 'button', class: 'chip', onclick: () => { close(); action(); } }, label));
   byId('toasts').append(box);
-  announce(label ? `${text} ${label} is possible.` : text);
+  announce(label ? offered(text, label) : text);
   const later = () => setTimeout(() => (box.matches(':hover, :focus-within') ? later() : close()), seconds * 1000);
   later();
 }
@@ -40,8 +41,10 @@ export function showFieldError(error) {
   announce(error.message);
 }
 
+/** Of the instrument; other parts of the page tell and clear their own. */
 export function clearFieldErrors() {
-  for (const place of document.querySelectorAll('.field-error')) place.textContent = '';
-  for (const holder of document.querySelectorAll('.invalid')) holder.classList.remove('invalid');
-  for (const control of document.querySelectorAll('[aria-invalid]')) control.removeAttribute('aria-invalid');
+  const instrument = byId('instrument');
+  for (const place of instrument.querySelectorAll('.field-error:not(#error-preset)')) place.textContent = '';
+  for (const holder of instrument.querySelectorAll('.invalid')) holder.classList.remove('invalid');
+  for (const control of instrument.querySelectorAll('[aria-invalid]')) control.removeAttribute('aria-invalid');
 }

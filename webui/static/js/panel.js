@@ -1,13 +1,14 @@
 /** The instrument: mixer and settings as one, remembered between visits, and fitted to whichever model answers. */
 
 import { call } from './api.js';
+import { WITHOUT_SOURCE } from './controls/keys.js';
 import { setText, byId } from './dom.js';
-import { roughly } from './format.js';
 import { Mixer } from './mixer.js';
 import { clearFieldErrors, notice } from './notices.js';
 import { SourceBox } from './exchange/source_box.js';
 import { SettingsPanel } from './settings.js';
 import { isRecord, remember, remembered } from './storage.js';
+import { PANEL as TEXT } from './texts.js';
 
 /** No setting is that long; the server refuses a request of such length as a whole. */
 const isHuge = (value) => (JSON.stringify(value) ?? '').length > 20_000;
@@ -33,12 +34,8 @@ async function usable(request, health, options) {
   }
 }
 
-/** In words, what had to be left out: "Cave, Sky and the sampler options". */
-function inWords(dropped) {
-  const names = Object.keys(dropped).map((name) => name.replace(/^games(_end)?\./, '').replaceAll('_', ' '));
-  const shown = names.length > 4 ? [...names.slice(0, 3), `${names.length - 3} more`] : names;
-  return shown.length > 1 ? `${shown.slice(0, -1).join(', ')} and ${shown.at(-1)}` : shown.join('');
-}
+/** In words, what had to be left out: "Cave, Sky and the sampler options"; empty where nothing had to. */
+const inWords = (dropped) => TEXT.parts(Object.keys(dropped).map((name) => name.replace(/^games(_end)?\./, '').replaceAll('_', ' ')));
 
 export class Panel {
   #mixer = new Mixer();
@@ -66,8 +63,8 @@ export class Panel {
 
   /** What makes up a preset: how clips are made, where that is not as the model has it; `mix` adds the mix. @param {boolean} mix */
   preset(mix) {
-    const { seed, source, inpaint, extend_before: before, extend_after: after, ...changes } = this.#settings.changes;
-    return { ...changes, ...(mix ? { games: this.#mixer.weights, games_end: this.#mixer.end } : {}) };
+    const kept = Object.entries(this.#settings.changes).filter(([name]) => name !== 'seed' && !(name in WITHOUT_SOURCE));
+    return { ...Object.fromEntries(kept), ...(mix ? { games: this.#mixer.weights, games_end: this.#mixer.end } : {}) };
   }
 
   /**
@@ -92,7 +89,7 @@ export class Panel {
     this.#changed();
     if (before === null) return;
     const words = inWords(dropped);
-    notice(`${before === health.model ? 'The model has changed' : 'Another model answers now'}: ${health.model}.${words ? ` It cannot do ${words}: left out.` : ''}`);
+    notice([(before === health.model ? TEXT.changed : TEXT.other)(health.model), words && TEXT.itLacks(words)].filter(Boolean).join(' '));
   }
 
   /** Takes over all settings of a clip, which another model may have made: what it does not say is as the model has it. */
@@ -105,7 +102,7 @@ export class Panel {
     const { dropped } = await usable(structuredClone(other), this.#health, this.#options);
     this.#settings.reset(Object.keys(dropped));
     const words = inWords(dropped);
-    if (words) notice(`This model cannot do ${words}: left out.${games.length ? '' : ' The mix stays as it was.'}`);
+    if (words) notice([TEXT.modelLacks(words), !games.length && TEXT.mixStays].filter(Boolean).join(' '));
   }
 
   /** Takes over a preset: seed and source stay, and so do length and mix where it does not say them. */
@@ -114,16 +111,16 @@ export class Panel {
     const { request, dropped } = await usable(structuredClone(preset), this.#health, this.#options);
     const { games, games_end: end, ...fields } = request;
     if (games && Object.values(games).some(Boolean)) this.#mixer.restore({ games, games_end: end });
-    const { seed, seconds, source, inpaint, extend_before: before, extend_after: after, controls } = settings;
-    this.#settings.set({ ...this.#settings.unsaid(fields), seed, seconds, source, inpaint, extend_before: before, extend_after: after, controls, ...fields });
+    const stay = ['seed', 'seconds', 'controls', ...Object.keys(WITHOUT_SOURCE)].map((name) => [name, settings[name]]);
+    this.#settings.set({ ...this.#settings.unsaid(fields), ...Object.fromEntries(stay), ...fields });
     const words = inWords(dropped);
-    if (words) notice(`This model cannot do ${words}: left out.`);
+    if (words) notice(TEXT.modelLacks(words));
     return () => { this.#mixer.restore(mix); this.#settings.set(settings); };
   }
 
   showEstimate() {
     const seconds = this.predict(this.request);
-    setText(byId('estimate'), seconds ? `${roughly(seconds)} to make` : '');
+    setText(byId('estimate'), seconds ? TEXT.estimate(seconds) : '');
   }
 
   advanceSeed() {

@@ -1,12 +1,13 @@
 /** The player at the bottom: one sound at a time, played through Web Audio from decoded samples. */
 
 import { call } from './api.js';
-import { byId, setText } from './dom.js';
-import { clock, spokenClock, titleOf } from './format.js';
-import { icon } from './icons.js';
+import { byId, fillSlider, setText } from './dom.js';
+import { clock, titleOf } from './format.js';
+import { icon, showPlay } from './icons.js';
 import { DecodedSounds } from './sound/decoded.js';
 import { Transport } from './sound/transport.js';
 import { isShare, remember, remembered } from './storage.js';
+import { PLAYER as TEXT } from './texts.js';
 import { drawBars, peaksOf } from './waveform.js';
 
 const SKIPS = { ArrowLeft: -5, ArrowRight: 5, PageDown: -10, PageUp: 10 }; // seconds
@@ -75,7 +76,7 @@ export class Player extends EventTarget {
    * @param {{play?: boolean, at?: number, seconds?: number}} [how] `at` from 0 to 1, or `seconds`
    */
   async load(job, { play = false, at, seconds } = {}) {
-    if (this.job?.id !== job.id) {
+    if (this.job?.id !== job.id || this.#isBroken) {
       this.job = job;
       this.#seconds = 0;
       this.#isBroken = false;
@@ -149,10 +150,6 @@ export class Player extends EventTarget {
     else this.#play();
   }
 
-  pause() {
-    if (this.isPlaying) this.toggle();
-  }
-
   async #play() {
     if (this.#waiting) this.#waiting.play = true;
     else await this.#transport.play();
@@ -212,13 +209,12 @@ export class Player extends EventTarget {
     byId('dock-play').onclick = () => this.toggle();
     byId('volume-icon').append(icon('volume'));
     const volume = byId('volume');
-    const show = () => volume.style.setProperty('--fill', volume.value);
     volume.value = String(this.#transport.volume);
-    show();
+    fillSlider(volume);
     volume.oninput = () => {
       this.#transport.volume = volume.valueAsNumber;
       remember('volume', volume.valueAsNumber);
-      show();
+      fillSlider(volume);
     };
     const wave = byId('dock-wave');
     wave.addEventListener('keydown', (event) => this.#onKey(event));
@@ -251,13 +247,7 @@ export class Player extends EventTarget {
   }
 
   #showState() {
-    const button = byId('dock-play');
-    const state = this.isPlaying ? 'pause' : 'play';
-    if (button.dataset.state !== state) {
-      button.dataset.state = state;
-      button.replaceChildren(icon(state));
-      button.setAttribute('aria-label', this.isPlaying ? 'Pause' : 'Play');
-    }
+    showPlay(byId('dock-play'), this.isPlaying, this.isPlaying ? TEXT.pause() : TEXT.play());
     byId('dock').setAttribute('aria-busy', String(this.#waiting !== null && !this.#isBroken));
     this.#tick();
     this.dispatchEvent(new Event('state'));
@@ -284,7 +274,7 @@ export class Player extends EventTarget {
     slider.style.setProperty('--progress', String(this.progress));
     slider.setAttribute('aria-valuemax', this.#seconds.toFixed(1));
     slider.setAttribute('aria-valuenow', now.toFixed(1));
-    slider.setAttribute('aria-valuetext', `${spokenClock(now)} of ${spokenClock(this.#seconds)}`);
+    slider.setAttribute('aria-valuetext', TEXT.position(now, this.#seconds));
     this.dispatchEvent(new Event('time'));
   }
 }

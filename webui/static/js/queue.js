@@ -4,8 +4,9 @@ import { address } from './address.js';
 import { fillMixBar } from './colours.js';
 import { byId, el, reconcile, setText } from './dom.js';
 import { Remaining } from './estimate.js';
-import { roughly, titleOf } from './format.js';
+import { titleOf } from './format.js';
 import { icon } from './icons.js';
+import { QUEUE as TEXT } from './texts.js';
 
 const SHOWN = 3; // of the queue; more would push the history out of sight
 
@@ -16,7 +17,7 @@ export class QueueView {
 
   /** @param {import('./library.js').Library} library @param {{cancel: (id: string) => void, cancelAll: (ids: string[]) => void, predict: (request: any) => ?number}} actions */
   constructor(library, actions) {
-    this.library = library;
+    this.clips = library;
     this.actions = actions;
     // Many changes at once are drawn once.
     library.addEventListener('change', () => { this.#frame ||= requestAnimationFrame(() => this.render()); });
@@ -31,14 +32,14 @@ export class QueueView {
   render() {
     cancelAnimationFrame(this.#frame);
     this.#frame = 0;
-    const all = this.library.active();
+    const all = this.clips.active();
     const jobs = this.#isOpen ? all : all.slice(0, SHOWN);
     byId('queue-section').hidden = jobs.length === 0;
     byId('cancel-all').hidden = all.length < 2;
     const more = byId('queue-more');
     more.hidden = all.length <= SHOWN;
     more.setAttribute('aria-expanded', String(this.#isOpen));
-    setText(more, this.#isOpen ? 'Show fewer' : `and ${all.length - SHOWN} more in the queue`);
+    setText(more, this.#isOpen ? TEXT.showFewer : TEXT.more(all.length - SHOWN));
     byId('queue').classList.toggle('open', this.#isOpen && all.length > SHOWN);
     const places = new Map(all.filter(({ status }) => status === 'queued').map(({ id }, place) => [id, place + 1]));
     reconcile(byId('queue'), jobs, {
@@ -64,9 +65,9 @@ export class QueueView {
       el('div', { class: 'forming-body' },
         el('div', { class: 'forming-head' },
           el('strong', { class: 'forming-title' }, title),
-          el('button', { type: 'button', class: 'icon-button cancel', 'aria-label': `Cancel ${title}`, title: 'Cancel (Esc)', onclick: () => this.actions.cancel(job.id) }, icon('cancel'))),
+          el('button', { type: 'button', class: 'icon-button cancel', 'aria-label': TEXT.cancel(title), title: TEXT.cancelHint, onclick: () => this.actions.cancel(job.id) }, icon('cancel'))),
         bar,
-        el('progress', { max: 1, value: 0, 'aria-label': `Progress of ${title}` }),
+        el('progress', { max: 1, value: 0, 'aria-label': TEXT.progress(title) }),
         el('p', { class: 'forming-text' })));
   }
 
@@ -74,7 +75,7 @@ export class QueueView {
     item.classList.toggle('waiting', job.status === 'queued');
     if (job.status === 'queued') {
       const seconds = this.actions.predict(job.request);
-      setText(item.querySelector('.forming-text'), `${place === 1 ? 'next' : `number ${place}`} in the queue${seconds ? `, takes ${roughly(seconds)}` : ''}`);
+      setText(item.querySelector('.forming-text'), TEXT.place(place, seconds));
       item.querySelector('progress').value = 0;
     } else {
       this.#show(item, job);
@@ -88,9 +89,7 @@ export class QueueView {
 
   #show(item, job) {
     item.querySelector('progress').value = job.progress;
-    const left = this.#remaining.of(job);
-    const rest = left === null ? '' : `, ${roughly(left)} left`;
-    setText(item.querySelector('.forming-text'), `${job.text ?? 'starting'}${rest}`);
+    setText(item.querySelector('.forming-text'), TEXT.left(job.text ?? TEXT.starting, this.#remaining.of(job)));
     const image = item.querySelector('.preview');
     if (job.preview && image.dataset.source !== job.preview) {
       image.dataset.source = job.preview;

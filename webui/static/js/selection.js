@@ -2,6 +2,7 @@
 
 import { byId } from './dom.js';
 import { announce, notice } from './notices.js';
+import { HISTORY as TEXT } from './texts.js';
 
 export class Selection {
   /** @type {Set<string>} */
@@ -61,7 +62,7 @@ export class Selection {
     try {
       for (const id of await this.clips.ids()) this.#ids.add(id);
       this.changed();
-      announce(`${this.#ids.size} clips are selected.`);
+      announce(TEXT.areSelected(this.#ids.size));
     } catch (error) {
       notice(error.message);
     }
@@ -81,8 +82,8 @@ export class Selection {
     byId('history').classList.toggle('choosing', this.isOpen);
     byId('select').setAttribute('aria-pressed', String(this.isOpen));
     byId('select').hidden = this.clips.total === 0 && !this.isOpen;
-    byId('selected-count').textContent = `${count.toLocaleString('en')} selected`;
-    byId('selected-all').textContent = `Select all ${this.clips.total.toLocaleString('en')}`;
+    byId('selected-count').textContent = TEXT.selected(count);
+    byId('selected-all').textContent = TEXT.selectAll(this.clips.total);
     for (const name of ['star', 'unstar', 'bin', 'download']) byId(`selected-${name}`).hidden = isBin;
     for (const name of ['restore', 'delete']) byId(`selected-${name}`).hidden = !isBin;
     for (const name of ['star', 'unstar', 'bin', 'download', 'restore', 'delete']) byId(`selected-${name}`).disabled = count === 0;

@@ -8,26 +8,23 @@ import { showChanged } from './controls/changed.js';
 import { Curve } from './controls/curve.js';
 import { makeControl } from './controls/field.js';
 import { ELSEWHERE, GROUPS, groupOf } from './controls/groups.js';
-import { get, isSame, withValue } from './controls/keys.js';
+import { WITHOUT_SOURCE, get, isSame, withValue } from './controls/keys.js';
 import { ToldControls } from './controls/told.js';
-import { byId, el, setText } from './dom.js';
+import { byId, el, fillSlider, numberOf, setText } from './dom.js';
 import { icon } from './icons.js';
 import { short } from './format.js';
+import { randomSeed } from './random.js';
 import { isSwitch, remember, remembered } from './storage.js';
+import { CONTROLS, GROUPS as TITLES, PARAMETERS as TEXTS } from './texts.js';
 
 /** The sliders' ranges are the musically useful ones; the number beside takes all that the server takes. */
 const PARAMETERS = [
-  { name: 'seconds', label: 'Length', unit: 's', min: 1, max: 60, step: 0.5 },
-  { name: 'steps', label: 'Steps', unit: '', min: 1, max: 100, step: 1, hint: 'More steps are slower and finer' },
-  { name: 'cfg_scale', label: 'Guidance', unit: '×', min: 0, max: 8, step: 0.1, hint: '1 is off; more follows the games more closely' },
+  { name: 'seconds', min: 1, max: 60, step: 0.5 },
+  { name: 'steps', min: 1, max: 100, step: 1 },
+  { name: 'cfg_scale', min: 0, max: 8, step: 0.1 },
 ];
 /** Fields that belong to one choice, as sampling/recommended.py has it. */
 const BELONGS_TO = { sampler_options: 'sampler', rho: 'schedule' };
-/** What a source brings with it. */
-const OF_SOURCE = ['source', 'inpaint', 'extend_before', 'extend_after'];
-const MAX_SEED = 2 ** 32;
-
-export const randomSeed = () => Math.floor(Math.random() * MAX_SEED);
 
 export class SettingsPanel extends EventTarget {
   /** The request, but for its mix. @type {Record<string, any>} */
@@ -158,8 +155,8 @@ export class SettingsPanel extends EventTarget {
     showChanged(changed, (key) => this.#resetKey(key));
     const source = this.#values.source;
     for (const field of document.querySelectorAll('#group-source .field')) /** @type {HTMLElement} */ (field).hidden = !source;
-    setText(byId('sampler-does'), this.#schema?.samplers[this.#values.sampler] ?? '');
-    setText(byId('schedule-does'), this.#schema?.schedules[this.#values.schedule] ?? '');
+    setText(byId('help-select-sampler'), this.#schema?.samplers[this.#values.sampler] ?? '');
+    setText(byId('help-select-schedule'), this.#schema?.schedules[this.#values.schedule] ?? '');
     this.#showCurve();
     this.dispatchEvent(new Event('change'));
   }
@@ -190,7 +187,7 @@ export class SettingsPanel extends EventTarget {
 
   #resetKey(key) {
     if (key === 'source') {
-      this.reset(OF_SOURCE);
+      this.reset(Object.keys(WITHOUT_SOURCE));
       return;
     }
     this.#edit(key, get(this.#usualFor(key), key));
@@ -215,10 +212,10 @@ export class SettingsPanel extends EventTarget {
     byId('field-noise')?.closest('.field')?.after(el('div', { id: 'sampler-options' }));
   }
 
-  #makeGroup({ id, title, open }, controls) {
+  #makeGroup({ id, open }, controls) {
     const extra = { levels: this.#curve.element, source: byId('source-box') }[id];
     const group = /** @type {HTMLDetailsElement} */ (el('details', { class: 'group', id: `group-${id}`, open: remembered(`group-${id}`, open ?? false, isSwitch) },
-      el('summary', {}, title), ...(id === 'source' ? [extra, ...controls] : [...controls, extra])));
+      el('summary', {}, TITLES[id]), ...(id === 'source' ? [extra, ...controls] : [...controls, extra])));
     group.ontoggle = () => { remember(`group-${id}`, group.open); this.#showCurve(); };
     return group;
   }
@@ -226,7 +223,6 @@ export class SettingsPanel extends EventTarget {
   #makeField(field) {
     const { element, show } = makeControl(field, (value) => this.#edit(field.key, value));
     this.#shows.set(field.key, show);
-    if (field.key === 'sampler' || field.key === 'schedule') element.querySelector('.hint').id = `${field.key}-does`;
     return element;
   }
 
@@ -247,26 +243,21 @@ export class SettingsPanel extends EventTarget {
     for (const radio of document.querySelectorAll('input[name=seed-mode]')) radio.addEventListener('change', () => this.dispatchEvent(new Event('change')));
   }
 
-  #makeParameter({ name, label, unit, min, max, step, hint }, limits = {}) {
+  #makeParameter({ name, min, max, step }, limits = {}) {
+    const { label, unit, hint } = TEXTS[name];
     const describedBy = `error-${name}`;
     const slider = el('input', { type: 'range', min, max, step, id: `slider-${name}`, 'aria-label': label, class: 'plain-range' });
-    const number = el('input', { type: 'number', id: `number-${name}`, class: 'number', min: limits.ge ?? step, max: limits.le, step, 'aria-label': `${label}, as a number`, 'aria-describedby': describedBy });
-    const fill = () => slider.style.setProperty('--fill', String((slider.valueAsNumber - min) / (max - min)));
+    const number = el('input', { type: 'number', id: `number-${name}`, class: 'number', min: limits.ge ?? step, max: limits.le, step, 'aria-label': CONTROLS.number(label), 'aria-describedby': describedBy });
     slider.oninput = () => { number.value = slider.value; this.#edit(name, slider.valueAsNumber); };
     number.oninput = () => this.#edit(name, numberOf(number));
     this.#shows.set(name, (value) => {
       if (numberOf(number) !== value) number.value = Number.isFinite(value) ? short(value) : '';
       if (Number.isFinite(value)) slider.value = String(value);
-      fill();
+      fillSlider(slider);
     });
     return el('div', { class: 'parameter', 'data-field': name },
       el('label', { for: `slider-${name}`, title: hint }, label), slider,
       el('span', { class: 'with-unit' }, number, el('span', { class: 'unit', 'aria-hidden': 'true' }, unit)),
       el('p', { class: 'field-error', id: describedBy }));
   }
-}
-
-/** @param {HTMLInputElement} input */
-function numberOf(input) {
-  return Number.isFinite(input.valueAsNumber) ? input.valueAsNumber : null;
 }

@@ -10,9 +10,11 @@ const cache = new Map();
 
 /** @param {import('./api.js').Job} job @returns {Promise<{seconds: number|undefined, peaks: number[]}>} */
 export function peaksOf(job) {
-  if (!cache.has(job.id)) {
-    cache.set(job.id, call('GET', job.peaks).then(checked).catch(() => flatOf(job)));
-  }
+  if (!job.peaks) return Promise.resolve(flatOf(job));
+  if (!cache.has(job.id)) cache.set(job.id, call('GET', job.peaks).then(checked).catch(() => {
+    cache.delete(job.id); // read again when it is looked at again
+    return flatOf(job);
+  }));
   return cache.get(job.id);
 }
 

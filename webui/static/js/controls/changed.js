@@ -1,6 +1,7 @@
 /** What differs from what the model recommends, each with a button that takes it back. */
 
 import { byId, el, reconcile } from '../dom.js';
+import { CONTROLS as TEXT } from '../texts.js';
 import { inWords, labelOf } from './keys.js';
 
 /**
@@ -18,8 +19,8 @@ export function showChanged(changes, reset) {
       const text = `${label} ${nameOf(value)}`;
       const button = element.querySelector('button');
       element.querySelector('.changed-text').textContent = text;
-      button.title = `${label}: back to ${inWords(usual)}`;
-      button.setAttribute('aria-label', `${text}: back to ${inWords(usual)}`);
+      button.title = TEXT.backTo(label, inWords(usual));
+      button.setAttribute('aria-label', TEXT.backTo(text, inWords(usual)));
     },
   });
 }

@@ -2,6 +2,7 @@
 
 import { call } from '../api.js';
 import { setText } from '../dom.js';
+import { CONTROLS as TEXT } from '../texts.js';
 
 const WIDTH = 320;
 const HEIGHT = 96;
@@ -15,7 +16,7 @@ export class Curve {
 
   constructor() {
     const template = document.createElement('template');
-    template.innerHTML = '<figure class="curve"><svg role="img"><rect class="guided"/><polyline class="levels"/></svg><figcaption></figcaption></figure>';
+    template.innerHTML = '<figure class="schedule-curve blank"><svg role="img"><rect class="guided"/><polyline class="levels"/></svg><figcaption></figcaption></figure>';
     this.element = /** @type {HTMLElement} */ (template.content.firstElementChild);
     this.element.querySelector('svg').setAttribute('viewBox', `0 0 ${WIDTH} ${HEIGHT}`);
   }
@@ -36,7 +37,7 @@ export class Curve {
     } catch (error) {
       if (asked !== this.#asked) return;
       this.element.classList.add('blank');
-      setText(this.element.querySelector('figcaption'), error.field === 'schedule' ? 'This schedule follows what the model has learned: its curve is not known before.' : error.message);
+      setText(this.element.querySelector('figcaption'), error.field === 'schedule' ? TEXT.noCurve : error.message);
     }
   }
 
@@ -51,8 +52,7 @@ export class Curve {
     const band = this.element.querySelector('.guided');
     for (const [name, value] of Object.entries({ x: 0, y: top, width: WIDTH, height: Math.max(bottom - top, 0) })) band.setAttribute(name, String(value));
     this.element.classList.remove('blank');
-    const guided = interval ? `; guided from ${interval[0]} to ${interval[1]}` : '';
-    const caption = `${levels.length} noise levels from ${round(levels[0])} to ${round(levels.at(-1))}${guided}`;
+    const caption = TEXT.curve(levels.length, round(levels[0]), round(levels.at(-1)), interval);
     setText(this.element.querySelector('figcaption'), caption);
     this.element.querySelector('svg').setAttribute('aria-label', caption);
   }

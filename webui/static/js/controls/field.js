@@ -1,6 +1,7 @@
 /** One control for one key of a request, drawn from what the server says of it. */
 
-import { el } from '../dom.js';
+import { el, numberOf } from '../dom.js';
+import { CONTROLS as TEXT } from '../texts.js';
 import { labelOf } from './keys.js';
 
 /**
@@ -27,9 +28,8 @@ export function makeControl(field, changed) {
 }
 
 /** @param {string} key */
-export const idOf = (key) => ({ sampler: 'select-sampler', schedule: 'select-schedule' }[key] ?? `field-${key.replaceAll('.', '-')}`);
+const idOf = (key) => ({ sampler: 'select-sampler', schedule: 'select-schedule' }[key] ?? `field-${key.replaceAll('.', '-')}`);
 
-const asNumber = (input) => (Number.isFinite(input.valueAsNumber) ? input.valueAsNumber : null);
 const asText = (value) => (Number.isFinite(value) ? String(value) : '');
 
 function numberInput(field, properties) {
@@ -40,13 +40,13 @@ function numberInput(field, properties) {
 
 /** Empty is null: as usual where that is allowed, and refused by the server with a sentence where it is not. */
 function number(field, id, changed) {
-  const input = numberInput(field, { id, placeholder: field.nullable ? 'usual' : field.default === null ? 'no limit' : undefined });
-  input.oninput = () => changed(input.value === '' && field.default === null && !field.nullable ? undefined : asNumber(input));
-  return { input, show: (value) => { if (asNumber(input) !== (value ?? null)) input.value = asText(value); } };
+  const input = numberInput(field, { id, placeholder: field.nullable ? TEXT.usual : field.default === null ? TEXT.noLimit : undefined });
+  input.oninput = () => changed(input.value === '' && field.default === null && !field.nullable ? undefined : numberOf(input));
+  return { input, show: (value) => { if (numberOf(input) !== (value ?? null)) input.value = asText(value); } };
 }
 
 function choice(field, id, changed) {
-  const usual = field.nullable ? [el('option', { value: '' }, 'as usual')] : [];
+  const usual = field.nullable ? [el('option', { value: '' }, TEXT.asUsual)] : [];
   const input = /** @type {HTMLSelectElement} */ (el('select', { id }, ...usual, ...(field.choices ?? []).map((name) => el('option', { value: name }, name))));
   input.onchange = () => changed(field.nullable && input.value === '' ? null : input.value);
   return { input, show: (value) => { input.value = value ?? ''; } };
@@ -61,31 +61,31 @@ function toggle(field, id, changed) {
 /** Two numbers; both empty is null. */
 function range(field, id, changed) {
   const label = labelOf(field.key);
-  const low = numberInput(field, { id, placeholder: 'all', 'aria-label': `${label}, from` });
-  const high = numberInput(field, { placeholder: 'all', 'aria-label': `${label}, to` });
-  const read = () => changed(low.value === '' && high.value === '' ? null : [asNumber(low), asNumber(high)]);
+  const low = numberInput(field, { id, placeholder: TEXT.all, 'aria-label': TEXT.from(label) });
+  const high = numberInput(field, { placeholder: TEXT.all, 'aria-label': TEXT.upTo(label) });
+  const read = () => changed(low.value === '' && high.value === '' ? null : [numberOf(low), numberOf(high)]);
   low.oninput = read;
   high.oninput = read;
   const show = (value) => {
-    for (const [input, part] of [[low, value?.[0]], [high, value?.[1]]]) if (asNumber(input) !== (part ?? null)) input.value = asText(part);
+    for (const [input, part] of [[low, value?.[0]], [high, value?.[1]]]) if (numberOf(input) !== (part ?? null)) input.value = asText(part);
   };
-  return { input: el('span', { class: 'pair' }, low, el('span', { class: 'unit' }, 'to'), high), show };
+  return { input: el('span', { class: 'pair' }, low, el('span', { class: 'unit' }, TEXT.to), high), show };
 }
 
 /** A number for each of some names; those that are empty are not said. */
 function numbers(field, id, changed) {
-  const inputs = new Map((field.names ?? []).map((name, index) => [name, numberInput(field, { id: index ? undefined : id, placeholder: 'usual', 'aria-label': `${labelOf(field.key)}: ${name}` })]));
-  const read = () => changed(Object.fromEntries([...inputs].filter(([, input]) => input.value !== '').map(([name, input]) => [name, asNumber(input)])));
+  const inputs = new Map((field.names ?? []).map((name, index) => [name, numberInput(field, { id: index ? undefined : id, placeholder: TEXT.usual, 'aria-label': TEXT.part(labelOf(field.key), name) })]));
+  const read = () => changed(Object.fromEntries([...inputs].filter(([, input]) => input.value !== '').map(([name, input]) => [name, numberOf(input)])));
   for (const input of inputs.values()) input.oninput = read;
   const show = (value) => {
-    for (const [name, input] of inputs) if (asNumber(input) !== (value?.[name] ?? null)) input.value = asText(value?.[name]);
+    for (const [name, input] of inputs) if (numberOf(input) !== (value?.[name] ?? null)) input.value = asText(value?.[name]);
   };
   return { input: el('span', { class: 'numbers' }, ...[...inputs].map(([name, input]) => el('span', { class: 'with-unit' }, el('span', {}, name), input))), show };
 }
 
 /** Regions in seconds, such as `2-4, 6.5-8`. */
 function regions(field, id, changed) {
-  const input = /** @type {HTMLInputElement} */ (el('input', { type: 'text', id, class: 'text-input', placeholder: 'such as 2-4, 6.5-8', spellcheck: 'false' }));
+  const input = /** @type {HTMLInputElement} */ (el('input', { type: 'text', id, class: 'text-input', placeholder: TEXT.suchAs, spellcheck: 'false' }));
   input.oninput = () => changed(input.value.split(/[,;]/).filter((part) => part.trim()).map((part) => part.split(/[-–]/).map((end) => (end.trim() === '' ? null : Number(end)))));
   const show = (value) => {
     if (document.activeElement !== input) input.value = (Array.isArray(value) ? value : []).filter(Array.isArray).map((region) => region.join('-')).join(', ');
@@ -95,7 +95,7 @@ function regions(field, id, changed) {
 
 /** Texts, and what a later server may have that this page does not know: JSON where it is no text. */
 function text(field, id, changed) {
-  const input = /** @type {HTMLInputElement} */ (el('input', { type: 'text', id, class: 'text-input', placeholder: field.nullable ? 'as usual' : undefined, spellcheck: 'false' }));
+  const input = /** @type {HTMLInputElement} */ (el('input', { type: 'text', id, class: 'text-input', placeholder: field.nullable ? TEXT.asUsual : undefined, spellcheck: 'false' }));
   const read = () => {
     if (input.value === '' && field.nullable) return null;
     if (field.kind === 'text') return input.value;

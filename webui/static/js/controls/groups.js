@@ -4,13 +4,13 @@
 export const ELSEWHERE = new Set(['games', 'games_end', 'controls', 'seed', 'seconds', 'steps', 'cfg_scale', 'loop', 'sampler_options']);
 
 export const GROUPS = [
-  { id: 'sampler', title: 'Sampler', keys: ['sampler', 'noise'], open: true },
-  { id: 'levels', title: 'Noise levels', keys: ['schedule', 'sigma_max', 'sigma_min', 'rho'] },
-  { id: 'guidance', title: 'Guidance', keys: ['guidance.interval', 'guidance.rescale', 'guidance.projected_parallel', 'guidance.projected_threshold', 'guidance.projected_momentum', 'guidance.weak_ema', 'guidance.weak_scale', 'guidance.scales'] },
-  { id: 'weights', title: 'Weights and arithmetic', keys: ['ema', 'precision', 'phase_iterations', 'window_seconds'] },
-  { id: 'variation', title: 'Variation', keys: ['variation_seed', 'variation_strength'] },
-  { id: 'source', title: 'Source', keys: ['source.start', 'source.seconds', 'source.strength', 'inpaint', 'extend_before', 'extend_after'] },
-  { id: 'other', title: 'Other', keys: [] },
+  { id: 'sampler', keys: ['sampler', 'noise'], open: true },
+  { id: 'levels', keys: ['schedule', 'sigma_max', 'sigma_min', 'rho'] },
+  { id: 'guidance', keys: ['guidance.interval', 'guidance.rescale', 'guidance.projected_parallel', 'guidance.projected_threshold', 'guidance.projected_momentum', 'guidance.weak_ema', 'guidance.weak_scale', 'guidance.scales'] },
+  { id: 'weights', keys: ['ema', 'precision', 'phase_iterations', 'window_seconds'] },
+  { id: 'variation', keys: ['variation_seed', 'variation_strength'] },
+  { id: 'source', keys: ['source.start', 'source.seconds', 'source.strength', 'inpaint', 'extend_before', 'extend_after'] },
+  { id: 'other', keys: [] },
 ];
 
 /** @param {string} key */

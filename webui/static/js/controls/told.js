@@ -1,11 +1,10 @@
 /** A row for each thing that the model is told beside games, such as the tempo: usual, set or free. */
 
-import { el } from '../dom.js';
+import { el, fillSlider } from '../dom.js';
 import { short } from '../format.js';
-import { makeToldRow, stepOf } from './told_kinds.js';
-
-const MODES = { usual: 'usual', set: 'set', free: 'free' };
-const HINT = 'usual: as the games have it, another for each seed; set: the number beside; free: the model chooses';
+import { isRecord } from '../storage.js';
+import { CONTROLS as TEXT } from '../texts.js';
+import { makeModes, makeToldRow, stepOf } from './told_kinds.js';
 
 export class ToldControls {
   /** @type {any[]} */
@@ -25,7 +24,7 @@ export class ToldControls {
 
   /** @param {any} values */
   show(values) {
-    const said = values !== null && typeof values === 'object' ? values : {};
+    const said = isRecord(values) ? values : {};
     for (const row of this.#rows) row.show(Object.hasOwn(said, row.id) ? said[row.id] : undefined);
   }
 
@@ -37,12 +36,11 @@ export class ToldControls {
   /** Its value is a number, null where the model shall be told nothing, or undefined where it is as usual. */
   #makeRow({ id, label, unit, low, high }) {
     const step = stepOf(low, high);
-    const select = /** @type {HTMLSelectElement} */ (el('select', { id: `control-mode-${id}`, 'aria-label': `${label}: usual, set or free`, title: HINT }, ...Object.entries(MODES).map(([value, text]) => el('option', { value }, text))));
+    const select = makeModes(id, label, TEXT.numberHint);
     const slider = /** @type {HTMLInputElement} */ (el('input', { type: 'range', min: Math.ceil(low / step) * step, max: Math.floor(high / step) * step, step, id: `control-${id}`, 'aria-label': label, class: 'plain-range' }));
-    const number = /** @type {HTMLInputElement} */ (el('input', { type: 'number', id: `control-number-${id}`, class: 'number', min: low, max: high, step, 'aria-label': `${label}, as a number`, 'aria-describedby': 'error-controls' }));
-    const fill = () => slider.style.setProperty('--fill', String((slider.valueAsNumber - Number(slider.min)) / (Number(slider.max) - Number(slider.min))));
+    const number = /** @type {HTMLInputElement} */ (el('input', { type: 'number', id: `control-number-${id}`, class: 'number', min: low, max: high, step, 'aria-label': TEXT.number(label), 'aria-describedby': 'error-controls' }));
     const element = el('div', { class: 'parameter control' },
-      el('label', { for: `control-${id}`, title: HINT }, label, ' ', el('span', { class: 'unit' }, unit)), select, slider, number);
+      el('label', { for: `control-${id}`, title: TEXT.numberHint }, label, ' ', el('span', { class: 'unit' }, unit)), select, slider, number);
     const mode = (name) => { select.value = name; element.dataset.mode = name; };
     slider.oninput = () => { number.value = slider.value; mode('set'); this.#tell(); };
     number.oninput = () => { slider.value = number.value; mode('set'); this.#tell(); };
@@ -53,11 +51,11 @@ export class ToldControls {
         if (number.valueAsNumber !== value) number.value = short(value);
         slider.value = String(value);
       }
-      fill();
+      fillSlider(slider);
     };
     slider.value = String(Math.round((low + high) / 2 / step) * step);
     number.value = slider.value;
-    fill();
+    fillSlider(slider);
     mode('usual');
     const values = { usual: () => undefined, free: () => null, set: () => (Number.isFinite(number.valueAsNumber) ? number.valueAsNumber : '') };
     return { id, element, show, value: () => values[select.value]() };

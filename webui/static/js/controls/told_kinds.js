@@ -5,13 +5,18 @@
  */
 
 import { el } from '../dom.js';
+import { CONTROLS as TEXT } from '../texts.js';
 
 const POINTS = 5;
-const MODES = { usual: 'usual', set: 'set', free: 'free' };
-const HINTS = 'usual: as the source has it, or nothing; set: what is chosen here; free: the model chooses';
 
 /** How finely a number between two others is set. @param {number} low @param {number} high */
 export const stepOf = (low, high) => (high - low > 20 ? 1 : 10 ** Math.floor(Math.log10((high - low) / 50)));
+
+/** Whether something is as usual, set or free. @returns {HTMLSelectElement} */
+export function makeModes(id, label, title) {
+  const options = Object.entries(TEXT.modes).map(([value, text]) => el('option', { value }, text));
+  return /** @type {HTMLSelectElement} */ (el('select', { id: `control-mode-${id}`, 'aria-label': TEXT.mode(label), title }, ...options));
+}
 
 /** A row with its `id`, `element`, `value()` and `show(value)`; null for what has no place on a page. */
 export function makeToldRow(control, onChange) {
@@ -22,13 +27,13 @@ export function makeToldRow(control, onChange) {
 
 /** A part, which has `element`, `value()`, `set(value)` and `oninput`, beside a choice whether it counts. */
 function withMode({ id, label, unit = '' }, part, onChange) {
-  const select = /** @type {HTMLSelectElement} */ (el('select', { id: `control-mode-${id}`, 'aria-label': `${label}: usual, set or free`, title: HINTS }, ...Object.entries(MODES).map(([value, text]) => el('option', { value }, text))));
-  const element = el('div', { class: 'parameter control told' }, el('span', { title: HINTS }, label, ' ', el('span', { class: 'unit' }, unit)), select, part.element);
+  const select = makeModes(id, label, TEXT.otherHint);
+  const element = el('div', { class: 'parameter control told' }, el('span', { title: TEXT.otherHint }, label, ' ', el('span', { class: 'unit' }, unit)), select, part.element);
   const mode = (name) => { select.value = name; element.dataset.mode = name; };
   select.onchange = () => { mode(select.value); onChange(); };
   part.element.addEventListener('input', () => { mode('set'); onChange(); });
   const show = (value) => {
-    mode(value === undefined ? MODES.usual : value === null ? MODES.free : MODES.set);
+    mode(value === undefined ? 'usual' : value === null ? 'free' : 'set');
     if (value !== undefined && value !== null) part.set(value);
   };
   mode('usual');
@@ -52,7 +57,7 @@ function chooseNames({ id, label, names }) {
 function drawCurve({ id, label, low, high }) {
   /** What a clip asked for, until it is changed here. */
   let kept = null;
-  const sliders = Array.from({ length: POINTS }, (_, k) => /** @type {HTMLInputElement} */ (el('input', { type: 'range', min: low, max: high, step: stepOf(low, high), id: `control-${id}-${k}`, 'aria-label': `${label}, point ${k + 1} of ${POINTS}`, 'aria-describedby': 'error-controls' })));
+  const sliders = Array.from({ length: POINTS }, (_, k) => /** @type {HTMLInputElement} */ (el('input', { type: 'range', min: low, max: high, step: stepOf(low, high), id: `control-${id}-${k}`, 'aria-label': TEXT.point(label, k + 1, POINTS), 'aria-describedby': 'error-controls' })));
   for (const slider of sliders) slider.value = String((low + high) / 2);
   const element = el('div', { class: 'points' }, ...sliders);
   element.addEventListener('input', () => { kept = null; });

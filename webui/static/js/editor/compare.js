@@ -5,7 +5,7 @@ import { titleOf } from '../format.js';
 import { icon } from '../icons.js';
 import { notice } from '../notices.js';
 import { loudnessOf } from '../sound/loudness.js';
-import { COMPARE as TEXT, origin } from './texts.js';
+import { COMPARE as TEXT, origin } from '../texts.js';
 
 export const MOST = 4;
 
@@ -28,7 +28,7 @@ export class Compare {
   /** @param {import('../player.js').Player} player @param {import('../library.js').Library} library */
   constructor(player, library) {
     Object.assign(this, { player, clips: library });
-    for (const event of ['state', 'change']) player.addEventListener(event, () => this.#mark());
+    player.addEventListener('state', () => this.#mark());
     library.addEventListener('change', () => this.#follow());
   }
 

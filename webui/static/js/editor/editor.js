@@ -1,13 +1,14 @@
 /** Works on a clip: each result is a version of it, and all versions can be walked. */
 
-import { call, randomKey } from '../api.js';
+import { call } from '../api.js';
 import { byId, el, setText } from '../dom.js';
 import { titleOf } from '../format.js';
 import { icon } from '../icons.js';
 import { isActive } from '../library.js';
 import { announce, notice } from '../notices.js';
+import { randomKey } from '../random.js';
 import { SeamPanel } from './seam.js';
-import { EDITOR as TEXT, TOOLS } from './texts.js';
+import { EDITOR as TEXT, TOOLS } from '../texts.js';
 import { Timeline } from './timeline.js';
 import { Tools } from './tools.js';
 import { parentOf, versionsList } from './versions.js';
@@ -36,7 +37,7 @@ export class Editor {
   /**
    * @param {{player: import('../player.js').Player, library: import('../library.js').Library,
    *   compare: import('./compare.js').Compare, instrument: () => Record<string, any>}} parts `instrument` tells the
-   *   request on the left
+   *   request of the instrument
    */
   constructor({ player, library, compare, instrument }) {
     Object.assign(this, { player, clips: library, compare, instrument });
@@ -129,7 +130,7 @@ export class Editor {
     this.back = el('button', { type: 'button', class: 'chip', onclick: () => this.#goBack() }, TEXT.back);
     this.versions = el('nav', { class: 'versions', 'aria-label': TEXT.versions });
     this.seam = new SeamPanel(() => this.#hearSeam());
-    this.tabs = el('div', { class: 'segmented tools-row', role: 'group', 'aria-label': 'Tool' },
+    this.tabs = el('div', { class: 'segmented tools-row', role: 'group', 'aria-label': TEXT.tool },
       ...Object.entries(TOOLS).map(([name, { label }]) => el('button', { type: 'button', 'data-tool': name, onclick: () => this.#setTool(name) }, label)));
     this.status = el('p', { class: 'editor-status', role: 'status' });
     this.error = el('p', { class: 'field-error', role: 'alert' });
@@ -310,7 +311,9 @@ export class Editor {
 
   #onKey(event) {
     const target = /** @type {HTMLElement} */ (event.target);
-    if (event.ctrlKey || event.metaKey || event.altKey || target.matches('input:not([type=range]), textarea, select')) return;
+    // Many keyboards type brackets with AltGr, which some systems tell as Ctrl and Alt, others as Alt alone.
+    const isBracket = '[]'.includes(event.key) && (event.altKey || event.getModifierState('AltGraph')) && !event.metaKey;
+    if (((event.ctrlKey || event.metaKey || event.altKey) && !isBracket) || target.matches('input:not([type=range]), textarea, select')) return;
     const { position } = this.#timeline;
     const actions = {
       0: () => this.#timeline.whole(),

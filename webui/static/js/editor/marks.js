@@ -2,7 +2,7 @@
 
 import { el } from '../dom.js';
 import { LONGEST } from './requests.js';
-import { EDITOR as TEXT } from './texts.js';
+import { EDITOR as TEXT } from '../texts.js';
 
 const TICK = 80; // CSS pixels between two ticks, at least
 

@@ -1,18 +1,16 @@
 /** What each tool asks the server for: requests that start from a clip, or from its seed and settings. */
 
+import { WITHOUT_SOURCE } from '../controls/keys.js';
+import { randomSeed } from '../random.js';
+
 /** @typedef {import('../api.js').Job} Job @typedef {Record<string, any>} Settings */
 /** @typedef {{start: number, end: number}} Region in seconds */
 
-export const COPIES = 4;
+const COPIES = 4;
 export const LONGEST = 600; // seconds of a clip with all that is made around it
 
 /** Fields that say what a clip is made from; each tool says its own. */
-const PLAIN = {
-  source: null, inpaint: [], extend_before: 0, extend_after: 0, loop: false, games_end: null, variation_seed: null,
-  variation_strength: 0,
-};
-
-export const randomSeed = () => Math.floor(Math.random() * 2 ** 32);
+const PLAIN = { ...WITHOUT_SOURCE, loop: false, games_end: null, variation_seed: null, variation_strength: 0 };
 
 /** Settings without length, which a source has of its own; ten microseconds are finer than a sample. */
 const from = ({ seconds, ...settings }, changes) => ({ ...settings, ...PLAIN, ...changes });

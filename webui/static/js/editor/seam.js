@@ -2,7 +2,7 @@
 
 import { el, setText } from '../dom.js';
 import { prepared } from '../waveform.js';
-import { EDITOR as TEXT } from './texts.js';
+import { EDITOR as TEXT } from '../texts.js';
 
 const SHOWN = 0.02; // seconds on either side
 const NEAR = 0.25; // seconds on either side whose steps are the usual ones
@@ -14,7 +14,7 @@ const size = (steps) => Math.sqrt(steps.reduce((sum, step) => sum + step * step,
  * How far the samples jump from the last to the first, as a multiple of the usual step beside the seam.
  * @param {AudioBuffer} sound
  */
-export function seamStep(sound) {
+function seamStep(sound) {
   const near = Math.min(Math.round(NEAR * sound.sampleRate), sound.length - 1);
   let [jump, usual] = [0, 0];
   for (let channel = 0; channel < sound.numberOfChannels; channel += 1) {

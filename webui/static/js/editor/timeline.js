@@ -1,10 +1,10 @@
 /** The clip along time: waveform and spectrogram at any zoom, playhead, regions, and ends that can be drawn out. */
 
-import { el } from '../dom.js';
+import { el, fillSlider } from '../dom.js';
 import { marksOf, ticks } from './marks.js';
 import { Overview, drawEnvelope, drawSpectrogram } from './pictures.js';
 import { LONGEST } from './requests.js';
-import { EDITOR as TEXT } from './texts.js';
+import { EDITOR as TEXT } from '../texts.js';
 
 const ZOOM = 1.6;
 const NEAREST = 0.05; // seconds that are shown at least
@@ -115,7 +115,7 @@ export class Timeline extends EventTarget {
     this.#to = this.#from + width;
     this.bar.hidden = width >= this.#span - 1e-9;
     this.bar.value = String((this.#from - this.#least) / Math.max(this.#span - width, 1e-9));
-    this.bar.style.setProperty('--fill', this.bar.value);
+    fillSlider(this.bar);
     this.refresh();
   }
 

@@ -1,10 +1,10 @@
 /** The editor's tools: what each asks the person, and the requests that it makes of the answers. */
 
 import { fillMixBar } from '../colours.js';
-import { el } from '../dom.js';
+import { el, fillSlider } from '../dom.js';
 import { mixName } from '../format.js';
 import * as requests from './requests.js';
-import { EDITOR as TEXT, TOOLS } from './texts.js';
+import { EDITOR as TEXT, TOOLS } from '../texts.js';
 
 /** @typedef {import('./timeline.js').Timeline} Timeline */
 /** @typedef {{job: import('../api.js').Job, settings: Record<string, any>, seconds: number}} Subject */
@@ -14,7 +14,7 @@ function share(name, value, hint) {
   const slider = /** @type {HTMLInputElement} */ (el('input', { type: 'range', class: 'plain-range', min: 0, max: 1, step: 0.01, value, 'aria-label': name }));
   const output = el('output', { class: 'share' });
   const show = () => {
-    slider.style.setProperty('--fill', slider.value);
+    fillSlider(slider);
     output.textContent = Number(slider.value).toFixed(2);
   };
   slider.addEventListener('input', show);
@@ -33,7 +33,7 @@ export class Tools {
   #distance = share(TEXT.variation, 0.25, TEXT.variationHint);
   #mixes = { games: {}, end: {} };
 
-  /** @param {Timeline} timeline @param {() => Record<string, number>} instrumentMix the mix on the left */
+  /** @param {Timeline} timeline @param {() => Record<string, number>} instrumentMix the mix of the instrument */
   constructor(timeline, instrumentMix) {
     Object.assign(this, { timeline, instrumentMix });
     this.pane = el('div', { class: 'tool-pane' });

@@ -2,7 +2,7 @@
 
 import { el } from '../dom.js';
 import { titleOf } from '../format.js';
-import { origin } from './texts.js';
+import { origin, versionText } from '../texts.js';
 
 /** @typedef {import('../api.js').Job} Job */
 
@@ -10,7 +10,7 @@ import { origin } from './texts.js';
  * The versions as a tree; one whose parent is gone stands at the top.
  * @param {Job[]} jobs @returns {{job: Job, children: any[]}[]}
  */
-export function treeOf(jobs) {
+function treeOf(jobs) {
   const nodes = new Map(jobs.map((job) => [job.id, { job, children: [] }]));
   const roots = [];
   for (const node of nodes.values()) (nodes.get(node.job.parent)?.children ?? roots).push(node);
@@ -43,9 +43,8 @@ function namesOf(nodes) {
 }
 
 function button(job, text, shown, open) {
-  const state = { queued: ' (waits)', running: ' (forms)', failed: ' (failed)', cancelled: ' (cancelled)', interrupted: ' (interrupted)' }[job.status] ?? '';
   return el('button', {
     type: 'button', class: 'version', 'data-id': job.id, 'aria-current': job.id === shown && 'true', disabled: !job.audio,
     title: job.title || text, onclick: () => open(job),
-  }, `${text}${state}${job.binned ? ' (in the bin)' : ''}`);
+  }, versionText(text, job));
 }

@@ -3,6 +3,7 @@
 import { call } from '../api.js';
 import { byId } from '../dom.js';
 import { announce, notice } from '../notices.js';
+import { SOURCE as TEXT } from '../texts.js';
 
 const PATIENCE = 300_000; // ms for a large file over a slow line
 const MAX_FILE = 64 * 2 ** 20; // bytes, as webui/exchange/uploads.py has it
@@ -38,13 +39,13 @@ export class BringIn {
   /** @param {File[]} files */
   async #take(files) {
     if (!files.length) return;
-    if (files.length > 1) return notice('One file at a time, please.');
-    if (this.#isBusy) return notice('Another file is on its way; wait for it.');
+    if (files.length > 1) return notice(TEXT.one);
+    if (this.#isBusy) return notice(TEXT.busy);
     const [file] = files;
-    if (file.size > MAX_FILE) return notice(`${file.name} is larger than ${MAX_FILE / 2 ** 20} MiB.`);
+    if (file.size > MAX_FILE) return notice(TEXT.tooLarge(file.name, MAX_FILE / 2 ** 20));
     this.#isBusy = true;
     byId('bring-in').setAttribute('aria-busy', 'true');
-    announce(`${file.name} is read.`);
+    announce(TEXT.reading(file.name));
     try {
       const upload = await call('POST', `/api/uploads?name=${encodeURIComponent(file.name.slice(-200))}`, { file, patience: PATIENCE });
       await this.#use(upload);
@@ -60,11 +61,11 @@ export class BringIn {
   async #use(upload) {
     const source = () => {
       this.panel.source.take(upload);
-      notice(`Clips start from ${upload.name}${upload.cut ? ', of which the first ten minutes are kept' : ''}.`);
+      notice(TEXT.taken(upload.name, upload.cut));
     };
     if (!upload.settings) return source();
     await this.panel.apply(upload.settings.request);
-    return notice(`The settings of ${upload.name} are back.`, { label: 'Start from it instead', action: source, seconds: 15 });
+    return notice(TEXT.settings(upload.name), { label: TEXT.instead, action: source, seconds: 15 });
   }
 }
 

@@ -1,22 +1,21 @@
 /** What a clip starts from: its name, how it sounds, and a way back to nothing but noise. */
 
 import { address } from '../address.js';
+import { WITHOUT_SOURCE } from '../controls/keys.js';
 import { byId, setText } from '../dom.js';
+import { SOURCE as TEXT } from '../texts.js';
 
-const NOTHING = 'Nothing but noise. Bring in a file, or drop one anywhere, to start from it.';
-/** What goes with a source, as it is without one. */
-const WITHOUT = { source: null, inpaint: [], extend_before: 0, extend_after: 0 };
 
 export class SourceBox {
   /** @param {(fields: any) => void} set fields of the request */
   constructor(set) {
     this.set = set;
-    byId('source-remove').onclick = () => set(WITHOUT);
+    byId('source-remove').onclick = () => set(WITHOUT_SOURCE);
   }
 
   /** Makes an upload the source. @param {{id: string, name: string}} upload */
   take({ id, name }) {
-    this.set({ ...WITHOUT, loop: false, source: { upload: id, start: 0, seconds: null, strength: null, label: name } });
+    this.set({ ...WITHOUT_SOURCE, loop: false, source: { upload: id, start: 0, seconds: null, strength: null, label: name } });
     byId('more').open = true;
     byId('group-source').open = true;
   }
@@ -24,7 +23,7 @@ export class SourceBox {
   /** @param {any} source of the request, with its `label` */
   show(source) {
     const path = source?.upload ? `/api/uploads/${source.upload}/audio` : source?.job ? `/api/jobs/${source.job}/audio` : null;
-    setText(byId('source-name'), path ? `Starts from ${source.label ?? (source.job ? 'a clip of the history' : 'a file that was brought in')}.` : NOTHING);
+    setText(byId('source-name'), path ? TEXT.startsFrom(source.label ?? (source.job ? TEXT.clip : TEXT.file)) : TEXT.none);
     byId('source-remove').hidden = !path;
     const audio = byId('source-audio');
     audio.hidden = !path;

@@ -4,18 +4,21 @@ import { address } from '../address.js';
 import { byId, setText } from '../dom.js';
 import { titleOf } from '../format.js';
 import { isRecord, remember, remembered } from '../storage.js';
+import { ACTIONS } from '../texts.js';
 
+/** Clips of one zip, as webui/exchange/downloads.py has it. */
+export const MOST = 200;
 const WITH_LOOPS = new Set(['flac', 'wav', 'ogg']);
 
 /**
  * Opens the dialog; `document.dispatchEvent(new CustomEvent('take-home', { detail: jobs }))` does so from elsewhere.
  * @param {import('../api.js').Job[]} jobs finished ones
  */
-export function takeHome(jobs) {
+function takeHome(jobs) {
   if (!jobs.length) return;
   const dialog = byId('take-home');
   dialog.jobs = jobs;
-  setText(byId('take-home-what'), jobs.length === 1 ? titleOf(jobs[0]) : `${jobs.length} clips, as one zip`);
+  setText(byId('take-home-what'), jobs.length === 1 ? titleOf(jobs[0]) : ACTIONS.zip(jobs.length));
   show();
   dialog.showModal();
 }

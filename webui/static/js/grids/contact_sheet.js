@@ -4,9 +4,8 @@ import { address } from '../address.js';
 import { call } from '../api.js';
 import { labelOf } from '../controls/keys.js';
 import { byId, el, setText } from '../dom.js';
-import { icon } from '../icons.js';
-
-const ENDED = { failed: 'failed', cancelled: 'cancelled', interrupted: 'interrupted' };
+import { showPlay } from '../icons.js';
+import { GRID as TEXT, PLAYER } from '../texts.js';
 
 export class ContactSheet {
   /** @type {any} */
@@ -21,19 +20,21 @@ export class ContactSheet {
     Object.assign(this, { clips: library, player });
     byId('sheet-close').onclick = () => this.#close();
     for (const event of ['change', 'progress']) library.addEventListener(event, () => this.#update());
-    for (const event of ['state']) player.addEventListener(event, () => this.#update());
+    player.addEventListener('state', () => this.#update());
   }
 
   /** @param {any} sheet as /api/grids has it */
   async show(sheet) {
     this.#sheet = sheet;
     this.#others.clear();
-    const [rows, columns] = sheet.axes.length > 1 ? sheet.axes : [null, sheet.axes[0]];
-    setText(byId('sheet-heading'), `Contact sheet: ${sheet.axes.map((axis) => labelOf(axis.key)).join(' × ')}`);
-    const head = el('tr', {}, rows ? el('td', {}) : null, ...columns.labels.map((label) => el('th', { scope: 'col' }, `${labelOf(columns.key)} ${label}`)));
-    const lines = (rows?.labels ?? ['']).map((label, row) => el('tr', {}, rows ? el('th', { scope: 'row' }, `${labelOf(rows.key)} ${label}`) : null,
-      ...columns.labels.map((column, index) => this.#makeCell(sheet.jobs[row * columns.labels.length + index], [rows && `${labelOf(rows.key)} ${label}`, `${labelOf(columns.key)} ${column}`].filter(Boolean).join(', ')))));
-    byId('sheet-table').replaceChildren(el('table', {}, el('thead', {}, head), el('tbody', {}, ...lines)));
+    const [rows, columns] = sheet.axes;
+    setText(byId('sheet-heading'), TEXT.heading(sheet.axes.map((axis) => labelOf(axis.key)).join(' × ')));
+    const named = (axis) => axis?.labels.map((label) => `${labelOf(axis.key)} ${label}`) ?? [''];
+    const [lines, heads] = [named(rows), named(columns)];
+    const head = columns ? el('thead', {}, el('tr', {}, el('td', {}), ...heads.map((name) => el('th', { scope: 'col' }, name)))) : null;
+    const body = lines.map((line, row) => el('tr', {}, el('th', { scope: 'row' }, line),
+      ...heads.map((name, column) => this.#makeCell(sheet.jobs[row * heads.length + column], [line, name].filter(Boolean).join(', ')))));
+    byId('sheet-table').replaceChildren(el('table', {}, head, el('tbody', {}, ...body)));
     byId('sheet').hidden = false;
     byId('sheet').focus({ preventScroll: true });
     byId('sheet').scrollIntoView({ block: 'start' });
@@ -86,17 +87,12 @@ export class ContactSheet {
   #draw(cell, id, job) {
     if (!cell) return;
     const done = job?.status === 'done' && job.audio;
-    const states = { queued: 'waits', running: `${Math.round((job?.progress ?? 0) * 100)} %`, done: job?.missing ? 'its file is gone' : '', ...ENDED };
+    const states = { queued: TEXT.waits, running: `${Math.round((job?.progress ?? 0) * 100)} %`, done: job?.missing ? TEXT.gone : '' };
     setText(cell.querySelector('.sheet-state'), job ? states[job.status] ?? job.status : '…');
     const play = cell.querySelector('button');
     play.hidden = !done;
     const isPlaying = this.player.job?.id === id && this.player.isPlaying;
-    const state = isPlaying ? 'pause' : 'play';
-    if (play.dataset.state !== state) {
-      play.dataset.state = state;
-      play.replaceChildren(icon(state));
-      play.setAttribute('aria-label', `${isPlaying ? 'Pause' : 'Play'} ${cell.dataset.label}`);
-    }
+    showPlay(play, isPlaying, (isPlaying ? PLAYER.pause : PLAYER.play)(cell.dataset.label));
     const image = cell.querySelector('img');
     const source = done ? job.spectrogram : job?.preview;
     if (source && image.dataset.source !== source) {

@@ -4,8 +4,8 @@ import { call } from '../api.js';
 import { ELSEWHERE } from '../controls/groups.js';
 import { get, labelOf } from '../controls/keys.js';
 import { byId, el, setText } from '../dom.js';
-import { ago, roughly } from '../format.js';
 import { announce } from '../notices.js';
+import { GRID as TEXT } from '../texts.js';
 
 const NOT_AXES = new Set(['source.start', 'source.seconds', 'inpaint', 'seconds', 'precision']);
 const LISTED = 8;
@@ -13,10 +13,11 @@ const LISTED = 8;
 export class GridDialog {
   /** @type {{key: HTMLSelectElement, values: HTMLInputElement}[]} */
   #axes = [];
+  #isAsking = false;
 
-  /** @param {import('../panel.js').Panel} panel @param {import('./contact_sheet.js').ContactSheet} sheet @param {(id: string) => void} onAsked */
-  constructor(panel, sheet, onAsked) {
-    Object.assign(this, { panel, sheet, onAsked });
+  /** @param {import('../panel.js').Panel} panel @param {import('./contact_sheet.js').ContactSheet} sheet */
+  constructor(panel, sheet) {
+    Object.assign(this, { panel, sheet });
     byId('grid-open').onclick = () => this.#open();
     byId('grid-go').onclick = () => this.#make();
   }
@@ -37,14 +38,14 @@ export class GridDialog {
   }
 
   #makeAxis(number, first) {
-    const none = number ? [el('option', { value: '' }, 'nothing more')] : [];
-    const key = /** @type {HTMLSelectElement} */ (el('select', { id: `grid-key-${number}` }, ...none, el('option', { value: 'game' }, 'Game'), ...this.#keys().map((field) => el('option', { value: field.key }, labelOf(field.key)))));
-    const values = /** @type {HTMLInputElement} */ (el('input', { type: 'text', class: 'text-input', id: `grid-values-${number}`, spellcheck: 'false', 'aria-label': `Values of what varies in ${number ? 'columns' : 'rows'}, with commas between them`, 'aria-describedby': 'error-axes' }));
+    const none = number ? [el('option', { value: '' }, TEXT.none)] : [];
+    const key = /** @type {HTMLSelectElement} */ (el('select', { id: `grid-key-${number}` }, ...none, el('option', { value: 'game' }, labelOf('game')), ...this.#keys().map((field) => el('option', { value: field.key }, labelOf(field.key)))));
+    const values = /** @type {HTMLInputElement} */ (el('input', { type: 'text', class: 'text-input', id: `grid-values-${number}`, spellcheck: 'false', 'aria-label': TEXT.values[number], 'aria-describedby': 'error-axes' }));
     key.value = first;
     values.value = this.#proposed(first);
     key.onchange = () => { values.value = this.#proposed(key.value); values.disabled = !key.value; this.#count(); };
     values.oninput = () => this.#count();
-    el('div', { class: 'grid-axis' }, el('label', { for: key.id }, number ? 'Columns' : 'Rows'), key, values);
+    el('div', { class: 'grid-axis' }, el('label', { for: key.id }, TEXT.axis[number]), key, values);
     return { key, values };
   }
 
@@ -76,28 +77,34 @@ export class GridDialog {
     const axes = this.#read();
     const clips = axes.reduce((product, axis) => product * axis.values.length, 1);
     const seconds = this.panel.predict(this.panel.request);
-    setText(byId('grid-count'), `${clips} ${clips === 1 ? 'clip' : 'clips'}${seconds ? `, ${roughly(seconds * clips)} to make` : ''}`);
+    setText(byId('grid-count'), TEXT.clips(clips, seconds * clips));
   }
 
   async #make() {
+    if (this.#isAsking) return;
+    this.#isAsking = true;
+    byId('grid-go').setAttribute('aria-busy', 'true');
     setText(byId('error-axes'), '');
     try {
       const sheet = await call('POST', '/api/grids', { body: { request: this.panel.request, axes: this.#read() }, patience: 60_000 });
       byId('grid').close();
-      announce(`${sheet.jobs.length} clips are asked for.`);
+      announce(TEXT.asked(sheet.jobs.length));
       this.sheet.show(sheet);
     } catch (error) {
       setText(byId('error-axes'), error.message.replace(/^axes: (the grid )?/, ''));
       this.#axes[0].values.focus();
+    } finally {
+      this.#isAsking = false;
+      byId('grid-go').removeAttribute('aria-busy');
     }
   }
 
   async #list() {
     const { grids } = await call('GET', '/api/grids').catch(() => ({ grids: [] }));
     const box = byId('grid-sheets');
-    box.replaceChildren(...(grids.length ? [el('h3', {}, 'Earlier sheets')] : []), ...grids.slice(0, LISTED).map((grid) => el('button', {
+    box.replaceChildren(...(grids.length ? [el('h3', {}, TEXT.earlier)] : []), ...grids.slice(0, LISTED).map((grid) => el('button', {
       type: 'button', class: 'chip', onclick: () => { byId('grid').close(); this.sheet.show(grid); },
-    }, `${grid.axes.map((axis) => labelOf(axis.key)).join(' × ')}, ${grid.jobs.length} clips, ${ago(grid.created)}`)));
+    }, TEXT.sheet(grid.axes.map((axis) => labelOf(axis.key)).join(' × '), grid.jobs.length, grid.created))));
   }
 }
 

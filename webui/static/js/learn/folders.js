@@ -4,7 +4,7 @@ import { call } from '../api.js';
 import { el } from '../dom.js';
 import { announce } from '../notices.js';
 import { summaryOf } from './summary.js';
-import { W } from './words.js';
+import { LEARN as TEXT } from '../texts.js';
 
 const ASK = 700; // ms between questions while the server looks into files
 
@@ -31,15 +31,17 @@ export class FolderChooser extends EventTarget {
 
   /** @param {{root: number, path: string}} place */
   async open(place) {
-    this.#asked += 1;
+    const asked = (this.#asked += 1);
     this.summary = null;
     this.#result.replaceChildren();
     try {
       const listing = await call('GET', `/api/learn/folders?${query(place)}`);
+      if (asked !== this.#asked) return;
       this.#error.textContent = '';
       this.place = { root: listing.root, path: listing.path, name: listing.name };
       this.#show(listing);
     } catch (error) {
+      if (asked !== this.#asked) return;
       this.#error.textContent = error.message;
     }
     this.dispatchEvent(new Event('change'));
@@ -57,17 +59,17 @@ export class FolderChooser extends EventTarget {
     const folders = listing.folders.map((folder) => el('li', {},
       el('button', { type: 'button', class: 'folder', onclick: go({ root: listing.root, path: folder.path }) }, folder.name)));
     this.#list.replaceChildren(
-      el('nav', { class: 'crumbs', 'aria-label': 'Folder' }, ...crumbs, ...others),
-      el('ul', { class: 'folder-list' }, ...(folders.length ? folders : [el('li', { class: 'soft' }, W.noFolders)])),
-      ...(listing.files ? [el('p', { class: 'soft' }, W.filesHere(listing.files))] : []),
-      el('button', { type: 'button', class: 'chip strong', id: 'learn-look', onclick: () => this.look() }, W.look));
+      el('nav', { class: 'crumbs', 'aria-label': TEXT.folder }, ...crumbs, ...others),
+      el('ul', { class: 'folder-list' }, ...(folders.length ? folders : [el('li', { class: 'soft' }, TEXT.noFolders)])),
+      ...(listing.files ? [el('p', { class: 'soft' }, TEXT.filesHere(listing.files))] : []),
+      el('button', { type: 'button', class: 'chip strong', id: 'learn-look', onclick: () => this.look() }, TEXT.look));
   }
 
   /** Asks what the folder holds, until the server knows. */
   async look() {
     const asked = (this.#asked += 1);
     const place = this.place;
-    this.#result.replaceChildren(el('p', { class: 'soft busy' }, W.looking));
+    this.#result.replaceChildren(el('p', { class: 'soft busy' }, TEXT.looking));
     this.#error.textContent = '';
     try {
       let state = await call('POST', '/api/learn/surveys', { body: { root: place.root, path: place.path } });
@@ -80,9 +82,10 @@ export class FolderChooser extends EventTarget {
       this.#result.replaceChildren();
       if (state.error) throw new Error(state.error);
       this.summary = state.result;
-      this.#result.replaceChildren(summaryOf(state.result, W.refused));
-      announce(state.result.kept ? W.found(state.result) : W.nothing);
+      this.#result.replaceChildren(summaryOf(state.result, TEXT.refused));
+      announce(state.result.kept ? TEXT.found(state.result) : TEXT.nothing);
     } catch (error) {
+      if (asked !== this.#asked) return;
       this.#result.replaceChildren();
       this.#error.textContent = error.message;
     }

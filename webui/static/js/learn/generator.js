@@ -2,11 +2,11 @@
 
 import { address } from '../address.js';
 import { call } from '../api.js';
+import { chart } from '../chart.js';
 import { el, reconcile, setText } from '../dom.js';
 import { announce } from '../notices.js';
-import { chart } from './chart.js';
 import { summaryOf } from './summary.js';
-import { STAGES, STAGE_STATUS, STATUS, STEPS, W, endText, leftText } from './words.js';
+import { CHART, LEARN as TEXT, MODULES, STAGES, STAGE_STATUS, STATUS, endText, leftText } from '../texts.js';
 
 const MARKS = { waiting: '○', running: '◐', done: '●', paused: '◌', failed: '✕' };
 
@@ -15,6 +15,7 @@ export class GeneratorView {
   #error = el('p', { class: 'field-error', role: 'alert' });
   #actions = el('div', { class: 'actions' });
   #note = el('div', { class: 'soft' });
+  #command = el('p', { class: 'soft' }); // that plays it, once it was asked for
   #stages = el('ol', { class: 'stages' });
   #report = el('div');
   #charts = el('div', { class: 'charts' });
@@ -22,19 +23,21 @@ export class GeneratorView {
   #log = el('pre', { class: 'log', tabindex: '0' });
   #shown = { status: '', buttons: '', report: 0, curves: '' };
   #logStage = 'prepare';
+  #problem = ''; // of the last action
+  #failure = ''; // of the generator itself
 
   /** @param {string} name */
   constructor(name) {
     this.name = name;
     this.base = `/api/learn/generators/${name}`;
-    const log = el('details', { class: 'learn-card log-card' }, el('summary', {}, W.log), this.#log);
-    log.addEventListener('toggle', () => this.#readLog(log));
+    const log = el('details', { class: 'learn-card log-card' }, el('summary', {}, TEXT.log), this.#log);
+    log.addEventListener('toggle', () => this.#readLog(log).catch((error) => setText(this.#log, error.message)));
     this.log = /** @type {HTMLDetailsElement} */ (log);
-    this.curvesCard = el('section', { class: 'learn-card', hidden: true }, el('h2', {}, W.curves), this.#charts);
-    this.demosCard = el('section', { class: 'learn-card', hidden: true }, el('h2', {}, W.demos), this.#demos);
-    this.reportCard = el('section', { class: 'learn-card', hidden: true }, el('h2', {}, W.report), this.#report);
+    this.curvesCard = el('section', { class: 'learn-card', hidden: true }, el('h2', {}, TEXT.curves), this.#charts);
+    this.demosCard = el('section', { class: 'learn-card', hidden: true }, el('h2', {}, TEXT.demos), this.#demos);
+    this.reportCard = el('section', { class: 'learn-card', hidden: true }, el('h2', {}, TEXT.report), this.#report);
     this.element = el('article', { class: 'generator' },
-      el('section', { class: 'learn-card' }, el('h2', {}, name), this.#head, this.#error, this.#stages, this.#note, this.#actions),
+      el('section', { class: 'learn-card' }, el('h2', {}, name), this.#head, this.#error, this.#stages, this.#note, this.#command, this.#actions),
       this.curvesCard, this.demosCard, this.reportCard, log);
   }
 
@@ -54,20 +57,25 @@ export class GeneratorView {
     const now = state.stages.find((stage) => stage.status === 'running');
     this.#logStage = state.stage ?? 'prepare';
     const left = now?.left ? ` · ${leftText(now.left)}, ${endText(now.left)}` : '';
-    const status = state.stopping ? W.stopping : state.starting ? W.starting : now ? `${STAGES[now.name].title}${left}` : STATUS[state.status] ?? state.status;
+    const status = state.stopping ? TEXT.stopping : state.starting ? TEXT.starting : now ? `${STAGES[now.name].title}${left}` : STATUS[state.status] ?? state.status;
     setText(this.#head, status);
     if (this.#shown.status && this.#shown.status !== state.status) announce(`${this.name}: ${STATUS[state.status]}`);
     this.#shown.status = state.status;
-    setText(this.#error, state.status === 'failed' && state.error ? state.error : '');
+    this.#failure = state.status === 'failed' && state.error ? state.error : '';
+    this.#showError();
     reconcile(this.#stages, state.stages, { key: (stage) => stage.name, create: createStage, update: updateStage });
-    this.#showMemory(state);
+    this.#showNote(state);
     this.#showActions(state);
   }
 
-  #showMemory(state) {
+  #showError() {
+    setText(this.#error, this.#problem || this.#failure);
+  }
+
+  #showNote(state) {
     const texts = [];
-    if (state.status === 'interrupted') texts.push(W.interruptedHelp);
-    if (state.status === 'prepared') texts.push(W.nextTrain);
+    if (state.status === 'interrupted') texts.push(TEXT.interruptedHelp);
+    if (state.status === 'prepared') texts.push(TEXT.nextTrain);
     setText(this.#note, texts.join(' '));
   }
 
@@ -76,12 +84,12 @@ export class GeneratorView {
     const complete = state.stages.every((stage) => stage.status === 'done');
     const buttons = [];
     if (state.status === 'running') {
-      if (!state.stopping) buttons.push(['pause', W.pause], ['stop', W.stop]);
+      if (!state.stopping) buttons.push(['pause', TEXT.pause], ['stop', TEXT.stop]);
     } else {
-      const again = { paused: W.resume, stopped: W.resume, interrupted: W.resume, failed: W.resume }[state.status];
-      if (state.playable && (complete || again)) buttons.push(['play', W.play]);
-      if (!complete) buttons.push(prepared ? ['train', again && state.last !== 'prepare' ? again : W.train] : ['prepare', again ?? W.prepare]);
-      if (prepared && state.status !== 'interrupted') buttons.push(['prepare', W.prepareAgain]);
+      const again = { paused: TEXT.resume, stopped: TEXT.resume, interrupted: TEXT.resume, failed: TEXT.resume }[state.status];
+      if (state.playable && (complete || again)) buttons.push(['play', TEXT.play]);
+      if (!complete) buttons.push(prepared ? ['train', again && state.last !== 'prepare' ? again : TEXT.train] : ['prepare', again ?? TEXT.prepare]);
+      if (prepared && state.status !== 'interrupted') buttons.push(['prepare', TEXT.prepareAgain]);
     }
     const key = JSON.stringify(buttons);
     if (key === this.#shown.buttons) return;
@@ -93,25 +101,26 @@ export class GeneratorView {
 
   async #act(what) {
     for (const button of this.#actions.querySelectorAll('button')) button.disabled = true;
-    let problem = '';
+    this.#problem = '';
+    this.#command.replaceChildren();
     try {
       const answer = await call('POST', `${this.base}/${what}`);
       if (what === 'play') this.#showPlay(answer);
       else this.#show(answer);
     } catch (error) {
-      problem = error.message;
+      this.#problem = error.message;
     }
     for (const button of this.#actions.querySelectorAll('button')) button.disabled = false;
-    setText(this.#error, problem);
+    this.#showError();
   }
 
   #showPlay(answer) {
     if (answer.opened) {
-      announce(W.opened);
+      announce(TEXT.opened);
       location.hash = '#play';
       return;
     }
-    this.#note.replaceChildren(el('p', {}, W.start, ' ', el('code', {}, answer.command)));
+    this.#command.replaceChildren(TEXT.start, ' ', el('code', {}, answer.command));
   }
 
   async #readCurves() {
@@ -119,7 +128,7 @@ export class GeneratorView {
     const key = JSON.stringify(Object.values(curves).map((each) => [each.samples, each.loss.length]));
     if (key === this.#shown.curves) return;
     this.#shown.curves = key;
-    const drawn = ['vae', 'unet'].filter((name) => curves[name]).map((name) => chart(curves[name], name.toUpperCase().replace('UNET', 'UNet')));
+    const drawn = ['vae', 'unet'].filter((name) => curves[name]).map((name) => chartOf(MODULES[name], curves[name]));
     this.#charts.replaceChildren(...drawn);
     this.curvesCard.hidden = !drawn.length;
   }
@@ -129,7 +138,7 @@ export class GeneratorView {
     const all = ['unet', 'vae'].flatMap((module) => (demos[module] ?? []).map((demo) => ({ ...demo, module })));
     this.demosCard.hidden = false;
     if (!all.length) {
-      this.#demos.replaceChildren(el('p', { class: 'soft' }, W.noDemos));
+      this.#demos.replaceChildren(el('p', { class: 'soft' }, TEXT.noDemos));
       return;
     }
     if (!this.#demos.querySelector('ul')) this.#demos.replaceChildren(el('ul', { class: 'demos' }));
@@ -137,19 +146,19 @@ export class GeneratorView {
   }
 
   #demo(demo) {
-    const label = `${demo.module === 'vae' ? 'VAE' : 'UNet'} · ${demo.name.replaceAll('/', ' · ')}`;
-    const sound = el('audio', { controls: true, preload: 'none', src: address(`${this.base}/demos/${demo.module}/${demo.id}`), 'aria-label': `${label}, ${W.atSamples(demo.samples)}` });
+    const label = TEXT.demo(demo.module, demo.name);
+    const sound = el('audio', { controls: true, preload: 'none', src: address(`${this.base}/demos/${demo.module}/${demo.id}`), 'aria-label': `${label}, ${TEXT.atSamples(demo.samples)}` });
     sound.addEventListener('play', () => {
       for (const other of document.querySelectorAll('.demos audio')) if (other !== sound) /** @type {HTMLAudioElement} */ (other).pause();
     });
-    return el('li', {}, el('span', { class: 'demo-name' }, label, el('span', { class: 'soft' }, ` ${W.atSamples(demo.samples)}`)), sound);
+    return el('li', {}, el('span', { class: 'demo-name' }, label, el('span', { class: 'soft' }, ` ${TEXT.atSamples(demo.samples)}`)), sound);
   }
 
   async #readReport(prepared) {
     const report = await call('GET', `${this.base}/report`);
     this.#shown.report = prepared;
-    const whole = el('a', { href: address(`${this.base}/report.html`), target: '_blank', rel: 'noopener' }, W.wholeReport);
-    this.#report.replaceChildren(summaryOf(report, W.refusedDone), el('p', {}, whole));
+    const whole = el('a', { href: address(`${this.base}/report.html`), target: '_blank', rel: 'noopener' }, TEXT.wholeReport);
+    this.#report.replaceChildren(summaryOf(report, TEXT.refusedDone), el('p', {}, whole));
     this.reportCard.hidden = false;
   }
 
@@ -158,6 +167,12 @@ export class GeneratorView {
     const { text } = await call('GET', `${this.base}/log?stage=${this.#logStage}`);
     setText(this.#log, text.trim() || '…');
   }
+}
+
+/** The loss, and the validation that ended lowest or is the only one. */
+function chartOf(title, { loss, validation, samples, total }) {
+  const all = Object.values(validation).filter((points) => points.length).sort((a, b) => a.at(-1)[1] - b.at(-1)[1]);
+  return chart(title, [{ name: CHART.training, points: loss }, { name: CHART.validation(), points: all[0] ?? [] }], { seen: samples, total });
 }
 
 function createStage(stage) {
@@ -170,13 +185,13 @@ function createStage(stage) {
 function updateStage(row, stage) {
   row.dataset.status = stage.status;
   setText(row.querySelector('.mark'), MARKS[stage.status] ?? '○');
-  const took = stage.seconds > 1 ? `, ${W.took(stage.seconds)}` : '';
+  const took = stage.seconds > 1 ? `, ${TEXT.took(stage.seconds)}` : '';
   setText(row.querySelector('.stage-state'), (STAGE_STATUS[stage.status] ?? stage.status) + took);
   const bar = row.querySelector('progress');
   bar.hidden = !['running', 'paused'].includes(stage.status);
   if (stage.fraction === null) bar.removeAttribute('value');
   else bar.value = stage.fraction;
-  const steps = (stage.steps ?? []).filter((step) => step.status === 'running').map((step) => `${STEPS[step.name] ?? step.name} ${step.done} of ${step.total}`);
-  const parts = [steps[0] ?? stage.text, stage.status === 'running' ? leftText(stage.left) : '', stage.killed ? W.killed(stage.killed) : ''];
+  const steps = (stage.steps ?? []).filter((step) => step.status === 'running').map((step) => TEXT.step(step));
+  const parts = [steps[0] ?? stage.text, stage.status === 'running' ? leftText(stage.left) : '', stage.killed ? TEXT.killed(stage.killed) : ''];
   setText(row.querySelector('.stage-text'), parts.filter(Boolean).join(' · '));
 }

@@ -2,10 +2,8 @@
 
 import { call } from '../api.js';
 import { byId, el } from '../dom.js';
-import { GeneratorView } from './generator.js';
 import { TurnBanner } from './turn.js';
-import { Wizard } from './wizard.js';
-import { STATUS, W } from './words.js';
+import { LEARN as TEXT, SERVER, STATUS } from '../texts.js';
 
 const BUSY = 2_000; // ms between questions while something is made and looked at
 const IDLE = 8_000;
@@ -13,10 +11,10 @@ const CURVES = 3; // every so many questions also for curves and demos
 
 const place = byId('learn');
 const banner = new TurnBanner();
-const tabs = el('nav', { class: 'generators', 'aria-label': 'Generators' });
+const tabs = el('nav', { class: 'generators', 'aria-label': TEXT.generators });
 const body = el('div');
 const lost = el('p', { class: 'soft lost', role: 'status' });
-/** @type {?GeneratorView} */
+/** @type {?import('./generator.js').GeneratorView} */
 let view = null;
 let shown = ''; // which generator, "new", or nothing yet
 let timer = 0;
@@ -29,7 +27,6 @@ const named = () => decodeURIComponent(location.hash.split('/')[1] ?? '');
 
 function switchView() {
   const learning = isLearning();
-  document.body.dataset.view = learning ? 'learn' : 'play';
   place.hidden = !learning;
   byId('desk').hidden = learning;
   for (const link of document.querySelectorAll('.views a')) {
@@ -52,13 +49,15 @@ async function refresh() {
     if (isLearning()) await showLearning(overview);
     lost.textContent = '';
   } catch (error) {
-    lost.textContent = error.status === 0 ? W.away : error.message;
+    lost.textContent = error.status === 0 ? SERVER.away : error.message;
   }
   clearTimeout(timer);
   if (watched) timer = setTimeout(refresh, busy && !document.hidden ? BUSY : IDLE);
 }
 
 async function showLearning(overview) {
+  // Read when they are first seen.
+  const [{ GeneratorView }, { Wizard }] = await Promise.all([import('./generator.js'), import('./wizard.js')]);
   drawTabs(overview.generators);
   const known = overview.generators.some((each) => each.name === named());
   const wanted = known ? named() : 'new';
@@ -66,7 +65,7 @@ async function showLearning(overview) {
     shown = wanted;
     asks = 0;
     view = known ? new GeneratorView(wanted) : null;
-    body.replaceChildren(view ? view.element : newGenerator(overview));
+    body.replaceChildren(view ? view.element : newGenerator(overview, Wizard));
   }
   if (view) {
     await view.refresh(asks % CURVES === 0);
@@ -74,8 +73,9 @@ async function showLearning(overview) {
   }
 }
 
-function newGenerator(overview) {
-  if (!overview.roots.length) return el('section', { class: 'learn-card' }, el('p', {}, W.noRoots), el('code', {}, W.noRootsCommand));
+/** @param {any} overview see /api/learn @param {typeof import('./wizard.js').Wizard} Wizard */
+function newGenerator(overview, Wizard) {
+  if (!overview.roots.length) return el('section', { class: 'learn-card' }, el('p', {}, TEXT.noRoots), el('code', {}, TEXT.noRootsCommand));
   const wizard = new Wizard(overview.roots, (name) => { location.hash = `#learn/${name}`; });
   return wizard.element;
 }
@@ -85,7 +85,7 @@ function drawTabs(generators) {
   if (key === drawnTabs) return;
   drawnTabs = key;
   const links = generators.map((each) => el('a', { href: `#learn/${each.name}`, class: 'chip', title: STATUS[each.status] ?? each.status, 'data-status': each.status, 'aria-current': each.name === named() ? 'page' : undefined }, each.name));
-  tabs.replaceChildren(el('a', { href: '#learn', class: 'chip', 'aria-current': named() ? undefined : 'page' }, '+ New'), ...links);
+  tabs.replaceChildren(el('a', { href: '#learn', class: 'chip', 'aria-current': named() ? undefined : 'page' }, TEXT.newTab), ...links);
   tabs.hidden = !generators.length;
 }
 
@@ -95,7 +95,12 @@ window.addEventListener('keydown', (event) => {
   if (isLearning() && isShortcut && !document.querySelector('dialog[open]')) event.stopImmediatePropagation();
 }, true);
 
-place.append(el('h2', { class: 'hidden-text' }, 'New generator'), tabs, lost, body);
+document.querySelector('.skip').addEventListener('click', (event) => {
+  event.preventDefault(); // the address says which view and which clip is open: it stays
+  byId(isLearning() ? 'learn' : 'stage').focus();
+});
+
+place.append(el('h2', { class: 'hidden-text' }, TEXT.newGenerator), tabs, lost, body);
 place.before(banner.element);
 addEventListener('hashchange', switchView);
 document.addEventListener('visibilitychange', () => document.hidden || refresh());

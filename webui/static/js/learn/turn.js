@@ -3,12 +3,12 @@
 import { call } from '../api.js';
 import { el } from '../dom.js';
 import { notice } from '../notices.js';
-import { TURNS, turnSentence } from './words.js';
+import { LEARN as TEXT, TURNS, turnSentence } from '../texts.js';
 
 /** A line above both views; hidden while nothing is trained. */
 export class TurnBanner {
   #shown = '';
-  element = el('aside', { class: 'turn', id: 'turn', hidden: true, 'aria-label': 'Training and playing' });
+  element = el('aside', { class: 'turn', id: 'turn', hidden: true, 'aria-label': TEXT.banner });
 
   /** @param {any} turn see /api/learn @param {?string} name the generator at work @param {() => void} changed */
   show(turn, name, changed) {
@@ -22,7 +22,7 @@ export class TurnBanner {
       onclick: () => choose(option, name).then(changed),
     }, TURNS[option].label));
     const go = name ? [' ', el('a', { href: `#learn/${name}` }, name)] : [];
-    this.element.replaceChildren(el('span', {}, turnSentence(turn), ...go), el('div', { class: 'turn-options', role: 'group', 'aria-label': 'What now?' }, ...buttons));
+    this.element.replaceChildren(el('span', {}, turnSentence(turn), ...go), el('div', { class: 'turn-options', role: 'group', 'aria-label': TEXT.whatNow }, ...buttons));
   }
 }
 

@@ -1,14 +1,14 @@
 /** The models: which there are, what each is like, and which one plays. */
 
 import { call } from '../api.js';
+import { chart } from '../chart.js';
 import { byId, el } from '../dom.js';
+import { sizeText } from '../format.js';
 import { announce, notice } from '../notices.js';
-import { runFigure } from './curve.js';
+import { CHART, MODELS as TEXT } from '../texts.js';
 import { markdown } from './markdown.js';
 
 const MANY_GAMES = 24; // more are searched
-
-const bytes = (size) => (size >= 1e9 ? `${(size / 1e9).toFixed(1)} GB` : size >= 1e6 ? `${(size / 1e6).toFixed(1)} MB` : `${Math.round(size / 1e3)} kB`);
 
 export class ModelsView {
   /** What /api/models says. */
@@ -41,8 +41,8 @@ export class ModelsView {
       el('li', {},
         el('button', { type: 'button', class: 'model-item', 'aria-current': String(model.id === this.#shown), onclick: () => this.#show(model.id).catch((error) => notice(error.message)) },
           el('span', { class: 'model-name' }, model.name),
-          el('span', { class: 'model-about' }, model.problem ? 'cannot play yet' : `${model.games} ${model.games === 1 ? 'game' : 'games'}${model.shipped ? ' · comes with the program' : ''}`),
-          model.id === chosen ? el('span', { class: 'model-plays' }, 'plays') : null))));
+          el('span', { class: 'model-about' }, model.problem ? TEXT.cannot : TEXT.about(model.games, model.shipped)),
+          model.id === chosen ? el('span', { class: 'model-plays' }, TEXT.plays) : null))));
   }
 
   async #show(id) {
@@ -57,29 +57,29 @@ export class ModelsView {
       this.#choice(entry, detail),
       facts(entry, detail),
       games(detail.games),
-      section('Training', ...Object.entries(detail.curves).map(([run, curves]) => runFigure(run, curves)), tensorboard(detail)),
-      section('Figures', figures(detail.figures)),
-      section('Card', detail.card ? el('div', { class: 'model-card' }, ...markdown(detail.card.replace(/^\s*# .*\n/, ''))) : null),
+      section(TEXT.training, ...Object.entries(detail.curves).map(([run, curves]) => runChart(run, curves)), tensorboard(detail)),
+      section(TEXT.figures, figures(detail.figures)),
+      section(TEXT.card, detail.card ? el('div', { class: 'model-card' }, ...markdown(detail.card.replace(/^\s*# .*\n/, ''))) : null),
     ].filter(Boolean));
   }
 
   /** What plays the model, and with which of its weights. */
   #choice(entry, detail) {
-    if (entry.problem) return el('p', { class: 'card-error' }, `It cannot be played: ${entry.problem}.`);
+    if (entry.problem) return el('p', { class: 'card-error' }, TEXT.problem(entry.problem));
     const isChosen = entry.id === this.#models.chosen;
     const select = /** @type {HTMLSelectElement} */ (el('select', { id: 'model-ema' },
-      el('option', { value: '' }, `as the model has it${detail.default_ema ? ` (${detail.default_ema})` : ''}`),
-      ...detail.emas.map((name) => el('option', { value: name }, name === 'raw' ? 'raw: as the optimizer left them' : name))));
+      el('option', { value: '' }, TEXT.usual(detail.default_ema)),
+      ...detail.emas.map((name) => el('option', { value: name }, name === 'raw' ? TEXT.raw : name))));
     select.value = (isChosen && this.#ema) || '';
-    const button = el('button', { type: 'button', class: 'chip primary', id: 'model-choose' }, isChosen ? 'Plays now' : 'Play this model');
+    const button = el('button', { type: 'button', class: 'chip primary', id: 'model-choose' }, isChosen ? TEXT.now : TEXT.play);
     const show = () => { /** @type {any} */ (button).disabled = isChosen && select.value === (this.#ema ?? ''); };
     show();
     select.onchange = () => {
-      if (isChosen) button.textContent = 'Play with these weights';
+      if (isChosen) button.textContent = TEXT.playWith;
       show();
     };
     button.onclick = () => this.#choose(entry, select.value || null);
-    const weights = detail.emas.length > 1 ? el('label', { class: 'model-weights' }, 'Weights ', select) : null;
+    const weights = detail.emas.length > 1 ? el('label', { class: 'model-weights' }, TEXT.weights, ' ', select) : null;
     return el('div', { class: 'model-choice' }, button, weights);
   }
 
@@ -89,7 +89,7 @@ export class ModelsView {
       this.#models.chosen = health.model_id;
       this.#ema = health.ema;
       this.onHealth(health);
-      announce(`${entry.name} is chosen.`);
+      announce(TEXT.chosen(entry.name));
       await this.#show(entry.id);
     } catch (error) {
       notice(error.message);
@@ -102,9 +102,16 @@ function section(heading, ...children) {
   return shown.length ? el('section', {}, el('h4', {}, heading), ...shown) : null;
 }
 
+/** The losses of one run, by metric; null where it has none. */
+function runChart(run, curves) {
+  const named = (metric) => (metric.startsWith('validation/') ? CHART.validation(metric.split('/')[1]) : CHART.training);
+  const series = Object.entries(curves).filter(([, points]) => points.length).map(([metric, points]) => ({ name: named(metric), points }));
+  return series.length ? chart(run, series) : null;
+}
+
 function facts(entry, detail) {
-  const list = { Folder: detail.folder, Size: detail.bytes ? bytes(detail.bytes) : null };
-  for (const { name, type, bytes: size } of detail.modules) list[name] = `${type.split('.').at(-1)}${size > 1000 ? `, ${bytes(size)}` : ''}`;
+  const list = { [TEXT.folder]: detail.folder, [TEXT.size]: detail.bytes ? sizeText(detail.bytes) : null };
+  for (const { name, type, bytes: size } of detail.modules) list[name] = `${type.split('.').at(-1)}${size > 1000 ? `, ${sizeText(size)}` : ''}`;
   return el('dl', {}, ...Object.entries(list).filter(([, text]) => text).flatMap(([term, text]) => [el('dt', {}, term), el('dd', {}, text)]));
 }
 
@@ -114,11 +121,11 @@ function games(all) {
   const show = (text) => {
     const found = all.filter(({ name }) => name.toLowerCase().includes(text.toLowerCase()));
     const rest = found.length - 200;
-    list.replaceChildren(...found.slice(0, 200).map(({ name, tracks }) => el('li', {}, name, el('span', {}, ` ${tracks}`))), rest > 0 ? el('li', {}, `and ${rest} more`) : '');
+    list.replaceChildren(...found.slice(0, 200).map(({ name, tracks }) => el('li', {}, name, el('span', {}, ` ${tracks}`))), rest > 0 ? el('li', {}, TEXT.more(rest)) : '');
   };
   show('');
-  const search = all.length > MANY_GAMES ? el('input', { type: 'search', class: 'search', placeholder: 'Search games', 'aria-label': 'Search the games of this model', oninput: (event) => show(event.target.value) }) : null;
-  return section(`${all.length} ${all.length === 1 ? 'game' : 'games'}, with their tracks`, search, list);
+  const search = all.length > MANY_GAMES ? el('input', { type: 'search', class: 'search', placeholder: TEXT.search, 'aria-label': TEXT.searchLabel, oninput: (event) => show(event.target.value) }) : null;
+  return section(TEXT.games(all.length), search, list);
 }
 
 function figures(all) {
@@ -128,5 +135,5 @@ function figures(all) {
 }
 
 function tensorboard(detail) {
-  return detail.tensorboard ? el('p', { class: 'model-tensorboard' }, 'All curves: ', el('code', {}, detail.tensorboard), ', then open localhost:6006.') : null;
+  return detail.tensorboard ? el('p', {}, TEXT.allCurves, ' ', el('code', {}, detail.tensorboard), TEXT.thenOpen) : null;
 }

@@ -4,6 +4,7 @@ import { call } from '../api.js';
 import { byId, el, reconcile, setText } from '../dom.js';
 import { icon } from '../icons.js';
 import { announce, notice } from '../notices.js';
+import { PRESETS as TEXT, UNDO } from '../texts.js';
 
 export class Presets {
   /** @type {{id: string, name: string, about: string, request: any, shipped: boolean}[]} */
@@ -34,9 +35,9 @@ export class Presets {
   #makeRow({ id, name, about, shipped }) {
     const button = (kind, label, action) => el('button', { type: 'button', class: `icon-button ${kind}`, 'aria-label': `${label} ${name}`, title: label, onclick: action }, icon(kind));
     const own = shipped ? [] : [
-      button('reuse', 'Overwrite with the present settings:', () => this.#overwrite(id)),
-      button('rename', 'Rename', (event) => this.#rename(id, event.currentTarget.closest('li'))),
-      button('bin', 'Delete', () => this.#delete(id)),
+      button('reuse', TEXT.overwrite, () => this.#overwrite(id)),
+      button('rename', TEXT.rename, (event) => this.#rename(id, event.currentTarget.closest('li'))),
+      button('bin', TEXT.remove, () => this.#delete(id)),
     ];
     return el('li', { class: 'preset' },
       el('button', { type: 'button', class: 'preset-name', onclick: () => this.#apply(id) }, el('span', { class: 'preset-title' }, name), about ? el('span', { class: 'hint' }, about) : null), ...own);
@@ -59,7 +60,7 @@ export class Presets {
     return this.#try(async () => {
       const preset = this.#get(id);
       const undo = await this.panel.applyPreset(preset.request);
-      notice(`${preset.name} is set.`, { label: 'Undo', action: undo });
+      notice(TEXT.isSet(preset.name), { label: UNDO, action: undo });
     });
   }
 
@@ -67,7 +68,7 @@ export class Presets {
     const field = byId('preset-name');
     const name = field.value.trim();
     if (!name) {
-      setText(byId('error-preset'), 'Give it a name.');
+      setText(byId('error-preset'), TEXT.unnamed);
       field.focus();
       return;
     }
@@ -75,7 +76,7 @@ export class Presets {
       await call('POST', '/api/presets', { body: { name, request: this.panel.preset(byId('preset-mix').checked) } });
       field.value = '';
       setText(byId('error-preset'), '');
-      announce(`${name} is saved.`);
+      announce(TEXT.saved(name));
       await this.reload();
     } catch (error) {
       setText(byId('error-preset'), error.message.replace(/^name: /, ''));
@@ -88,13 +89,13 @@ export class Presets {
       const { name, request } = this.#get(id);
       await call('PATCH', `/api/presets/${id}`, { body: { request: this.panel.preset('games' in request) } });
       await this.reload();
-      notice(`${name} has the present settings.`, { label: 'Undo', action: () => this.#try(() => call('PATCH', `/api/presets/${id}`, { body: { request } })) });
+      notice(TEXT.overwritten(name), { label: UNDO, action: () => this.#try(() => call('PATCH', `/api/presets/${id}`, { body: { request } })) });
     });
   }
 
   #rename(id, row) {
     const before = this.#get(id).name;
-    const input = /** @type {HTMLInputElement} */ (el('input', { type: 'text', class: 'text-input', maxlength: 80, value: before, 'aria-label': `New name of ${before}` }));
+    const input = /** @type {HTMLInputElement} */ (el('input', { type: 'text', class: 'text-input', maxlength: 80, value: before, 'aria-label': TEXT.newName(before) }));
     let open = true;
     const close = async (keep) => {
       if (!open) return;
@@ -121,7 +122,7 @@ export class Presets {
     return this.#try(async () => {
       const { name } = await call('DELETE', `/api/presets/${id}`);
       await this.reload();
-      notice(`${name} is deleted.`, { label: 'Undo', action: () => this.#try(async () => { await call('POST', `/api/presets/${id}/restore`); await this.reload(); }) });
+      notice(TEXT.deleted(name), { label: UNDO, action: () => this.#try(async () => { await call('POST', `/api/presets/${id}/restore`); await this.reload(); }) });
     });
   }
 }

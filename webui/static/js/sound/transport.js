@@ -14,7 +14,7 @@ const PATIENCE = 1500; // ms for a context to wake; browsers let none sound befo
  * Where playback stands that began at `offset` and has gone on for `elapsed` seconds.
  * @param {number} offset @param {number} elapsed @param {number} duration @param {?Loop} loop
  */
-export function positionAfter(offset, elapsed, duration, loop) {
+function positionAfter(offset, elapsed, duration, loop) {
   const position = offset + elapsed;
   if (!loop || position < loop.end) return Math.min(position, duration);
   return loop.start + ((position - loop.start) % (loop.end - loop.start));

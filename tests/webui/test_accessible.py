@@ -1,0 +1,83 @@
+"""Each view can be read and used by everyone: names, contrast, ids, pictures, and the Tab key (WCAG 2.1, AA)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.webui.learn.studio_server import StudioServer
+from tests.webui.test_page import Visit
+
+pytestmark = pytest.mark.browser
+CONTROLS = {
+    *("button", "link", "textbox", "searchbox", "spinbutton", "slider", "checkbox", "radio", "switch", "combobox"),
+    *("listbox", "option", "progressbar", "dialog", "image", "Audio", "navigation", "region"),
+}
+# How to get to each view from the one before.
+VIEWS = {
+    "play": "",
+    "presets and everything": "for (const each of document.querySelectorAll('#instrument details')) each.open = true",
+    "editor": "document.querySelector('.card .edit').click()",
+    "help": "document.getElementById('help-button').click()",
+    "grid": "document.getElementById('grid-open').click()",
+    "take home": "document.querySelector('.card .export').click()",
+    "models": "document.getElementById('model-line').click()",
+    "selection": "document.getElementById('select').click()",
+    "new generator": "location.hash = '#learn'",
+}
+PROBE = (Path(__file__).parent / "accessibility.js").read_text()
+
+
+@pytest.fixture(scope="module")
+def visit(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
+    studio = StudioServer(tmp_path_factory.mktemp("studio"))
+    studio.wait(studio.submit(seconds=1, steps=1), "done", timeout=60)
+    studio.wait(studio.submit(seconds=1, steps=1, games={"Castle": 0.5, "Cave": -0.5}), "done", timeout=60)
+    visit = Visit(chromium, studio)
+    visit.wait_for_cards(2)
+    visit.page.evaluate(f"void (window.probe = {PROBE})")
+    yield visit
+    visit.close()
+    studio.close()
+
+
+def go(page: Any, view: str) -> None:
+    page.evaluate("for (const open of document.querySelectorAll('dialog[open]')) open.close()")
+    page.evaluate(f"() => {{ {VIEWS[view]} }}")
+    page.wait_for_load_state("networkidle")
+
+
+def names(visit: Visit) -> list[str]:
+    """Controls of the accessibility tree that have no name."""
+    nodes = visit.context.new_cdp_session(visit.page).send("Accessibility.getFullAXTree")["nodes"]
+    seen = [node for node in nodes if not node["ignored"] and node["role"]["value"] in CONTROLS]
+    assert len(seen) > 2
+    return [f"no name: {node['role']['value']}" for node in seen if not node.get("name", {}).get("value", "").strip()]
+
+
+def test_all_has_a_name_and_can_be_read_in_the_dark_and_in_the_light(visit: Visit) -> None:
+    page = visit.page
+    faults: dict[str, list[str]] = {}
+    for view in VIEWS:
+        go(page, view)
+        faults[view] = [*names(visit), *page.evaluate("probe.attributes()")]
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            faults[view] += [f"{scheme}: {fault}" for fault in page.evaluate("probe.contrast()")]
+    assert {view: found for view, found in faults.items() if found} == {}
+
+
+def test_the_tab_key_reaches_everything(visit: Visit) -> None:
+    page = visit.page
+    for view in ("play", "editor", "models"):
+        page.evaluate("location.hash = '#play'")
+        go(page, view)
+        count = page.evaluate("probe.watchStops()")
+        for _ in range(2 * count):  # players and what scrolls have stops of their own
+            page.keyboard.press("Tab")
+        assert count > 3
+        left = "[...window.stops].filter((each) => each.isConnected).map((each) => each.outerHTML.slice(0, 120))"
+        assert page.evaluate(left) == [], view
