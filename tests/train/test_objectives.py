@@ -15,12 +15,18 @@ from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.config import load_config, validate
 from dualdiffusion.diffusion.loss import DenoisingLoss, denoising_loss, squared, weight_beside_edm
 from dualdiffusion.diffusion.preconditioning import Denoiser, edm_weight
+from dualdiffusion.diffusion.predictors import Velocity
 from dualdiffusion.diffusion.sigma_sampling import SigmaDensity
 from dualdiffusion.errors import UserError
+from dualdiffusion.model.folder import ModelFolder
+from sampling.generator import Generator
+from sampling.request import Request
 from tests import tiny
+from tests.train.test_training import fresh_model
 from train.losses.denoising import Huber, Scales, Squared, cosines
 from train.train_config import TrainConfig
 
+FLOW = {"type": "predictors.Flow", "input": "time"}
 LEVELS = torch.tensor([0.05, 0.3, 1.0, 4.0, 30.0])
 
 
@@ -151,3 +157,50 @@ def test_a_stored_denoiser_says_its_predictor_and_one_from_before_needs_not() ->
     config = tiny.make_denoiser().config.to_json()
     assert config.pop("predictor") == {"type": "predictors.EDM"}
     assert component_from_json("dualdiffusion.diffusion", {"type": "preconditioning.Denoiser", **config}).build()
+
+
+def test_a_model_of_another_objective_is_trained_stored_and_sampled_as_any(
+    model: ModelFolder, dataset: Path, tmp_path: Path
+) -> None:
+    folder = ModelFolder(fresh_model(model, tmp_path / "flow", "unet"))
+    config = tiny.write_train_config(tmp_path / "a.json", "unet", folder.path, dataset, total_samples=8)
+    data = json.loads(config.read_text())
+    data["module_trainer"] |= {
+        "denoiser": {**data["module_trainer"]["denoiser"], "predictor": FLOW},
+        "sigma": {"distribution": "log_logistic", "mean": 0, "std": 1.8138},
+        "weighting": "soft_min_snr",
+        "loss": {"type": "denoising.Huber", "c": 0.5},
+        "demo_games": 0,
+    }
+    config.write_text(json.dumps(data))
+    result = tiny.run("train.py", config)
+    assert result.returncode == 0, result.stderr
+    generator = Generator.load(folder, "cpu")
+    assert generator.unet(None).config.predictor.to_json() == {**FLOW, "levels": None}
+    request = Request(games={"Castle": 1.0}, seconds=0.5, steps=2, schedule="flow")
+    assert bool(generator.generate(request).audio.isfinite().all())
+    data["module_trainer"]["denoiser"]["predictor"] = {"type": "predictors.EDM"}
+    config.write_text(json.dumps({**data, "total_samples": 16}))
+    tiny.assert_one_line_error(tiny.run("train.py", config), "predictor.type", "choose another folder")
+
+
+def test_twenty_steps_of_velocity_are_twenty_of_edm_with_the_networks_sign_turned() -> None:
+    edm, velocity = (tiny.make_denoiser() for _ in range(2))
+    velocity.predictor = Velocity()
+    with torch.no_grad():
+        velocity.backbone.output.weight.neg_()
+    optimizers = [torch.optim.Adam(denoiser.parameters(), lr=0.01) for denoiser in (edm, velocity)]
+    losses = []
+    for _ in range(20):
+        for denoiser, optimizer in zip((edm, velocity), optimizers, strict=True):
+            optimizer.zero_grad()
+            loss = loss_of(denoiser).learned.mean()
+            loss.backward()
+            optimizer.step()
+            losses.append(float(loss.detach()))
+    assert losses[::2] == pytest.approx(losses[1::2], abs=1e-5)
+    assert losses[-1] < losses[0] - 0.1
+    expected = edm.state_dict()
+    for name, tensor in velocity.state_dict().items():
+        turned = -tensor if name == "backbone.output.weight" else tensor
+        assert torch.allclose(turned, expected[name], atol=1e-5), name
