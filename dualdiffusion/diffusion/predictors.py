@@ -116,9 +116,7 @@ class EDM(Predictor):
 
     def scalings(self, sigma: Tensor, data: float) -> Scalings:
         """See `Predictor.scalings`."""
-        skip = data**2 / (sigma**2 + data**2)
-        out = sigma * data / (sigma**2 + data**2).sqrt()
-        return Scalings(skip, out, _unit_variance(sigma, data))
+        return _edm(sigma, data)
 
 
 class Velocity(ToldLevels):
@@ -132,7 +130,7 @@ class Velocity(ToldLevels):
 
     def scalings(self, sigma: Tensor, data: float) -> Scalings:
         """See `Predictor.scalings`."""
-        edm = EDM().scalings(sigma, data)
+        edm = _edm(sigma, data)
         return Scalings(edm.skip, -edm.out, edm.input)
 
 
@@ -171,6 +169,12 @@ class Flow(ToldLevels):
     def time(self, sigma: Tensor, data: float) -> Tensor:
         """From 0 (clean) to 1 (noise), the share of the noise."""
         return sigma / (sigma + data)
+
+
+def _edm(sigma: Tensor, data: float) -> Scalings:
+    skip = data**2 / (sigma**2 + data**2)
+    out = sigma * data / (sigma**2 + data**2).sqrt()
+    return Scalings(skip, out, _unit_variance(sigma, data))
 
 
 def _unit_variance(sigma: Tensor, data: float) -> Tensor:

@@ -95,6 +95,19 @@ def test_a_denoiser_around_a_network_that_knows_the_data_gives_the_known_estimat
     assert torch.allclose(loss.weighted, edm_weight(levels, DATA) * error, rtol=1e-4)
 
 
+@pytest.mark.parametrize(("name", "settings"), [told[:2] for told in TOLD], ids=[told[0] for told in TOLD])
+def test_a_predictor_leaves_a_compiled_denoiser_one_graph(name: str, settings: dict) -> None:
+    predictor = component_from_json("dualdiffusion.diffusion", {"type": f"predictors.{name}", **settings}).build()
+
+    def numbers(sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        scale = predictor.scalings(sigma, DATA)
+        return scale.skip, scale.out * scale.input, predictor.noise(sigma, DATA)
+
+    levels = torch.logspace(-1, 0.5, 16)
+    compiled = torch.compile(numbers, backend="eager", fullgraph=True)
+    assert all(torch.equal(a, b) for a, b in zip(compiled(levels), numbers(levels), strict=True))
+
+
 @pytest.mark.parametrize("cls", PREDICTORS)
 def test_the_output_weight_makes_the_error_of_the_estimate_that_of_the_network(cls: type[Predictor]) -> None:
     weight = cls().output_weight(SIGMA, DATA)
