@@ -33,7 +33,7 @@ from webui.service import Service
 
 PARTS = {"guidance": Guidance, "source": Source}
 """Keys that are objects with keys of their own, which a page shows one by one."""
-LEVELS = ("steps", "schedule", "sigma_max", "sigma_min", "rho")
+LEVELS = ("steps", "schedule", "sigma_max", "sigma_min", "sigma_end", "rho")
 BOUNDS = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
 """The API's names of a number's bounds, with those of JSON Schema."""
 KINDS = {"number": "number", "integer": "integer", "string": "text", "boolean": "switch"}
