@@ -25,12 +25,17 @@ if TYPE_CHECKING:
     from sampling.output.contact_sheet import ContactSheet
 
 EVALUATION, RECOMMEND = "sampling.evaluation.command", "sampling.command.recommend"
-REFERENCE = "sampling.command.reference"
+REFERENCE, LIKELIHOOD = "sampling.command.reference", "sampling.command.likelihood"
 COMMANDS = {
     "evaluate": Command(
         "Measures a model's clips against music that it was not trained on.",
         lambda parser: importlib.import_module(EVALUATION).add_options(parser),
         lambda arguments: importlib.import_module(EVALUATION).run(arguments),
+    ),
+    "likelihood": Command(
+        "Says which tracks a model finds odd, and whether it knows its training tracks better than others.",
+        lambda parser: importlib.import_module(LIKELIHOOD).add_options(parser),
+        lambda arguments: importlib.import_module(LIKELIHOOD).run(arguments),
     ),
     "recommend": Command(
         "Stores with a model how clips are to be made where nothing is said.",

@@ -25,6 +25,7 @@ RECOMMENDABLE = (
     "schedule",
     "sigma_max",
     "sigma_min",
+    "sigma_end",
     "rho",
     "noise",
     "guidance",

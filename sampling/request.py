@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from dualdiffusion.config import Config, InvalidPartError, nearest
+from dualdiffusion.errors import UserError
 from dualdiffusion.files import from_home
 from dualdiffusion.labels import Labels, normal_form
 from sampling.guidance import Guidance
@@ -89,6 +90,9 @@ class Request(Config):
     """First noise level, in units of the latents' standard deviation."""
     sigma_min: Annotated[float, Field(gt=0, le=10)] = 0.01
     """Last noise level before 0."""
+    sigma_end: Annotated[float, Field(gt=0, le=10)] | Literal["latents"] | None = None
+    """Noise level to stop at, instead of going on by sigma_min to 0; that much noise stays. `latents`: that of the
+    VAE's own latents, below which there is nothing to find. null: 0."""
     rho: Annotated[float, Field(ge=1, le=100)] | None = None
     """How much a schedule that has such an exponent crowds towards low noise; null: 7 for edm (EDM, equation 5), 1 for
     polyexponential."""
@@ -131,6 +135,8 @@ class Request(Config):
     def _ordered(self) -> Request:
         if self.sigma_min >= self.sigma_max:
             raise ValueError(f"sigma_min: {self.sigma_min} must be below sigma_max, which is {self.sigma_max}")
+        if isinstance(self.sigma_end, float) and self.sigma_end >= self.sigma_max:
+            raise ValueError(f"sigma_end: {self.sigma_end} must be below sigma_max, which is {self.sigma_max}")
         return self
 
     @field_validator("sampler_options")
@@ -180,19 +186,30 @@ class Request(Config):
             return 1.0 if self.keeps_source else DEFAULT_STRENGTH
         return self.source.strength
 
-    def noise_levels(self, error: ErrorOf | None = None) -> list[float]:
-        """The noise levels to go through, falling, the last one 0: those of the schedule from where `strength` starts.
+    def noise_levels(self, error: ErrorOf | None = None, latents: float | None = None) -> list[float]:
+        """The noise levels to go through, falling: those of the schedule from where `strength` starts, and at the end 0
+        or sigma_end.
 
         At the edm schedule these are the last levels of the whole one where strength * (steps - 1) is a whole number.
 
         Args:
             error: of the model, for schedules that need it; see `sampling.solvers.schedules`.
+            latents: the noise of its VAE's own latents, for a sigma_end that is that; None: not known, taken for 0.
+
+        Raises:
+            UserError: sigma_end is not below where the sampling starts.
         """
         rho = self.rho or EDM_RHO
         low, high = self.sigma_min ** (1 / rho), self.sigma_max ** (1 / rho)
         start = self.sigma_max if self.strength == 1 else (low + self.strength * (high - low)) ** rho
         steps = round(self.strength * (self.steps - 1)) + 1
-        return SCHEDULES[self.schedule](steps, sigma_min=self.sigma_min, sigma_max=start, rho=self.rho, error=error)
+        end = latents if self.sigma_end == "latents" else self.sigma_end
+        schedule = SCHEDULES[self.schedule]
+        if not end:
+            return schedule(steps, sigma_min=self.sigma_min, sigma_max=start, rho=self.rho, error=error)
+        if end >= start:
+            raise UserError(f"sigma_end: {end:.3g} must be below the noise level that sampling starts at, {start:.3g}")
+        return schedule(steps + 1, sigma_min=end, sigma_max=start, rho=self.rho, error=error)[:-1]
 
     def label_vector(self, labels: Labels) -> list[float]:
         """The games as the vector that the UNet is given; see `Labels.vector`."""

@@ -66,6 +66,8 @@ def _unused(request: Request) -> Iterator[tuple[str, str]]:
         yield key, f"the sampler {request.sampler} chooses its noise levels by itself"
     if request.schedule not in TAKE_RHO and request.strength == 1 and "rho" not in unused:
         yield "rho", f"the schedule {request.schedule} has no exponent; those that have: {', '.join(sorted(TAKE_RHO))}"
+    if request.sigma_end is not None and request.strength == 1:
+        yield "sigma_min", "sigma_end says where the noise levels end"
     yield from _unused_options(request)
     yield from _unused_guidance(request)
     if request.variation_strength == 0:

@@ -12,16 +12,18 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from dualdiffusion.component import part_of
+from dualdiffusion.component import Component, part_of
 from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.config import Config
 from dualdiffusion.contracts import ConditionerConfig
+from dualdiffusion.diffusion.predictors import EDM, Predictor, PredictorPart
 from dualdiffusion.model.module import Module
 from dualdiffusion.nn.magnitude_preserving import MPConv, MPFourier
 
 
 class Denoiser(Module):
-    """D(x; sigma): an estimate of the clean latents at their own scale. Karras et al. 2022, equation 7 and table 1."""
+    """D(x; sigma): an estimate of the clean latents at their own scale. Karras et al. 2022, equation 7; what the
+    network itself is asked for, says the predictor."""
 
     class Config(Config):
         """Settings of a denoiser."""
@@ -30,6 +32,8 @@ class Denoiser(Module):
         """The network F; any file of dualdiffusion/models that takes (x, c_noise, *, conditioning, position)."""
         sigma_data: Annotated[float, Field(gt=0)] = 1.0
         """Standard deviation of the clean latents."""
+        predictor: PredictorPart = Component(EDM, EDM.Config())
+        """What the network is asked for, and how it is told the noise level; a class of predictors.py."""
         logvar_channels: Annotated[int, Field(gt=0, multiple_of=2)] = 128
         """Fourier features of the learned log-variance."""
 
@@ -38,6 +42,7 @@ class Denoiser(Module):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.backbone = config.backbone.build()
+        self.predictor: Predictor = config.predictor.build()
         self.uncertainty_features = MPFourier(config.logvar_channels, bandwidth=1.0)
         self.uncertainty = MPConv(config.logvar_channels, 1, ())
 
@@ -79,20 +84,16 @@ class Denoiser(Module):
         Returns:
             The estimate of the clean latents, (B, C, *space), float32.
         """
-        # Chosen such that what the network sees, and what it is to answer, have unit variance at every noise level, and
-        # that its errors are amplified as little as possible.
         x = x.float()
-        s = per_item(sigma.float(), x)
         data = self.config.sigma_data
-        c_skip = data**2 / (s**2 + data**2)
-        c_out = s * data / (s**2 + data**2).sqrt()
-        c_in = 1 / (s**2 + data**2).sqrt()
-        output = self.backbone(c_in * x, self.c_noise(sigma), conditioning=conditioning, position=position)
-        return c_skip * x + c_out * output.float()
+        scale = self.predictor.scalings(per_item(sigma.float(), x), data)
+        noise = self.predictor.noise(sigma, data)
+        output = self.backbone(scale.input * x, noise, conditioning=conditioning, position=position)
+        return scale.skip * x + scale.out * output.float()
 
     @staticmethod
     def c_noise(sigma: Tensor) -> Tensor:
-        """The noise level as networks see it: ln(sigma) / 4."""
+        """The noise level as the log-variance sees it, whatever the network is told: ln(sigma) / 4."""
         return sigma.float().log() / 4
 
     def log_variance(self, sigma: Tensor) -> Tensor:

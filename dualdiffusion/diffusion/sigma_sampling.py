@@ -23,10 +23,12 @@ EDGE = 1e-7
 class SigmaDensity(Config):
     """Which noise levels training sees, and how often."""
 
-    distribution: Literal["log_normal", "log_sech", "log_linear", "adaptive"] = "log_normal"
-    """Of ln(sigma): normal; hyperbolic secant, which has longer tails; even; or learned (see AdaptiveDensity)."""
+    distribution: Literal["log_normal", "log_sech", "log_logistic", "log_linear", "adaptive"] = "log_normal"
+    """Of ln(sigma): normal; hyperbolic secant, which has longer tails, and with mean 0 and std 1.5708 is even in
+    atan(sigma); logistic, between the two, and with mean 0 and std 1.8138 even in sigma / (1 + sigma), the time of
+    rectified flow; even; or learned (see AdaptiveDensity)."""
     mean: float = -0.4
-    """Of ln(sigma); log_normal, log_sech, and adaptive until it has warmed up."""
+    """Of ln(sigma); of all but log_linear, and of adaptive until it has warmed up."""
     std: Annotated[float, Field(gt=0)] = 1.2
     """Of ln(sigma); as for mean."""
     stratified: bool = True
@@ -55,16 +57,21 @@ class SigmaDensity(Config):
 
         Of `adaptive`, what it is before its warm-up.
         """
+        return self.ln_sigma(quantiles).exp().clamp(self.sigma_min, self.sigma_max).float()
+
+    def ln_sigma(self, quantiles: Tensor) -> Tensor:
+        """Their logarithms, float64, before sigma_min and sigma_max cut them off."""
         inside = quantiles.double().clamp(EDGE, 1 - EDGE)
         if self.distribution == "log_linear":
             low, high = math.log(self.sigma_min), math.log(self.sigma_max)
-            ln_sigma = low + quantiles.double() * (high - low)
-        elif self.distribution == "log_sech":
+            return low + quantiles.double() * (high - low)
+        if self.distribution == "log_sech":
             # The cumulative distribution (2 / pi) atan(exp(pi x / 2)), solved for x, which has unit variance.
-            ln_sigma = self.mean + self.std * (2 / math.pi) * torch.tan(math.pi / 2 * inside).log()
-        else:
-            ln_sigma = self.mean + self.std * math.sqrt(2) * torch.erfinv(2 * inside - 1)
-        return ln_sigma.exp().clamp(self.sigma_min, self.sigma_max).float()
+            return self.mean + self.std * (2 / math.pi) * torch.tan(math.pi / 2 * inside).log()
+        if self.distribution == "log_logistic":
+            # The cumulative distribution 1 / (1 + exp(-x)), whose variance is pi^2 / 3.
+            return self.mean + self.std * (math.sqrt(3) / math.pi) * torch.logit(inside)
+        return self.mean + self.std * math.sqrt(2) * torch.erfinv(2 * inside - 1)
 
 
 class AdaptiveDensity:

@@ -81,6 +81,16 @@ def cosine(
     return _even_in(math.atan, math.tan, steps, sigma_min, sigma_max)
 
 
+def flow(
+    steps: int, *, sigma_min: float, sigma_max: float, rho: float | None = None, error: ErrorOf | None = None
+) -> list[float]:
+    """Evenly spaced in sigma / (1 + sigma), the time of rectified flow (Liu et al. 2022). `rho` is not used.
+
+    At most of its levels there is much noise: `sigma_max` may be far above 80, and wants to be for many steps.
+    """
+    return _even_in(lambda s: s / (1 + s), lambda t: t / (1 - t), steps, sigma_min, sigma_max)
+
+
 def vp(
     steps: int, *, sigma_min: float, sigma_max: float, rho: float | None = None, error: ErrorOf | None = None
 ) -> list[float]:
@@ -181,7 +191,7 @@ def _falling(levels: list[float], sigma_min: float, sigma_max: float) -> list[fl
 
 
 SCHEDULES: dict[str, Schedule] = {
-    schedule.__name__: schedule for schedule in (edm, exponential, polyexponential, linear, cosine, vp, learned)
+    schedule.__name__: schedule for schedule in (edm, exponential, polyexponential, linear, cosine, flow, vp, learned)
 }
 NEED_ERROR: frozenset[str] = frozenset({"learned"})
 TAKE_RHO: frozenset[str] = frozenset({"edm", "polyexponential"})

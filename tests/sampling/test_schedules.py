@@ -56,6 +56,7 @@ def test_levels_fall_strictly_from_sigma_max_to_sigma_min_and_then_to_zero(
         ("linear", 7.0, lambda s: s),
         ("edm", 1.0, lambda s: s),
         ("cosine", 7.0, math.atan),
+        ("flow", 7.0, lambda s: s / (1 + s)),
         # The time at which the variance preserving process has this noise, from the quadratic formula.
         ("vp", 7.0, lambda s: (math.sqrt(0.1**2 + 2 * 19.9 * math.log(1 + s * s)) - 0.1) / 19.9),
     ],

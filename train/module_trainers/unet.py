@@ -11,14 +11,14 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from dualdiffusion.component import Component
+from dualdiffusion.component import Component, part_of
 from dualdiffusion.conditioning import Conditioning, one_hot
 from dualdiffusion.config import Config, validate
 from dualdiffusion.controls import read_controls
 from dualdiffusion.data.audio_crops import Batch
 from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.data.latent_crops import LatentCrops, latents_image
-from dualdiffusion.diffusion.loss import DenoisingLoss, denoising_loss
+from dualdiffusion.diffusion.loss import DenoisingLoss, Weighting, denoising_loss
 from dualdiffusion.diffusion.preconditioning import Denoiser
 from dualdiffusion.diffusion.sigma_sampling import AdaptiveDensity, SigmaDensity
 from dualdiffusion.errors import UserError
@@ -33,6 +33,7 @@ from dualdiffusion.randomness import StepRandom
 from sampling.generator import Generator
 from sampling.recommended import Asked, check_recommended, read_recommended
 from sampling.request import Request
+from train.losses.denoising import DenoisingDistance, Squared
 from train.module_trainer import Demo, Plan, StepOutput
 from train.setup import build_module, check_labels, copy_modules, new_games, save_labels, with_label_dim
 from train.starting import Source
@@ -40,7 +41,7 @@ from train.telling import conditioners_of, controls_of, settled
 
 
 class UNetTrainer:
-    """Denoising with EDM preconditioning, learned log-variance and label dropout."""
+    """Denoising, with any predictor, weighting and loss; learned log-variance and label dropout."""
 
     class Config(Config):
         """Settings of a UNet's training."""
@@ -61,6 +62,13 @@ class UNetTrainer:
         learned_log_variance: bool = True
         """Divide the loss of each noise level by its learned variance, so that all levels count alike however hard they
         are. Without, the variance is learned all the same, but weighs nothing."""
+        weighting: Weighting = "edm"
+        """How noise levels count in training, beside the learned variance: edm, all alike; soft_min_snr, those in the
+        middle most; snr, as where noise is predicted; output, by the plain error of what the network predicts. The
+        validation loss does not depend on it."""
+        loss: part_of("train.losses") = Component(Squared, Squared.Config())
+        """What is trained on, a class of train/losses/denoising.py, such as `{"type": "denoising.Huber"}`. Validation
+        compares the squared error in any case."""
         label_dropout: Annotated[float, Field(ge=0, le=1)] = 0.1
         """Share of samples without label, which train the unconditional model that guidance needs."""
         loss_buckets: Annotated[int, Field(ge=1)] = 8
@@ -79,6 +87,13 @@ class UNetTrainer:
         recommended: dict[str, Any] = Field(default_factory=dict)
         """Fields of a request, stored with the model as what to ask of it where nothing is said, if it has none yet.
         Empty: those of the model that training starts from, if there is one."""
+
+        @field_validator("loss")
+        @classmethod
+        def _is_of_estimates(cls, loss: Component) -> Component:
+            if not issubclass(loss.cls, DenoisingDistance):
+                raise ValueError(f"{loss.name} is a loss of spectrograms; take one of train/losses/denoising.py")
+            return loss
 
         @field_validator("demos")
         @classmethod
@@ -112,6 +127,7 @@ class UNetTrainer:
         init: ModelFolder | None = None,
     ) -> None:
         self.config, self.model, self.dataset = config, model, dataset
+        self.distance = config.loss.build()
         self.adaptive = AdaptiveDensity(config.sigma) if config.sigma.distribution == "adaptive" else None
         if config.autoencoder and "vae" not in model.module_names():
             copy_modules(find_model(config.autoencoder), model, ("format", "vae"))
@@ -187,7 +203,16 @@ class UNetTrainer:
         sigma = levels.to(latents.device)
         noise = generator.randn_like(latents)
         conditioning = self._conditioning(batch, generator)
-        loss = denoising_loss(self.module, latents, noise, sigma, conditioning, position=self.position)
+        loss = denoising_loss(
+            self.module,
+            latents,
+            noise,
+            sigma,
+            conditioning,
+            position=self.position,
+            weighting=self.config.weighting,
+            distance=self.distance,
+        )
         minimised = loss.learned if self.config.learned_log_variance else loss.variance_detached
         metrics = {
             "loss/total": minimised,
@@ -229,7 +254,8 @@ class UNetTrainer:
     def _by_sigma(self, levels: Tensor, loss: DenoisingLoss) -> dict[str, Tensor]:
         """Of each range of sigma: its loss, and its share of all training, 1 where that is its fair share.
 
-        The share is how often the range is drawn, times 1 / exp(u), which is how much its error then counts.
+        The share is how often the range is drawn, times 1 / exp(u) and the factor of `weighting`, which is how much its
+        error then counts.
 
         Args:
             levels: (B,), on the CPU: which sample is in which range is known there, so that no device is waited for.
@@ -240,7 +266,8 @@ class UNetTrainer:
         order, sizes = bucket.argsort(stable=True), bucket.bincount(minlength=count).tolist()
         losses = loss.weighted[order.to(loss.weighted.device)].split(sizes)
         inside = (bucket == torch.arange(count)[:, None]).to(loss.log_variance.device)
-        weights = count * torch.exp(-loss.log_variance) * inside
+        counts = torch.exp(-loss.log_variance)
+        weights = count * (counts if loss.factor is None else loss.factor * counts) * inside
         metrics = {}
         for i, (low, high) in enumerate(itertools.pairwise(edges.tolist())):
             name = f"{low:.3g}-{high:.3g}"

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
 from dualdiffusion.codec import Codec
-from dualdiffusion.component import part_of
+from dualdiffusion.component import Component, part_of
 from dualdiffusion.conditioning import Conditioning, game_conditioning, one_hot
 from dualdiffusion.config import Config, nearest
 from dualdiffusion.contracts import Format
@@ -62,6 +62,13 @@ class VAETrainer:
         """Length of the reconstructions in TensorBoard."""
         demos: Annotated[int, Field(ge=0)] = 2
         """How many."""
+
+        @field_validator("loss")
+        @classmethod
+        def _is_of_spectrograms(cls, loss: Component) -> Component:
+            if not hasattr(loss.cls, "default_weights"):
+                raise ValueError(f"{loss.name} is a denoiser's loss; take multiscale_spectral.MultiscaleSpectral")
+            return loss
 
         @field_validator("loss_weights")
         @classmethod

@@ -12,6 +12,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from fastapi import FastAPI
@@ -32,7 +33,7 @@ from webui.service import Service
 
 PARTS = {"guidance": Guidance, "source": Source}
 """Keys that are objects with keys of their own, which a page shows one by one."""
-LEVELS = ("steps", "schedule", "sigma_max", "sigma_min", "rho")
+LEVELS = ("steps", "schedule", "sigma_max", "sigma_min", "sigma_end", "rho")
 BOUNDS = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
 """The API's names of a number's bounds, with those of JSON Schema."""
 KINDS = {"number": "number", "integer": "integer", "string": "text", "boolean": "switch"}
@@ -86,8 +87,15 @@ def _choices(names: list[str] | None) -> dict[str, Any]:
     return {} if names is None else {"kind": "choice", "choices": names}
 
 
+# pydantic makes it anew each time, and each visit of the page asks for all: a tenth of a second in which nobody else is
+# answered.
+@cache
+def _schema_of(config: type[Config]) -> dict[str, Any]:
+    return config.model_json_schema()
+
+
 def _fields(config: type[Config], prefix: str = "", skip: tuple[str, ...] = ()) -> list[dict[str, Any]]:
-    schema = config.model_json_schema()
+    schema = _schema_of(config)
     fields = []
     for name, field in config.model_fields.items():
         if name in skip:
@@ -105,6 +113,7 @@ def _plain(text: str) -> str:
     return sentence if not sentence or sentence.endswith(".") else f"{sentence}."
 
 
+@cache
 def _options(sampler: str) -> list[dict[str, Any]]:
     """Of a sampler, keyed as in a request."""
     config = options_config(sampler)
@@ -177,7 +186,7 @@ def request_options(recommended: Recommended, ema: str | None = None) -> dict[st
     Args:
         ema: the weights that were chosen for requests that name none.
     """
-    schema = Request.model_json_schema()["properties"]
+    schema = _schema_of(Request)["properties"]
     plain = {**Request(games={"any": 1.0}).to_json(), "games": None}
     defaults = {**plain, **recommended.fields, "ema": ema}
     fields = {

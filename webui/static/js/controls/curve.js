@@ -8,7 +8,7 @@ const WIDTH = 320;
 const HEIGHT = 96;
 const EDGE = 6;
 const PATIENCE = 200; // ms after the last change
-const KEYS = ['steps', 'schedule', 'sigma_max', 'sigma_min', 'rho'];
+const KEYS = ['steps', 'schedule', 'sigma_max', 'sigma_min', 'sigma_end', 'rho'];
 
 export class Curve {
   #asked = '';

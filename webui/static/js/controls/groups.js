@@ -5,7 +5,7 @@ export const ELSEWHERE = new Set(['games', 'games_end', 'controls', 'seed', 'sec
 
 export const GROUPS = [
   { id: 'sampler', keys: ['sampler', 'noise'], open: true },
-  { id: 'levels', keys: ['schedule', 'sigma_max', 'sigma_min', 'rho'] },
+  { id: 'levels', keys: ['schedule', 'sigma_max', 'sigma_min', 'sigma_end', 'rho'] },
   { id: 'guidance', keys: ['guidance.interval', 'guidance.rescale', 'guidance.projected_parallel', 'guidance.projected_threshold', 'guidance.projected_momentum', 'guidance.weak_ema', 'guidance.weak_scale', 'guidance.scales'] },
   { id: 'weights', keys: ['ema', 'precision', 'phase_iterations', 'window_seconds'] },
   { id: 'variation', keys: ['variation_seed', 'variation_strength'] },
