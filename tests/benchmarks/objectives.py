@@ -201,12 +201,24 @@ def make_parser() -> CommandParser:
     return parser
 
 
-def check(options: Any) -> None:
-    """Everything that can be wrong, before hours of training.
+def read_options(words: Sequence[object] | None = None) -> Any:
+    """The options, of the command line where `words` is None, with whole paths.
 
     Raises:
-        UserError: it is.
+        UserError: anything that is wrong with them, model or dataset, before hours of training.
     """
+    options = make_parser().parse_args(None if words is None else list(map(str, words)))
+    options.only = [name for name in OBJECTIVES if not options.only or name in options.only]
+    options.model = find_model(options.model).path
+    for name in ("model", "dataset", "work", "config"):
+        setattr(options, name, getattr(options, name).resolve())
+    options.picture = options.picture or options.work / "objectives.png"
+    check(options)
+    return options
+
+
+def check(options: Any) -> None:
+    """See `read_options`."""
     if options.clips < 2 or not options.seconds >= command.MIN_SECONDS:
         raise UserError(f"--clips must be 2 or more and --seconds {command.MIN_SECONDS:g} or more")
     for name in ("json", "picture"):
@@ -248,13 +260,7 @@ def keep_to(options: Any) -> None:
 
 def main() -> int:
     """Trains and measures what is missing, prints the table, draws the picture."""
-    options = make_parser().parse_args()
-    options.only = [name for name in OBJECTIVES if not options.only or name in options.only]
-    options.model = find_model(options.model).path
-    for name in ("model", "dataset", "work", "config"):
-        setattr(options, name, getattr(options, name).resolve())
-    options.picture = options.picture or options.work / "objectives.png"
-    check(options)
+    options = read_options()
     keep_to(options)
     beside = {
         "max_error_closed_form": max(map(largest_error, PREDICTORS)),
