@@ -51,15 +51,25 @@ def overrides(variant: str, samples: int) -> list[str]:
 
 
 def train(variant: str, seed: int, options: Any) -> dict[str, Curve]:
-    """Trains once, or reads what an earlier call has trained; returns the curves of raw and averaged weights.
+    """Trains once, or reads what an earlier call has trained; returns the curves of raw and averaged weights."""
+    return train_with(variant, overrides(variant, options.samples), seed, options)
+
+
+def model_folder(name: str, seed: int, options: Any) -> ModelFolder:
+    """What a training of some name is kept in."""
+    return ModelFolder(options.work / f"{name.replace(' ', '_')}-{options.samples}-seed{seed}")
+
+
+def train_with(name: str, changes: Sequence[str], seed: int, options: Any) -> dict[str, Curve]:
+    """The same with any changes of the config; for other benchmarks too.
 
     Raises:
         UserError: the training failed; its own message is above.
     """
-    folder = options.work / f"{variant.replace(' ', '_')}-{options.samples}-seed{seed}"
+    folder = model_folder(name, seed, options)
     settings = [
-        *overrides(variant, options.samples),
-        f"model={folder}",
+        *changes,
+        f"model={folder.path}",
         f"dataset={options.dataset}",
         f"module_trainer.autoencoder={options.model}",
         "module_trainer.demo_games=0",
@@ -71,8 +81,8 @@ def train(variant: str, seed: int, options: Any) -> dict[str, Curve]:
     ]
     command = [sys.executable, str(ROOT / "train.py"), str(options.config), "--set", *settings]
     if subprocess.run(command, cwd=ROOT).returncode:
-        raise UserError(f"{folder}: the training of {variant!r} failed")
-    return curves(ModelFolder(folder).run_path("unet") / "metrics.csv")
+        raise UserError(f"{folder.path}: the training of {name!r} failed")
+    return curves(folder.run_path("unet") / "metrics.csv")
 
 
 def curves(path: Path) -> dict[str, Curve]:
