@@ -305,17 +305,21 @@ class UNetTrainer:
         if self.config.demos:
             return [self._demo_of(generator, *asked) for asked in enumerate(self.config.demos, start=1)]
         scales = (None,) if self.config.demo_cfg_scales is None else self.config.demo_cfg_scales
-        names = self.labels.names[: self.config.demo_games]
-        return [self._demo(generator, name, scale) for name in names for scale in scales]
+        mixes = [{name: 1.0} for name in self.labels.names[: self.config.demo_games]]
+        if generator.is_unconditional:  # and hears no scale
+            mixes, scales = [{}] * min(1, self.config.demo_games), (None,)
+        return [self._demo(generator, mix, scale) for mix in mixes for scale in scales]
 
-    def _demo(self, generator: Generator, game: str, cfg_scale: float | None) -> Demo:
+    def _demo(self, generator: Generator, games: dict[str, float], cfg_scale: float | None) -> Demo:
         said = {} if cfg_scale is None else {"cfg_scale": cfg_scale}
-        request = self._demo_request({"games": {game: 1.0}, **said})
-        return self._made(generator, f"{game}/cfg{request.cfg_scale:g}", request)
+        request = self._demo_request({"games": games, **said})
+        name = f"{' '.join(games)}/cfg{request.cfg_scale:g}" if games else "clip"
+        return self._made(generator, name, request)
 
     def _demo_of(self, generator: Generator, number: int, fields: dict[str, Any]) -> Demo:
-        request = self._demo_request({"games": {self.labels.names[0]: 1.0}, **fields})
-        return self._made(generator, f"{number}/{' '.join(request.games)}", request)
+        first = {} if generator.is_unconditional else {self.labels.names[0]: 1.0}
+        request = self._demo_request({"games": first, **fields})
+        return self._made(generator, f"{number}/{' '.join(request.games) or 'clip'}", request)
 
     def _demo_request(self, fields: dict[str, Any]) -> Request:
         steps = {} if self.config.demo_steps is None else {"steps": self.config.demo_steps}
