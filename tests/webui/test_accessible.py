@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.webui.learn.studio_server import StudioServer
+from tests.webui.learn.studio_server import NEW, StudioServer
 from tests.webui.test_page import Visit
 
 pytestmark = pytest.mark.browser
@@ -27,6 +27,7 @@ VIEWS = {
     "models": "document.getElementById('model-line').click()",
     "selection": "document.getElementById('select').click()",
     "new generator": "location.hash = '#learn'",
+    "generator": "location.hash = '#learn/mine'",
 }
 PROBE = (Path(__file__).parent / "accessibility.js").read_text()
 
@@ -36,6 +37,8 @@ def visit(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[V
     studio = StudioServer(tmp_path_factory.mktemp("studio"))
     studio.wait(studio.submit(seconds=1, steps=1), "done", timeout=60)
     studio.wait(studio.submit(seconds=1, steps=1, games={"Castle": 0.5, "Cave": -0.5}), "done", timeout=60)
+    assert studio.client.post("/api/learn/generators", json=NEW).is_success
+    assert studio.client.patch("/api/learn/generators/mine", json={"label": "Castles and caves"}).is_success
     visit = Visit(chromium, studio)
     visit.wait_for_cards(2)
     visit.page.evaluate(f"void (window.probe = {PROBE})")

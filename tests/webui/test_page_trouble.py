@@ -186,8 +186,9 @@ def generator(**changes: Any) -> dict[str, Any]:
         "steps": [],
         "ended": 1,
     }
-    state = {"name": "mine", "status": "done", "stages": [{"name": name, **done} for name in STAGES], "stage": "unet"}
-    return {**state, "stopping": False, "starting": False, "error": None, "playable": True, "report": False, **changes}
+    state: dict[str, Any] = {"name": "mine", "label": "mine", "status": "done", "stage": "unet", "error": None}
+    state["stages"] = [{"name": name, **done} for name in STAGES]
+    return {**state, "stopping": False, "starting": False, "playable": True, "report": False, **changes}
 
 
 def learn(visit: Visit, state: dict[str, Any]) -> None:

@@ -202,5 +202,5 @@ def test_keys_go_between_compared_clips_at_the_same_place(visit: Visit) -> None:
     until(lambda: chips.nth(0).get_attribute("aria-pressed") == "true", "the first one is heard")
     assert chips.nth(1).get_attribute("aria-pressed") == "false"
     assert position(visit) >= before and (shows(visit, "Pause") or position(visit) == 2), "it goes on"
-    page.get_by_role("button", name="Compare no more").click()
+    page.get_by_role("button", name="Stop comparing").click()
     assert page.locator("#compare").is_hidden()

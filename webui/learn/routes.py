@@ -142,7 +142,7 @@ def _add_making(app: FastAPI, studio: Studio) -> None:
     @app.patch(BASE + "/generators/{name}", openapi_extra=takes(Rename, {"label": "Castles and caves"}))
     async def rename(name: str, data: Body) -> Response:
         """Has the page call a generator something else."""
-        await asyncio.to_thread(studio.rename, name, parsed(Rename, data).label)
+        await studio.rename(name, parsed(Rename, data).label)
         return json_response(await asyncio.to_thread(studio.describe, name))
 
     @app.delete(BASE + "/generators/{name}")

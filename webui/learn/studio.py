@@ -229,14 +229,15 @@ class Studio:
         else:
             self._crew.ask_to_stop(generator, signal.SIGINT if for_good else signal.SIGTERM)
 
-    def rename(self, name: str, label: str) -> None:
+    async def rename(self, name: str, label: str) -> None:
         """Has the page call a generator something else; empty for its name. Its folders keep theirs.
 
         Raises:
             RefusedError: 404, or 409 where its file is damaged.
         """
-        generator = self.generator(name)
-        Generator(generator.chosen.model_copy(update={"label": label.strip()}), self._work).save()
+        async with self._turn:  # nothing is written where a folder is just being moved away
+            chosen = self.generator(name).chosen.model_copy(update={"label": label.strip()})
+            await asyncio.to_thread(Generator(chosen, self._work).save)
 
     async def remove(self, name: str) -> None:
         """Moves a generator and its dataset into the bin; its model stays.

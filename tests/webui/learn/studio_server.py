@@ -22,6 +22,7 @@ from webui.__main__ import bind, serve
 from webui.settings import Settings
 
 SAMPLE_RATE = 8000
+NEW = {"name": "mine", "root": 0, "path": "snes", "preset": "tiny"}  # a generator of this music
 
 
 def write_track(path: Path, seed: int, seconds: float = 6.0) -> Path:

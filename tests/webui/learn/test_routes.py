@@ -11,10 +11,8 @@ import pytest
 
 from dualdiffusion.files import write_json
 from tests.webui.conftest import until
-from tests.webui.learn.studio_server import StudioServer
+from tests.webui.learn.studio_server import NEW, StudioServer
 from webui.learn.processes import mark_of
-
-NEW = {"name": "mine", "root": 0, "path": "snes", "preset": "tiny"}
 
 
 def refusal(answer: httpx.Response) -> tuple[int, str]:
@@ -167,6 +165,42 @@ def test_a_generator_is_called_otherwise_removed_and_brought_back(studio: Studio
     assert client.post(f"{address}/restore").json()["label"] == "Castles & caves"
     assert (dataset / "report.json").read_text() == "first"
     assert client.delete(address).is_success and client.post(f"{address}/restore").is_success
+
+
+@pytest.mark.browser
+def test_on_the_page_a_generator_is_called_otherwise_removed_and_brought_back(
+    chromium: Any, studio: StudioServer
+) -> None:
+    assert studio.client.post("/api/learn/generators", json=NEW | {"name": "caves"}).is_success
+    folder = studio.work / "generators" / "caves"
+    page = chromium.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(f"{studio.url}/#learn/caves")
+    title, tab, field = page.locator(".generator h2").first, page.locator(".generators [aria-current]"), ".title-input"
+    for key, called in (("Escape", "caves"), ("Enter", "Castles & <b>caves</b>")):
+        page.click(".generator .rename")
+        page.fill(field, " Castles & <b>caves</b> ")
+        page.press(field, key)
+        until(
+            lambda called=called: (title.inner_text(), tab.inner_text()) == (called, called), f"it is called {called}"
+        )
+        assert studio.generator("caves")["label"] == called and not page.locator(f".generator {field}").count()
+    assert page.inner_text(".generator-head .soft") == "in the folder caves"
+    command = subprocess.Popen(["sleep", "60"])
+    try:  # a command that has lost its runner
+        state = {"status": "paused", "last": "prepare", "stages": {}, "command": mark_of(command.pid)}
+        write_json(folder / "run.json", state)
+        page.click(".generator .bin")
+        page.locator(".field-error", has_text="caves is being made; pause or stop it first").wait_for()
+    finally:
+        command.kill()
+        command.wait()
+    page.click(".generator .bin")
+    page.locator(".wizard").wait_for()
+    assert not folder.exists() and "<b>caves</b>" not in page.inner_text(".generators")
+    page.click(".toast button")
+    page.locator(".generator h2", has_text="Castles & <b>caves</b>").wait_for()
+    assert folder.is_dir() and page.url.endswith("#learn/caves") and "<b>caves</b>" in page.inner_text(".generators")
+    page.close()
 
 
 def test_the_report_is_shown_under_a_policy_that_runs_nothing(studio: StudioServer) -> None:

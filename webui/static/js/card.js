@@ -6,7 +6,10 @@ import { el, setText } from './dom.js';
 import { short, titleOf } from './format.js';
 import { icon, showPlay } from './icons.js';
 import { CARD as TEXT, PLAYER, ago } from './texts.js';
+import { editTitle } from './title_editor.js';
 import { drawWhenSeen } from './waveform.js';
+
+const LONGEST = 200; // characters of a title
 
 /**
  * @typedef {{play: (id: string, at?: number) => void, reuse: (id: string) => void, star: (id: string) => void,
@@ -139,36 +142,13 @@ function buttons(job, actions) {
     job.missing ? null : download,
     button('note', TEXT.note, () => actions.note(job.id)),
     job.missing ? null : button('export', TEXT.takeHome, () => document.dispatchEvent(new CustomEvent('take-home', { detail: [job] }))),
-    button('rename', TEXT.rename, (event) => editTitle(event.currentTarget.closest('.card'), job.id, actions)),
+    button('rename', TEXT.rename, (event) => rename(event.currentTarget.closest('.card'), job.id, actions)),
     bin,
   ].filter(Boolean);
 }
 
-/** Turns the title into a text field; Enter or leaving it keeps, Esc gives up. */
-function editTitle(card, id, actions) {
-  const heading = card.querySelector('.card-title');
-  if (heading.hidden) return;
-  const before = heading.textContent;
-  const input = /** @type {HTMLInputElement} */ (el('input', { type: 'text', class: 'title-input', maxlength: 200, value: before, 'aria-label': TEXT.name }));
-  let open = true;
-  const close = (keep) => {
-    if (!open) return;
-    open = false;
-    const title = input.value.trim();
-    input.remove();
-    heading.hidden = false;
-    if (keep && title !== before) actions.rename(id, title);
-    card.querySelector('.rename')?.focus();
-  };
-  input.addEventListener('keydown', (event) => {
-    if (event.key === 'Enter' || event.key === 'Escape') {
-      event.preventDefault();
-      event.stopPropagation();
-      close(event.key === 'Enter');
-    }
+function rename(card, id, actions) {
+  editTitle(card.querySelector('.card-title'), {
+    label: TEXT.name, longest: LONGEST, back: card.querySelector('.rename'), keep: (title) => actions.rename(id, title),
   });
-  input.addEventListener('blur', () => close(true));
-  heading.hidden = true;
-  heading.after(input);
-  input.select();
 }

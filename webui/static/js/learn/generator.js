@@ -5,6 +5,7 @@ import { call } from '../api.js';
 import { chart } from '../chart.js';
 import { el, reconcile, setText } from '../dom.js';
 import { announce } from '../notices.js';
+import { Heading } from './heading.js';
 import { summaryOf } from './summary.js';
 import { CHART, LEARN as TEXT, MODULES, STAGES, STAGE_STATUS, STATUS, endText, leftText } from '../texts.js';
 
@@ -26,10 +27,11 @@ export class GeneratorView {
   #problem = ''; // of the last action
   #failure = ''; // of the generator itself
 
-  /** @param {string} name */
-  constructor(name) {
-    this.name = name;
-    this.base = `/api/learn/generators/${name}`;
+  /** @param {{name: string, label: string}} generator */
+  constructor(generator) {
+    this.base = `/api/learn/generators/${generator.name}`;
+    this.heading = new Heading(generator);
+    this.heading.addEventListener('problem', (event) => this.#tell(/** @type {CustomEvent} */ (event).detail));
     const log = el('details', { class: 'learn-card log-card' }, el('summary', {}, TEXT.log), this.#log);
     log.addEventListener('toggle', () => this.#readLog(log).catch((error) => setText(this.#log, error.message)));
     this.log = /** @type {HTMLDetailsElement} */ (log);
@@ -37,7 +39,7 @@ export class GeneratorView {
     this.demosCard = el('section', { class: 'learn-card', hidden: true }, el('h2', {}, TEXT.demos), this.#demos);
     this.reportCard = el('section', { class: 'learn-card', hidden: true }, el('h2', {}, TEXT.report), this.#report);
     this.element = el('article', { class: 'generator' },
-      el('section', { class: 'learn-card' }, el('h2', {}, name), this.#head, this.#error, this.#stages, this.#note, this.#command, this.#actions),
+      el('section', { class: 'learn-card' }, this.heading.element, this.#head, this.#error, this.#stages, this.#note, this.#command, this.#actions),
       this.curvesCard, this.demosCard, this.reportCard, log);
   }
 
@@ -59,13 +61,19 @@ export class GeneratorView {
     const left = now?.left ? ` · ${leftText(now.left)}, ${endText(now.left)}` : '';
     const status = state.stopping ? TEXT.stopping : state.starting ? TEXT.starting : now ? `${STAGES[now.name].title}${left}` : STATUS[state.status] ?? state.status;
     setText(this.#head, status);
-    if (this.#shown.status && this.#shown.status !== state.status) announce(`${this.name}: ${STATUS[state.status]}`);
+    this.heading.show(state.label);
+    if (this.#shown.status && this.#shown.status !== state.status) announce(`${state.label}: ${STATUS[state.status]}`);
     this.#shown.status = state.status;
     this.#failure = state.status === 'failed' && state.error ? state.error : '';
     this.#showError();
     reconcile(this.#stages, state.stages, { key: (stage) => stage.name, create: createStage, update: updateStage });
     this.#showNote(state);
     this.#showActions(state);
+  }
+
+  #tell(problem) {
+    this.#problem = problem;
+    this.#showError();
   }
 
   #showError() {

@@ -19,6 +19,7 @@ let view = null;
 let shown = ''; // which generator, "new", or nothing yet
 let timer = 0;
 let asks = 0;
+let newest = 0; // number of the last question for everything
 let drawnTabs = '';
 
 const isLearning = () => location.hash.startsWith('#learn');
@@ -38,17 +39,20 @@ function switchView() {
 
 async function refresh() {
   clearTimeout(timer);
+  const asked = (newest += 1);
   let busy = false;
   let watched = true; // where nothing was ever made, a page that plays has nothing to ask for
   try {
     const overview = await call('GET', '/api/learn');
+    if (asked !== newest) return; // it may tell of one that was removed meanwhile
     const working = overview.generators.find((each) => each.status === 'running');
     busy = Boolean(working);
     watched = isLearning() || overview.generators.length > 0;
-    banner.show(overview.turn, working?.name ?? null, refresh);
+    banner.show(overview.turn, working ?? null, refresh);
     if (isLearning()) await showLearning(overview);
     lost.textContent = '';
   } catch (error) {
+    if (asked !== newest) return;
     lost.textContent = error.status === 0 ? SERVER.away : error.message;
   }
   clearTimeout(timer);
@@ -59,18 +63,37 @@ async function showLearning(overview) {
   // Read when they are first seen.
   const [{ GeneratorView }, { Wizard }] = await Promise.all([import('./generator.js'), import('./wizard.js')]);
   drawTabs(overview.generators);
-  const known = overview.generators.some((each) => each.name === named());
-  const wanted = known ? named() : 'new';
+  const known = overview.generators.find((each) => each.name === named());
+  const wanted = known?.name ?? 'new';
   if (wanted !== shown || (wanted === 'new' && !body.firstChild)) {
     shown = wanted;
     asks = 0;
-    view = known ? new GeneratorView(wanted) : null;
+    view = known ? attended(new GeneratorView(known)) : null;
     body.replaceChildren(view ? view.element : newGenerator(overview, Wizard));
   }
   if (view) {
     await view.refresh(asks % CURVES === 0);
     asks += 1;
   }
+}
+
+/** Follows what is done to a generator. @param {import('./generator.js').GeneratorView} made */
+function attended(made) {
+  const { heading } = made;
+  heading.addEventListener('change', refresh);
+  heading.addEventListener('remove', () => {
+    if (named() !== heading.name) return refresh();
+    location.replace('#learn'); // going back must not lead to what is gone
+    return place.focus();
+  });
+  heading.addEventListener('restore', () => {
+    if (isLearning()) {
+      location.hash = `#learn/${heading.name}`;
+      place.focus();
+    }
+    refresh();
+  });
+  return made;
 }
 
 /** @param {any} overview see /api/learn @param {typeof import('./wizard.js').Wizard} Wizard */
@@ -81,17 +104,19 @@ function newGenerator(overview, Wizard) {
 }
 
 function drawTabs(generators) {
-  const key = JSON.stringify([generators.map((each) => [each.name, each.status]), named()]);
+  const key = JSON.stringify([generators.map((each) => [each.name, each.label, each.status]), named()]);
   if (key === drawnTabs) return;
   drawnTabs = key;
-  const links = generators.map((each) => el('a', { href: `#learn/${each.name}`, class: 'chip', title: STATUS[each.status] ?? each.status, 'data-status': each.status, 'aria-current': each.name === named() ? 'page' : undefined }, each.name));
+  const links = generators.map((each) => el('a', { href: `#learn/${each.name}`, class: 'chip', title: STATUS[each.status] ?? each.status, 'data-status': each.status, 'aria-current': each.name === named() ? 'page' : undefined }, each.label));
   tabs.replaceChildren(el('a', { href: '#learn', class: 'chip', 'aria-current': named() ? undefined : 'page' }, TEXT.newTab), ...links);
   tabs.hidden = !generators.length;
 }
 
-// Shortcuts of the instrument mean nothing here: Escape would cancel a clip that one does not see.
+// Shortcuts of the instrument mean nothing here: Escape would cancel a clip that one does not see. In a field that is
+// typed in, it is for that field.
 window.addEventListener('keydown', (event) => {
-  const isShortcut = event.key === 'Escape' || (event.key === 'Enter' && (event.ctrlKey || event.metaKey));
+  const isTyping = /** @type {HTMLElement} */ (event.target).matches('.title-input');
+  const isShortcut = (event.key === 'Escape' && !isTyping) || (event.key === 'Enter' && (event.ctrlKey || event.metaKey));
   if (isLearning() && isShortcut && !document.querySelector('dialog[open]')) event.stopImmediatePropagation();
 }, true);
 
