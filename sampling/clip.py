@@ -99,7 +99,7 @@ def generate(model: LoadedModel, fields: dict[str, Any]) -> Clip:
     request = validate(Request, asked, "generate")
     for note in without_effect(request, fields):
         warnings.warn(f"generate: {note}", stacklevel=3)
-    request.label_vector(model.labels)
+    request.check_games(model.labels, needed=model.folder.asks_for_games())
     model.folder.chosen_ema("unet", request.ema)
     result = Generator.of(model).generate(request)
     for note in (*result.notes, *other_length(fields, result.request)):
@@ -108,4 +108,4 @@ def generate(model: LoadedModel, fields: dict[str, Any]) -> Clip:
 
 
 def _mix(request: Request) -> str:
-    return ", ".join(f"{name} {weight:g}" for name, weight in request.games.items())
+    return ", ".join(f"{name} {weight:g}" for name, weight in request.games.items()) or "no game"

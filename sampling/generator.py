@@ -113,6 +113,12 @@ class Generator:
         return self.format.sample_rate
 
     @property
+    def is_unconditional(self) -> bool:
+        """Whether clips are made without games: see `ModelFolder.asks_for_games`."""
+        denoiser = self.unet(self._ema)
+        return not denoiser.label_dim and not denoiser.told
+
+    @property
     def least_seconds(self) -> float:
         """Length of the shortest clip, a frame of the format."""
         return self.format.hop_length / self.sample_rate
@@ -200,7 +206,9 @@ class Generator:
         raise UserError(f"out of memory at {longest:g} s ({asked}); ask for a shorter clip, {MORE_MEMORY}")
 
     def _generate_batches(self, requests: Sequence[Request], on_step: OnStep | None) -> Iterator[Result]:
+        needed = not self.is_unconditional
         for request in requests:  # before hours are spent on those before it
+            request.check_games(self.labels, needed=needed)
             check_length(request, self.grid(self.unet(self._ema)))
             check_controls(request.controls, self.controls)
             self._check_scales(request.guidance)
@@ -239,11 +247,12 @@ class Generator:
             yield from (group[at : at + size] for at in range(0, len(group), size))
 
     def conditioning(self, mixes: Sequence[dict[str, float]], label_dim: int) -> Conditioning:
-        """Mixes of games as a network with `label_dim` labels is told them, one row each.
+        """Mixes of games as a network with `label_dim` labels is told them, one row each; none where one is empty, as
+        an unconditional model's is.
 
         A network may know fewer games than there are, and makes the best of a mix: see LabelEmbedding.
         """
-        if not label_dim:
+        if not label_dim or not all(mixes):
             return Conditioning()
         rows = [self.labels.vector(mix) for mix in mixes]
         return Conditioning(torch.tensor(rows, device=self.vae.device))

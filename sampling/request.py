@@ -21,6 +21,7 @@ from sampling.solvers.schedules import EDM_RHO, SCHEDULES, ErrorOf
 
 MAX_SECONDS = 600.0
 DEFAULT_STRENGTH = 0.6
+NO_GAME = "at least one game needs a weight other than 0"
 
 Weight = Annotated[float, Field(ge=-100, le=100)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -39,13 +40,19 @@ def _one_of(names: list[str]) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _some_weight(games: dict[str, float]) -> dict[str, float]:
-    if not any(games.values()):
-        raise ValueError("at least one game needs a weight other than 0")
+def _named_once(games: dict[str, float]) -> dict[str, float]:
+    if games and not any(games.values()):
+        raise ValueError(NO_GAME)
     named = {normal_form(name): weight for name, weight in games.items()}
     if len(named) < len(games):
         raise ValueError("a game stands there twice, with its accent written in two ways; leave out one of the two")
     return named
+
+
+def _some_weight(games: dict[str, float]) -> dict[str, float]:
+    if not games:
+        raise ValueError(NO_GAME)
+    return _named_once(games)
 
 
 class Source(Config):
@@ -68,8 +75,9 @@ class Source(Config):
 class Request(Config):
     """A clip to generate. The same request on the same model and machine gives the same samples, bit for bit."""
 
-    games: Annotated[dict[str, Weight], AfterValidator(_some_weight)]
-    """Weight of each game in the mix; only ratios matter, negative pushes away."""
+    games: Annotated[dict[str, Weight], AfterValidator(_named_once)]
+    """Weight of each game in the mix; only ratios matter, negative pushes away. {}: none, of a model that is told no
+    games, and of no other."""
     controls: dict[str, Control | None] = Field(default_factory=dict)
     """What else the model is told, by the names that it lists, such as {"tempo": 120}: a number, a name, weights by
     name, or values along the clip, evenly spaced; null: nothing of it. What is not named here is as usual for the
@@ -210,6 +218,17 @@ class Request(Config):
         if end >= start:
             raise UserError(f"sigma_end: {end:.3g} must be below the noise level that sampling starts at, {start:.3g}")
         return schedule(steps + 1, sigma_min=end, sigma_max=start, rho=self.rho, error=error)[:-1]
+
+    def check_games(self, labels: Labels, *, needed: bool) -> None:
+        """
+        Args:
+            needed: see `ModelFolder.asks_for_games`.
+
+        Raises:
+            UserError: a game that the model does not know, or none where it needs one.
+        """
+        if self.games or needed:
+            self.label_vector(labels)
 
     def label_vector(self, labels: Labels) -> list[float]:
         """The games as the vector that the UNet is given; see `Labels.vector`."""

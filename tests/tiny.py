@@ -67,8 +67,8 @@ def make_denoiser(seed: int = 0, *, label_dim: int = len(GAMES)) -> Denoiser:
     return denoiser
 
 
-def make_model(path: Path, *, seed: int = 0) -> ModelFolder:
-    """A whole model folder with random weights."""
+def make_model(path: Path, *, seed: int = 0, label_dim: int = len(GAMES)) -> ModelFolder:
+    """A whole model folder with random weights; of a label_dim of 0, an unconditional one."""
     folder = ModelFolder(path)
     labels().save(folder.labels_path)
     torch.manual_seed(seed)
@@ -77,7 +77,7 @@ def make_model(path: Path, *, seed: int = 0) -> ModelFolder:
     format.std.fill_(0.2)
     save_module(folder, "format", format)
     save_module(folder, "vae", component_from_json("dualdiffusion.models", VAE).build())
-    save_module(folder, "unet", make_denoiser(seed))
+    save_module(folder, "unet", make_denoiser(seed, label_dim=label_dim))
     return folder
 
 

@@ -7,6 +7,7 @@ losses/               Losses
 memory/               How much memory a training step needs, and what to do where there is less
 module_trainers/      Module trainers
 reports/              What a run tells about itself
+autoencoder.py        Format and autoencoder of a model that has no VAE to train
 interruption.py       Requests to stop: signals, a dead parent, and the file `save_now`
 launch.py             Starts a training run in the process, or one of the processes, that `accelerate launch` made
 launcher_settings.py  What is asked for and not done

@@ -117,7 +117,7 @@ def create_app(settings: Settings) -> FastAPI:
 def _add_description(app: FastAPI, service: Service, studio: Studio) -> None:
     def known() -> dict[str, Any]:
         chosen = service.requests
-        request = example_request(chosen.labels.names, chosen.recommended)
+        request = example_request(chosen.games.names, chosen.recommended)
         return {REQUEST: request, MODEL: service.models.chosen, PRESET: next(iter(studio.presets))}
 
     add_description(app, service.settings.prefix, known)

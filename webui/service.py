@@ -117,7 +117,7 @@ class Service:
         """The model, its games, and whether it can play."""
         chosen = self.models.requests
         folder, is_loaded = chosen.folder, self.loaded == self.models.chosen
-        games = [{"id": game.id, "name": game.name, "tracks": game.tracks} for game in chosen.labels.games]
+        games = [{"id": game.id, "name": game.name, "tracks": game.tracks} for game in chosen.games.games]
         status = self.supervisor.status if is_loaded else LOADING
         return {
             "status": status,

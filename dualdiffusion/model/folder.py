@@ -136,6 +136,15 @@ class ModelFolder:
             raise UserError(f"{self.path}: is not a model folder (no labels.json); train one first: make demo-model")
         return Labels.load(self.labels_path)
 
+    def asks_for_games(self) -> bool:
+        """Whether a clip is one of some games; an unconditional model is asked for none.
+
+        Raises:
+            UserError: the denoiser's config is damaged.
+        """
+        path = self.config_path("unet")
+        return not path.exists() or not _is_unconditional(read_json(path))
+
     def fingerprint(self, name: str, ema: str | None = None) -> str:
         """16 hex digits that identify a module's config and weights, and of a VAE also its format's.
 
@@ -149,3 +158,14 @@ class ModelFolder:
         if name == "vae":
             digest.update(self.fingerprint("format").encode())
         return digest.hexdigest()[:16]
+
+
+def _is_unconditional(config: Any) -> bool:
+    """Whether a denoiser's settings, with the parts that they hold, say that it is told no game, nor anything else.
+
+    One that is told a tempo alone is still asked for games, as they say which tempo is usual.
+    """
+    if not isinstance(config, dict):
+        return True
+    told = config.get("label_dim", 0) != 0 or bool(config.get("conditioners"))
+    return not told and all(_is_unconditional(part) for part in config.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from dualdiffusion.programs import Clip
 
 T = TypeVar("T")
+NO_GAMES: Mapping[str, float] = MappingProxyType({})
 WINDOW_COLUMNS = "window_columns"  # in the index entry of a denoiser
 
 
@@ -56,11 +58,11 @@ class LoadedModel:
         """Where the denoiser is, and format and VAE with it."""
         return self.denoiser.device
 
-    def generate(self, games: Mapping[str, float], **asked: Any) -> Clip:
+    def generate(self, games: Mapping[str, float] = NO_GAMES, **asked: Any) -> Clip:
         """Makes a clip, the same as the command line makes of the same request.
 
         Args:
-            games: weight of each game in the mix; only ratios matter.
+            games: weight of each game in the mix; only ratios matter. An unconditional model takes none.
             asked: other fields of the request, such as `seconds=8, seed=1`; see docs/request.md. What is not asked for
                 is as the model recommends, or else the default.
 

@@ -111,7 +111,7 @@ def combinations(asked: Asked, axes: Sequence[Axis], source: str, recommended: R
         data = here.over(recommended)
         varied = ", ".join(f"{axis.key}={label}" for axis, label in zip(axes, labels, strict=True) if axis.key != SEED)
         where = f"{source} with {varied}" if varied else source
-        if not data.get("games"):
+        if "games" not in data:
             raise UserError('no game is asked for; give one or more: --game "Castle=0.7"')
         cell = Cell(labels, validate(Request, data, where))
         text = json.dumps(cell.request.to_json(), sort_keys=True)

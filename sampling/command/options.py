@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from dualdiffusion.command_line import CommandParser, add_set_option
@@ -167,6 +168,10 @@ def plan_clips(arguments: argparse.Namespace, asked: Asked, folder: ModelFolder)
     if len(set(keys)) < len(keys):
         twice = next(key for key in keys if keys.count(key) > 1)
         raise UserError(f"--grid {twice}: another option says all of it already; leave out one of the two")
+    if not folder.asks_for_games():
+        if arguments.each_game:
+            raise UserError(f"--each-game: {folder.path} is told no games; leave it out")
+        asked = replace(asked, fields={"games": {}, **asked.fields})
     cells = combinations(asked, axes, source, read_recommended(folder))
     _check_length(arguments, cells, keys)
     _check_known(cells, labels, folder)
@@ -214,7 +219,7 @@ def _check_length(arguments: argparse.Namespace, cells: list[Cell], varied: list
 
 def _check_known(cells: list[Cell], labels: Labels, folder: ModelFolder) -> None:
     for cell in cells:
-        cell.request.label_vector(labels)
+        cell.request.check_games(labels, needed=folder.asks_for_games())
     for ema in {cell.request.ema for cell in cells}:
         folder.chosen_ema("unet", ema)
 

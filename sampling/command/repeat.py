@@ -26,7 +26,7 @@ def repeat(arguments: argparse.Namespace) -> int:
     request, settings = read_settings(source)
     output = output_of(settings, source)
     folder = find_model(arguments.model or Path(settings.get("model") or "."))
-    request.label_vector(folder.labels())
+    request.check_games(folder.labels(), needed=folder.asks_for_games())
     folder.chosen_ema("unet", request.ema)
     arguments.out.mkdir(parents=True, exist_ok=True)
     generator = Generator.load(folder, arguments.device)

@@ -56,21 +56,23 @@ def evaluate(
     features = split_features(generator, extractor, chosen, settings, stages, examples)
     with stages.stage("generating clips", settings.clips * len(chosen.games)) as stage:
         generated = []
-        for request, game in requests(chosen.games, settings):
+        for request, game in requests(chosen.games, settings, asked=not generator.is_unconditional):
             result = generator.generate(request, on_step=lambda report: stage.within(report.fraction))
             if clips_dir:
                 save(result, clips_dir, device=generator.vae.device)
+            name = f"{game}, seed {request.seed}" if game else f"seed {request.seed}"
             examples.add(GENERATED, game, result.audio)
-            generated.append(extractor.extract(result.audio, f"{game}, seed {request.seed}", game))
+            generated.append(extractor.extract(result.audio, name, game))
             stage.advance()
     return _measure(model, dataset, chosen, settings, {**features, GENERATED: generated}, extractor, stages)
 
 
-def requests(games: list[str], settings: Settings) -> Iterator[tuple[Request, str]]:
-    """What is generated, one game after the other and again, each with its game."""
+def requests(games: list[str], settings: Settings, *, asked: bool = True) -> Iterator[tuple[Request, str]]:
+    """What is generated, one game after the other and again, each with its game; as many of none, of a model that is
+    asked for none."""
     for index in range(settings.clips * len(games)):
-        game = games[index % len(games)]
-        changes = {"games": {game: 1.0}, "seed": settings.seed + index, "seconds": settings.seconds}
+        game = games[index % len(games)] if asked else ""
+        changes = {"games": {game: 1.0} if asked else {}, "seed": settings.seed + index, "seconds": settings.seconds}
         yield Request.from_json({**settings.request, **changes}), game
 
 

@@ -47,6 +47,7 @@ class ClipFeatures:
         name: a track and a moment of it, or what was generated.
         embedded: frames (m, D) by embedding.
         timbre: (128,), the classifier's features.
+        game: empty for what an unconditional model made.
         sound: (7,), see `sound_figures`.
         patches: (P, F, T) for the search for copies; None where it is not searched for.
         music: rhythm, notes and form.
@@ -140,7 +141,8 @@ def _centred(values: list[float], table: Tensor, keys: Sequence[str]) -> dict[st
 def class_control(
     training: list[ClipFeatures], validation: list[ClipFeatures], generated: list[ClipFeatures], games: list[str]
 ) -> dict[str, Any]:
-    """How many clips the classifier, fitted on training clips, hears as the game that they are of."""
+    """How many clips the classifier, fitted on training clips, hears as the game that they are of; `generated` is None
+    where no game was asked for."""
 
     def features(clips: list[ClipFeatures]) -> tuple[Tensor, Tensor]:
         return torch.stack([clip.timbre for clip in clips]), torch.tensor([games.index(g) for g in games_of(clips)])
@@ -165,7 +167,7 @@ def class_control(
         "chance": 1 / len(games),
         "fitted_on": len(training),
         "validation": accuracy(validation),
-        "generated": accuracy(generated),
+        "generated": accuracy(generated) if all(games_of(generated)) else None,
     }
 
 

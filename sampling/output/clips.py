@@ -121,7 +121,7 @@ def file_stem(request: Request, differences: str = "") -> str:
     """A file name without suffix that says what a clip is of, and with `differences` what tells it from others."""
     games = sorted(request.games, key=lambda name: -abs(request.games[name]))[:3]
     words = [re.sub(r"[^\w-]+", "_", name).strip("_").encode()[:NAME_BYTES].decode(errors="ignore") for name in games]
-    stem = f"{'+'.join(word or 'game' for word in words)}-seed{request.seed}"
+    stem = f"{'+'.join(word or 'game' for word in words) or 'clip'}-seed{request.seed}"
     more = re.sub(r"[^\w.=+-]+", "_", f"-{differences}") if differences else ""
     return (stem + more).encode()[:STEM_BYTES].decode(errors="ignore")
 
@@ -154,7 +154,7 @@ def _processor() -> str:
 
 
 def _tags(request: Request, settings: dict[str, Any]) -> dict[str, str]:
-    mix = ", ".join(f"{name} {weight:g}" for name, weight in request.games.items())
+    mix = ", ".join(f"{name} {weight:g}" for name, weight in request.games.items()) or "no game"
     return {
         "title": f"{mix} (seed {request.seed})",
         "artist": "Dual Diffusion",

@@ -162,7 +162,7 @@ def test_a_frozen_encoder_leaves_only_what_latents_do_not_depend_on(part: Compon
     vae.freeze_encoder()
     x, position = torch.randn(1, vae.in_channels, *[2 * vae.downsampling] * 2), torch.zeros(2 * vae.downsampling)
     assert not vae.encode(x, position=position, conditioning=mixes(1)).mode.requires_grad
-    assert any(parameter.requires_grad for parameter in vae.parameters())
+    assert any(parameter.requires_grad for parameter in vae.parameters()) or not list(vae.parameters())
 
 
 @each(BACKBONES)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from dualdiffusion.component import Component, part_of
@@ -33,6 +33,7 @@ from dualdiffusion.randomness import StepRandom
 from sampling.generator import Generator
 from sampling.recommended import Asked, check_recommended, read_recommended
 from sampling.request import Request
+from train.autoencoder import check_autoencoder, check_fit, is_trained, make_autoencoder
 from train.losses.denoising import DenoisingDistance, Squared
 from train.module_trainer import Demo, Plan, StepOutput
 from train.setup import build_module, check_labels, copy_modules, new_games, save_labels, with_label_dim
@@ -52,6 +53,11 @@ class UNetTrainer:
         autoencoder: Path | None = None
         """Model folder, or name of a shipped one, to copy format and VAE from where the model has none: several UNets
         on one VAE's latents. null: the model that training starts from, if there is one."""
+        format: part_of("dualdiffusion.formats") | None = None
+        """Of a model that is trained without a VAE of its own; null: that of the model folder, or of `autoencoder`."""
+        vae: part_of("dualdiffusion.models") | None = None
+        """What takes the VAE's place there, `{"type": "identity.Identity"}`; it needs no training. null: the VAE of the
+        model folder, or of `autoencoder`."""
         crop_seconds: Annotated[float, Field(gt=0)] = 8.0
         """Length of a training sample; rounded to what the network can take."""
         sigma: SigmaDensity = SigmaDensity()
@@ -95,6 +101,17 @@ class UNetTrainer:
                 raise ValueError(f"{loss.name} is a loss of spectrograms; take one of train/losses/denoising.py")
             return loss
 
+        @model_validator(mode="after")
+        def _needs_no_training(self) -> Self:
+            if (self.vae is None) != (self.format is None):
+                raise ValueError("format, vae: belong together; give both of them, or none")
+            if self.vae is not None and is_trained(self.vae):
+                raise ValueError(
+                    f"vae: {self.vae.name} has to be trained first, by a config of its own; take identity.Identity, or "
+                    "leave format and vae out"
+                )
+            return self
+
         @field_validator("demos")
         @classmethod
         def _are_requests(cls, demos: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
@@ -132,23 +149,15 @@ class UNetTrainer:
         if config.autoencoder and "vae" not in model.module_names():
             copy_modules(find_model(config.autoencoder), model, ("format", "vae"))
         self.labels = check_labels(model, dataset)
+        if config.vae is not None:
+            self._make_autoencoder()
         self.fingerprint = model.fingerprint("vae")
         self.vae = load_module(model, "vae")
         self.format = load_module(model, "format")
         self.module: Denoiser = build_module(model, "unet", self._denoiser(), self.labels, seed, init)
         columns = self.format.frames_per_second * config.crop_seconds / self.vae.downsampling
         multiple = self.module.size_multiple
-        rows = self.format.rows // self.vae.downsampling
-        if self.module.in_channels != self.vae.latent_channels:
-            raise UserError(
-                f"module_trainer.denoiser.backbone.in_channels: is {self.module.in_channels}, but the VAE has "
-                f"{self.vae.latent_channels} latent channels"
-            )
-        if rows % multiple:
-            raise UserError(
-                f"module_trainer.denoiser.backbone.channel_mult: its levels need a multiple of {multiple} latent rows, "
-                f"but the VAE gives {rows}; use fewer levels"
-            )
+        check_fit(self.module, self.format, self.vae)
         self.columns = max(1, round(columns / multiple)) * multiple
         self.column_seconds = self.vae.downsampling / self.format.frames_per_second
         self.module.index_notes = {WINDOW_COLUMNS: self.columns, **controls_of(self.module.told, self.dataset)}
@@ -160,6 +169,14 @@ class UNetTrainer:
         self.position = self.vae.latent_position(self.format.position())
         if not new_games(model, self.labels):
             save_labels(model, self.labels)
+
+    def _make_autoencoder(self) -> None:
+        format, vae = self.config.format.build(), self.config.vae.build()
+        check_autoencoder(format, vae)  # nothing is written before everything fits together
+        with torch.device("meta"):
+            denoiser = self._denoiser().build()
+        check_fit(denoiser, format, vae)
+        make_autoencoder(self.model, self.config.format, self.config.vae, self.dataset, self.config.crop_seconds)
 
     def _denoiser(self) -> Component:
         facts = (track.all_facts for track in self.dataset.tracks("train"))
@@ -305,17 +322,21 @@ class UNetTrainer:
         if self.config.demos:
             return [self._demo_of(generator, *asked) for asked in enumerate(self.config.demos, start=1)]
         scales = (None,) if self.config.demo_cfg_scales is None else self.config.demo_cfg_scales
-        names = self.labels.names[: self.config.demo_games]
-        return [self._demo(generator, name, scale) for name in names for scale in scales]
+        mixes = [{name: 1.0} for name in self.labels.names[: self.config.demo_games]]
+        if generator.is_unconditional:  # and hears no scale
+            mixes, scales = [{}] * min(1, self.config.demo_games), (None,)
+        return [self._demo(generator, mix, scale) for mix in mixes for scale in scales]
 
-    def _demo(self, generator: Generator, game: str, cfg_scale: float | None) -> Demo:
+    def _demo(self, generator: Generator, games: dict[str, float], cfg_scale: float | None) -> Demo:
         said = {} if cfg_scale is None else {"cfg_scale": cfg_scale}
-        request = self._demo_request({"games": {game: 1.0}, **said})
-        return self._made(generator, f"{game}/cfg{request.cfg_scale:g}", request)
+        request = self._demo_request({"games": games, **said})
+        name = f"{' '.join(games)}/cfg{request.cfg_scale:g}" if games else "clip"
+        return self._made(generator, name, request)
 
     def _demo_of(self, generator: Generator, number: int, fields: dict[str, Any]) -> Demo:
-        request = self._demo_request({"games": {self.labels.names[0]: 1.0}, **fields})
-        return self._made(generator, f"{number}/{' '.join(request.games)}", request)
+        first = {} if generator.is_unconditional else {self.labels.names[0]: 1.0}
+        request = self._demo_request({"games": first, **fields})
+        return self._made(generator, f"{number}/{' '.join(request.games) or 'clip'}", request)
 
     def _demo_request(self, fields: dict[str, Any]) -> Request:
         steps = {} if self.config.demo_steps is None else {"steps": self.config.demo_steps}
@@ -344,16 +365,16 @@ class UNetTrainer:
     def plan(cls, config: Config, *, model: ModelFolder, labels: Labels, batch_size: int) -> Plan:
         """What training would do, on the meta device."""
         source = model if "vae" in model.module_names() or not config.autoencoder else find_model(config.autoencoder)
-        rows, columns = _latent_size(source, config)
-        beside = {"format", "vae"} & set(source.module_names())
+        parts = _stored_autoencoder(source, config)
+        rows, columns = _latent_size(parts, config)
         with torch.device("meta"):
             denoiser = _denoiser(config, labels, model).build()
             multiple = denoiser.size_multiple
             columns = max(1, round(columns / multiple)) * multiple
             shape = (batch_size, denoiser.in_channels, rows, columns)
             sigma, position = torch.ones(batch_size), torch.zeros(rows)
-            vae = [module_component(source, "vae").build()] if "vae" in beside else []
-        format = [module_component(source, "format").build()] if "format" in beside else []
+            vae = [parts["vae"].build()] if "vae" in parts else []
+        format = [parts["format"].build()] if "format" in parts else []
 
         def forward() -> Tensor:
             latents, noise = (torch.zeros(shape, device="meta") for _ in range(2))
@@ -384,11 +405,18 @@ def _denoiser(
     return Component(Denoiser, config.denoiser.model_copy(update={"backbone": backbone}))
 
 
-def _latent_size(model: ModelFolder, config: UNetTrainer.Config) -> tuple[int, float]:
+def _stored_autoencoder(model: ModelFolder, config: UNetTrainer.Config) -> dict[str, Component]:
+    """Format and VAE as far as a model has them, or else as the config says them."""
+    said = {name: part for name in ("format", "vae") if (part := getattr(config, name)) is not None}
+    stored = {name: module_component(model, name) for name in ("format", "vae") if name in model.module_names()}
+    return {**said, **stored}
+
+
+def _latent_size(parts: Mapping[str, Component], config: UNetTrainer.Config) -> tuple[int, float]:
     """Rows and columns of a training sample; of the reference format (32 kHz) where the model does not exist yet."""
-    if {"format", "vae"} <= set(model.module_names()):
-        format = module_component(model, "format").build()
+    if {"format", "vae"} <= set(parts):
+        format = parts["format"].build()
         with torch.device("meta"):
-            factor = module_component(model, "vae").build().downsampling
+            factor = parts["vae"].build().downsampling
         return format.rows // factor, config.crop_seconds * format.frames_per_second / factor
     return 32, config.crop_seconds * 1000 / 8 / 8

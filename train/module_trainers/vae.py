@@ -121,6 +121,11 @@ class VAETrainer:
 
     def _check(self) -> None:
         check_spectrogram(self.format)
+        if next(self.module.parameters(), None) is None:
+            raise UserError(
+                f"module_trainer.vae.type: {type(self.module).__name__} has nothing to train; name it, and the format, "
+                "in the UNet's config instead (module_trainer.vae, module_trainer.format)"
+            )
         format, vae = self.format, self.module
         if format.rows % vae.downsampling:
             raise UserError(

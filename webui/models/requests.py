@@ -13,6 +13,7 @@ from pydantic_core import from_json
 
 from dualdiffusion.controls import check_controls
 from dualdiffusion.errors import UserError
+from dualdiffusion.labels import Labels
 from dualdiffusion.model.folder import ModelFolder
 from sampling.recommended import Asked
 from sampling.request import Request
@@ -45,15 +46,26 @@ class ModelRequests:
             UserError: the model has no labels.
         """
         self.labels, self.recommended = self.folder.labels(), usable_recommendation(self.folder)
-        self.controls = usable_controls(self.folder)
+        self.controls, self.asks_for_games = usable_controls(self.folder), self._asks_for_games()
 
     @property
     def revision(self) -> str:
         """Differs where a page must read anew what it may ask for: 16 hex digits of games, controls, recommendation."""
         controls = {name: control.to_json() for name, control in self.controls.items()}
         fields = [self.recommended.fields, self.ema]
-        world = [str(self.folder.path.resolve()), self.labels.to_json(), fields, controls]
+        world = [str(self.folder.path.resolve()), self.games.to_json(), fields, controls]
         return hashlib.sha256(json.dumps(world, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def games(self) -> Labels:
+        """Those that one may ask for: none of an unconditional model."""
+        return self.labels if self.asks_for_games else Labels(())
+
+    def _asks_for_games(self) -> bool:
+        try:
+            return self.folder.asks_for_games()
+        except UserError:  # told when the model is loaded
+            return True
 
     def choose(self, ema: str | None) -> None:
         """Takes other weights where a request says nothing.
@@ -72,7 +84,7 @@ class ModelRequests:
         Raises:
             RefusedError: 422, no JSON object.
         """
-        request, dropped = usable(fields_of(body), self.labels.names, self.parse)
+        request, dropped = usable(fields_of(body), self.games.names, self.parse)
         return {"request": request, "dropped": dropped}
 
     def parse(self, body: bytes) -> Request:
@@ -88,7 +100,7 @@ class ModelRequests:
         if request.guidance.weak_model is not None:
             raise RefusedError(422, "guidance.weak_model: other models are read by python -m sampling only", "guidance")
         try:
-            request.label_vector(self.labels)
+            request.check_games(self.labels, needed=self.asks_for_games)
         except UserError as error:
             raise RefusedError(422, f"games: {str(error).removeprefix('games: ')[:500]}", "games") from None
         try:
@@ -119,5 +131,6 @@ class ModelRequests:
         with contextlib.suppress(ValueError):
             said = from_json(body)
             if isinstance(said, dict):
+                said = said if self.asks_for_games else {"games": {}, **said}
                 return json.dumps(as_request(Asked(self.with_chosen(said)).over(self.recommended))).encode()
         return body

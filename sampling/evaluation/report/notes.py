@@ -20,7 +20,7 @@ def find_notes(result: dict[str, Any]) -> list[str]:
 
 def _amounts(result: dict[str, Any]) -> list[str]:
     notes = []
-    generated, tracks = result["class_control"]["generated"]["clips"], result["validation_tracks"]
+    generated, tracks = result["settings"]["clips"] * len(result["games"]), result["validation_tracks"]
     if generated < FEW_CLIPS:
         notes.append(f"{generated} generated clips are too few to tell small differences; {FEW_CLIPS} or more would")
     if tracks < FEW_TRACKS:
@@ -62,6 +62,8 @@ def _distances(result: dict[str, Any]) -> list[str]:
 
 def _class_control(result: dict[str, Any]) -> list[str]:
     notes, control = [], result["class_control"]
+    if control["generated"] is None:
+        return ["the model is told no games, so that there is no class control"]
     held_out, accuracy = control["validation"]["accuracy"], control["generated"]["accuracy"]
     if len(result["games"]) < 2:
         return ["class control means nothing with one game"]

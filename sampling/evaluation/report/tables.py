@@ -23,12 +23,14 @@ def show(result: dict[str, Any], console: Console) -> None:
     settings = result["settings"]
     console.print(
         f"{result['model']} ({result['fingerprint']}) on {result['dataset']}: {settings['clips']} clips of "
-        f"{settings['seconds']:g} s of each of {len(result['games'])} games; [95 % intervals]",
+        f"{settings['seconds']:g} s {'of' if result['class_control']['generated'] else 'for'} each of "
+        f"{len(result['games'])} games; [95 % intervals]",
         markup=False,
     )
     for name, figures in result["distances"].items():
         console.print(_distances(name, figures))
-    console.print(_class_control(result["class_control"]))
+    if result["class_control"]["generated"]:
+        console.print(_class_control(result["class_control"]))
     _copies(result["copies"], console)
     console.print(_nearest(result["nearest"]))
     console.print(_sound(result["sound"]))

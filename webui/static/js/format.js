@@ -26,7 +26,7 @@ export function mixName(games) {
 }
 
 /** @param {import('./api.js').Job} job */
-export const titleOf = (job) => job.title || mixName(job.request.games) || '…';
+export const titleOf = (job) => job.title || mixName(job.request.games) || `#${job.request.seed ?? '…'}`;
 
 /** @param {number} bytes @returns {string} `512 MiB` */
 export function sizeText(bytes) {

@@ -51,6 +51,7 @@ export class Mixer extends EventTarget {
   setGames(games, state) {
     this.#games = new Map(games.map((game) => [game.name, game]));
     this.#faders.clear();
+    byId('mix').hidden = games.length === 0; // an unconditional model's
     byId('finder').hidden = !this.#isLong;
     byId('faders').classList.toggle('many', this.#isLong);
     this.#finder.setGames(games.map((game) => game.name));

@@ -102,7 +102,7 @@ export class Panel {
     const { dropped } = await usable(structuredClone(other), this.#health, this.#options);
     this.#settings.reset(Object.keys(dropped));
     const words = inWords(dropped);
-    if (words) notice([TEXT.modelLacks(words), !games.length && TEXT.mixStays].filter(Boolean).join(' '));
+    if (words) notice([TEXT.modelLacks(words), !games.length && this.#health.games.length && TEXT.mixStays].filter(Boolean).join(' '));
   }
 
   /** Takes over a preset: seed and source stay, and so do length and mix where it does not say them. */

@@ -73,7 +73,7 @@ export const SERVER = {
 
 export const HEALTH = {
   open: (text) => `${text}: show the models`,
-  ready: (model, games, rate, ema) => [model, counted(games, 'game'), rate && `${rate / 1000} kHz`, ema].filter(Boolean).join(' · '),
+  ready: (model, games, rate, ema) => [model, games && counted(games, 'game'), rate && `${rate / 1000} kHz`, ema].filter(Boolean).join(' · '),
   loading: (model) => `${model} is loading …`,
   later: (model, other) => `${model} is loaded after the clips that are waiting for ${other}`,
   silent: (model) => `${model} does not answer; it is restarted if it stays silent`,

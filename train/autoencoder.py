@@ -1,0 +1,98 @@
+"""Format and autoencoder of a model that has no VAE to train: made from the dataset when its UNet's training begins."""
+
+from __future__ import annotations
+
+import torch
+
+from dualdiffusion.codec import Codec
+from dualdiffusion.component import Component
+from dualdiffusion.contracts import Autoencoder, Denoiser, SpectrogramFormat
+from dualdiffusion.data.audio_crops import AudioCrops, long_enough
+from dualdiffusion.data.dataset_folder import DatasetFolder
+from dualdiffusion.errors import UserError
+from dualdiffusion.model.folder import ModelFolder
+from dualdiffusion.model.module import save_module
+from train.setup import stored_part
+
+MEASURED_CROPS = 64
+"""That the constants of format and latents are measured on."""
+
+
+def is_trained(part: Component) -> bool:
+    """Whether an autoencoder has weights to train."""
+    with torch.device("meta"):
+        return next(part.build().parameters(), None) is not None
+
+
+def make_autoencoder(
+    model: ModelFolder, format_part: Component, vae_part: Component, dataset: DatasetFolder, seconds: float
+) -> None:
+    """Puts format and autoencoder into the model folder where it has none; what is there must have these settings.
+
+    Args:
+        seconds: length of the crops that their constants are measured on.
+
+    Raises:
+        UserError: parts that do not fit together, other settings than the model has, or no track that is long enough.
+    """
+    has_vae = stored_part(model, "vae", vae_part) is not None
+    format = stored_part(model, "format", format_part)
+    if has_vae and format is not None:
+        return
+    is_new, format = format is None, format or format_part.build()
+    vae = vae_part.build()
+    check_autoencoder(format, vae)
+    step = format.num_samples(vae.downsampling)
+    samples = max(1, round(seconds * format.sample_rate / step)) * step
+    tracks = long_enough(dataset.tracks("train"), samples / format.sample_rate, dataset.path)
+    crops = AudioCrops(tracks, samples, sample_rate=format.sample_rate, channels=format.num_channels, seed=0)
+    clips = [crops[index].data for index in range(MEASURED_CROPS)]
+    if is_new:
+        format.fit(clips)
+    codec = Codec(format, vae)
+    with torch.no_grad():
+        latents = torch.cat([codec.mode(codec.spectrogram(clip))[0].flatten(1) for clip in clips], dim=1)
+    vae.latents_mean.copy_(latents.mean(dim=1))
+    vae.latents_std.copy_(latents.std(dim=1).clamp(min=1e-4))  # of a channel that is always the same
+    save_module(model, "format", format)
+    save_module(model, "vae", vae)
+
+
+def check_autoencoder(format: SpectrogramFormat, vae: Autoencoder) -> None:
+    """
+    Raises:
+        UserError: the format has no frequency axis, or the two do not fit together.
+    """
+    shape = format.sample_shape(vae.downsampling)
+    if len(shape) != 3:
+        raise UserError(
+            f"module_trainer.format.type: {type(format).__name__} has no frequency axis, on which the UNet works; take "
+            "mel_spectrogram.MelSpectrogram"
+        )
+    if shape[0] != vae.in_channels:
+        raise UserError(
+            f"module_trainer.vae.channels: is {vae.in_channels}, but the format has {shape[0]}; set it to {shape[0]}"
+        )
+    if shape[1] % vae.downsampling:
+        raise UserError(
+            f"module_trainer.vae.patch: {vae.downsampling} does not divide the format's {shape[1]} rows; take a "
+            "smaller one"
+        )
+
+
+def check_fit(denoiser: Denoiser, format: SpectrogramFormat, vae: Autoencoder) -> None:
+    """
+    Raises:
+        UserError: the denoiser cannot take the latents.
+    """
+    if denoiser.in_channels != vae.latent_channels:
+        raise UserError(
+            f"module_trainer.denoiser.backbone.in_channels: is {denoiser.in_channels}, but the VAE has "
+            f"{vae.latent_channels} latent channels"
+        )
+    rows = format.rows // vae.downsampling
+    if rows % denoiser.size_multiple:
+        raise UserError(
+            f"module_trainer.denoiser.backbone.channel_mult: its levels need a multiple of {denoiser.size_multiple} "
+            f"latent rows, but the VAE gives {rows}; use fewer levels"
+        )
