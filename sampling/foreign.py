@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.diffusion.levels import Discrete
@@ -53,7 +53,7 @@ class Network(Protocol):
     def __call__(self, x: Tensor, noise: Tensor, /, **told: Any) -> Tensor: ...
 
 
-class Foreign:
+class Foreign(nn.Module):
     """The denoiser around a network from elsewhere; called as ours are. Samplers take what `guidance.conditional` and
     `guidance.guided` make of it.
 
@@ -68,10 +68,11 @@ class Foreign:
     def __init__(
         self, network: Network, predictor: Predictor, *, learned_variance: bool = False, told: Told | None = None
     ) -> None:
+        super().__init__()
         self.network, self.predictor = network, predictor
         self.learned_variance, self.told = learned_variance, told
 
-    def __call__(
+    def forward(
         self, x: Tensor, sigma: Tensor, conditioning: Conditioning | None = None, *, position: Tensor | None = None
     ) -> Tensor:
         """Estimates the clean data.

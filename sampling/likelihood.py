@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from dualdiffusion.conditioning import Conditioning
+from dualdiffusion.randomness import mix_seed
 from sampling.foreign import DenoiserLike
 from sampling.solvers.schedules import SCHEDULES
 
@@ -94,5 +95,5 @@ def _slope_and_trace(
 
 def _signs(x: Tensor, seed: int, probe: int) -> Tensor:
     """Random signs like x, the same for each item; on the CPU, so that each device has the same."""
-    generator = torch.Generator().manual_seed(seed * 1000 + probe)
+    generator = torch.Generator().manual_seed(mix_seed(seed, probe))
     return (torch.rand(x.shape[1:], generator=generator) < 0.5).to(x) * 2 - 1

@@ -236,12 +236,13 @@ class Service:
             try:
                 job, outcome = await self._claimed()
             except (sqlite3.Error, OSError) as error:
+                self.running = None
                 tell(error)
                 self.ends.try_later()
                 return
             if job is None:
+                self.running = None
                 return
-            self.running = Running(job.id)
             if not isinstance(outcome, RefusedError):
                 self.supervisor.send({"type": "generate", "id": job.id, "request": outcome})
         await self._tell_changed(job.id)
@@ -263,6 +264,9 @@ class Service:
             return None, None
         if job is None:
             return None, None
+        # From here on whoever looks finds the process at work, also while the disk is waited for: a death is this
+        # job's, and no training takes the device.
+        self.running = Running(job.id)
         if outcome is None:
             try:
                 outcome = await asyncio.to_thread(self.sources.resolved, job.request)

@@ -44,7 +44,8 @@ def outlook(plan: Result, config: RunConfig, *, patience: float = PATIENCE) -> d
     for record in plan.records:
         in_time = time.monotonic() < end
         seen += record.kept and in_time
-        records += _looked_into(record, scan) if record.kept and in_time else [record]
+        # Songs that a scan has found already are of one file: as records alone, each would count as all of it.
+        records += _looked_into(record, scan) if record.kept and (in_time or record.song) else [record]
     records, estimated = _with_estimates(records, scan.config.chip_seconds + scan.config.fade_seconds)
     refused = [{"file": r.file, "reason": r.reason} for r in records if not r.kept and r.audio]
     return {

@@ -69,8 +69,9 @@ class Discrete:
     def __init__(self, config: Config) -> None:
         self.config = config
         kept = itertools.accumulate(math.log1p(-beta) for beta in betas(config))
-        # (1 - a) / a = 1 / a - 1, without the loss of digits where a is nearly 1.
-        self._ln_sigma = torch.tensor([math.log(math.expm1(-ln_a)) / 2 for ln_a in kept], dtype=torch.float64)
+        # sigma^2 = (1 - a) / a, without the loss of digits where a is nearly 1 or nearly 0.
+        ln_sigma = [(math.log(-math.expm1(ln_a)) - ln_a) / 2 for ln_a in kept]
+        self._ln_sigma = torch.tensor(ln_sigma, dtype=torch.float64)
 
     def sigma(self, index: Tensor) -> Tensor:
         """Noise levels at indices from 0 to steps - 1, which need not be whole: same shape, float64 where there is."""

@@ -102,6 +102,10 @@ def make_report(model: ModelFolder, dataset: DatasetFolder, config: LatentReport
         UserError: no such model, weights, dataset or device, or no validation track that is long enough.
     """
     format, vae = _load(model, config)
+    if vae.noise_std == 0:
+        raise UserError(
+            f"{model.path}: has {type(vae).__name__} for a VAE, which loses nothing; there is nothing to judge"
+        )
     frames = int(format.frames_per_second * config.seconds) // vae.downsampling * vae.downsampling
     if not frames:
         raise UserError(f"seconds: {config.seconds:g} is less than a latent column; give more, such as 8")

@@ -12,7 +12,7 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from dualdiffusion.component import Component, list_files, part_of, type_name
-from dualdiffusion.conditioning import GAMES, Conditioning, Tokens
+from dualdiffusion.conditioning import Conditioning, Tokens
 from dualdiffusion.config import Config, nearest
 from dualdiffusion.contracts import Conditioner, ConditionerConfig
 from dualdiffusion.model.module import Module
@@ -71,8 +71,6 @@ class Conditioned(Module):
 
         @model_validator(mode="after")
         def _routes(self) -> Conditioned.Config:
-            if GAMES in self.conditioners:
-                raise ValueError(f"conditioners: {GAMES!r} is the name of the labels; give it another name")
             for route, ids in self.routes.items():
                 for name in ids:
                     if name not in self.conditioners:

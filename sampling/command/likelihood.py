@@ -79,6 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
     """
     if arguments.steps < 2:
         raise UserError(f"--steps {arguments.steps}: must be 2 or more")
+    if arguments.seconds is not None and not 0 < arguments.seconds < math.inf:
+        raise UserError(f"--seconds {arguments.seconds}: must be above 0")
     folder, dataset = find_model(arguments.model), DatasetFolder(arguments.dataset)
     tracks = {split: _spread(dataset.tracks(split), arguments.tracks) for split in SPLITS}
     from dualdiffusion.model.loaded import load_model
@@ -122,7 +124,7 @@ def _weigh(
     for index, track in enumerate(crops.tracks):
         nats = _nats(model, crops[index].data[None], len(names), arguments)
         best = max(nats)
-        own = nats[track.game_id] if track.game_id < len(names) else best
+        own = nats[names.index(track.game)] if track.game in names else best  # a dataset may number games otherwise
         heard = names[nats.index(best)] if names else None
         yield Weighed(track.file_name, track.game, split, own, heard, best - own)
 
@@ -132,7 +134,7 @@ def _columns(model: LoadedModel, seconds: float | None, column_seconds: float) -
     if seconds is None and model.window_columns:
         return model.window_columns
     multiple = model.denoiser.size_multiple
-    return max(1, round((seconds or USUAL_SECONDS) / column_seconds / multiple)) * multiple
+    return max(1, round((USUAL_SECONDS if seconds is None else seconds) / column_seconds / multiple)) * multiple
 
 
 def _nats(model: LoadedModel, x: Tensor, games: int, arguments: argparse.Namespace) -> list[float]:

@@ -449,10 +449,6 @@ def test_what_is_always_told_stays_told_in_every_pass_of_guidance() -> None:
         ({"input_concat_ids": ["temp"]}, "no conditioner 'temp'; there are: tempo"),
         ({"input_concat_ids": []}, "'tempo' has no route"),
         ({"input_concat_ids": ["tempo", "tempo"]}, "twice"),
-        (
-            {"conditioners": {"games": {"type": "beats.Beats"}}, "input_concat_ids": ["games"]},
-            "'games' is the name of the labels; give it another name",
-        ),
     ],
 )
 def test_routes_that_make_no_sense_are_one_line(changes: dict, said: str) -> None:

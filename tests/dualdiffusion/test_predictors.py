@@ -145,6 +145,12 @@ def test_discrete_levels_are_the_product_of_their_betas_and_lead_back_to_their_i
     assert levels.index(torch.tensor([1e-9, 1e9])).tolist() == [0, 999]
 
 
+@pytest.mark.parametrize("config", [{"steps": 100_000}, {"last": 0.99}])
+def test_levels_of_which_next_to_nothing_is_kept_are_finite(config: dict) -> None:
+    levels = Discrete(Discrete.Config(betas="linear", **config)).sigma(torch.arange(config.get("steps", 1000)))
+    assert levels.isfinite().all() and (levels.diff() > 0).all()
+
+
 def test_cosine_levels_are_even_in_their_angle() -> None:
     levels = Discrete(Discrete.Config(betas="cosine", steps=100))
     angle = levels.sigma(torch.arange(100)).atan() / (math.pi / 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -82,12 +83,32 @@ def test_the_command_weighs_tracks_of_both_splits_under_every_game(
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [(("--steps", 1), "--steps 1"), (("--tracks", 0), "--tracks"), (("--ema", "none"), "no EMA 'none'")],
+    [
+        (("--steps", 1), "--steps 1"),
+        (("--seconds", "nan"), "--seconds nan"),
+        (("--tracks", 0), "--tracks"),
+        (("--ema", "none"), "no EMA 'none'"),
+    ],
 )
 def test_what_cannot_be_weighed_is_one_line(
     command: Command, model: ModelFolder, dataset: Path, changes: tuple[object, ...], message: str
 ) -> None:
     assert_one_line_error(command("likelihood", model.path, dataset, *changes), message)
+
+
+def test_a_track_is_weighed_under_its_game_whatever_number_its_dataset_gives_it(
+    command: Command, model: ModelFolder, dataset: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "dataset"
+    shutil.copytree(dataset, other)
+    for path in (other / "train.jsonl", other / "validation.jsonl"):
+        path.write_text(re.sub(r'"game_id": \d+', '"game_id": 0', path.read_text()))
+    found = []
+    for number, folder in enumerate((dataset, other)):
+        words = ("--seconds", 0.5, "--steps", 2, "--tracks", 3, "--json", tmp_path / f"{number}.json")
+        assert command("likelihood", model.path, folder, *words).returncode == 0
+        found.append(json.loads((tmp_path / f"{number}.json").read_text())["tracks"])
+    assert found[0] == found[1]
 
 
 def test_latents_of_another_model_are_refused_with_the_remedy(

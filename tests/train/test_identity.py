@@ -122,7 +122,14 @@ def test_parts_that_do_not_fit_are_one_line_and_leave_nothing_behind(
 ) -> None:
     path = config_for(tmp_path / "c.json", tmp_path / "model", dataset, **changes)
     tiny.assert_one_line_error(tiny.run("train.py", path), *words)
+    foreseen = tiny.run("-m", "train", "preflight", path)
+    assert not foreseen.stderr.count("Traceback") and all(word in foreseen.stdout + foreseen.stderr for word in words)
     assert not (tmp_path / "model" / "model_index.json").exists()
+
+
+def test_there_is_no_vae_to_judge(trained: tuple[ModelFolder, Path]) -> None:
+    done = tiny.run("-m", "dualdiffusion", "latent-report", trained[0].path, trained[1])
+    tiny.assert_one_line_error(done, "Identity", "nothing to judge")
 
 
 def test_the_vae_trainer_says_that_there_is_nothing_to_train(dataset: Path, tmp_path: Path) -> None:

@@ -153,6 +153,27 @@ def test_a_loss_that_does_not_fit_is_one_line_that_names_the_key(
     assert told in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(("games", "said"), [({}, "at least one game"), ({"Castel": 1.0}, "nearest: Castle")])
+def test_demos_of_games_that_there_are_not_are_told_before_anything_is_trained(
+    games: dict, said: str, model: ModelFolder, dataset: Path, tmp_path: Path
+) -> None:
+    path = tiny.write_train_config(tmp_path / "c.json", "unet", fresh_model(model, tmp_path / "m", "unet"), dataset)
+    data = json.loads(path.read_text())
+    data["module_trainer"]["demos"] = [{"games": games}]
+    path.write_text(json.dumps(data))
+    tiny.assert_one_line_error(tiny.run("train.py", path), "module_trainer.demos.0", said)
+
+
+def test_games_is_no_name_for_a_conditioner_of_a_new_network(model: ModelFolder, dataset: Path, tmp_path: Path) -> None:
+    path = tiny.write_train_config(tmp_path / "c.json", "unet", fresh_model(model, tmp_path / "m", "unet"), dataset)
+    data = json.loads(path.read_text())
+    told = {"type": "conditioned.Conditioned", "conditioners": {"games": {"type": "beats.Beats"}}}
+    inner = data["module_trainer"]["denoiser"]["backbone"]
+    data["module_trainer"]["denoiser"]["backbone"] = {**told, "input_concat_ids": ["games"], "backbone": inner}
+    path.write_text(json.dumps(data))
+    tiny.assert_one_line_error(tiny.run("train.py", path), "'games' is the name of the labels")
+
+
 def test_a_stored_denoiser_says_its_predictor_and_one_from_before_needs_not() -> None:
     config = tiny.make_denoiser().config.to_json()
     assert config.pop("predictor") == {"type": "predictors.EDM"}

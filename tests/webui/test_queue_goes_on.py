@@ -58,6 +58,33 @@ def test_a_source_that_cannot_be_looked_for_leaves_its_job_waiting(
     run_async(scene())
 
 
+def test_a_process_that_dies_while_a_source_is_looked_for_ends_its_job(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = page.service
+
+    async def scene() -> None:
+        resolved, dies = Sources.resolved, []
+
+        def slow(self: Sources, fields: dict[str, Any]) -> dict[str, Any]:
+            # As the watch tells it, on the loop's thread, before this answers.
+            told = asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop)
+            told.result(5)
+            loop.call_soon_threadsafe(lambda: dies.append(loop.create_task(service._worker_changed({"death": "gone"}))))
+            asyncio.run_coroutine_threadsafe(asyncio.sleep(0.01), loop).result(5)
+            return resolved(self, fields)
+
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr(Sources, "resolved", slow)
+        job_id = await submit(page)
+        await asyncio.gather(*dies)
+        await service.ends.close()
+        assert service.running is None
+        assert (await service.job(job_id)).status == "failed"
+
+    run_async(scene())
+
+
 def test_a_job_that_cannot_be_told_of_is_made_all_the_same(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene() -> None:
         async def fails(self: History, job_id: str) -> None:
@@ -114,6 +141,13 @@ def test_grids_are_made_with_the_weights_that_were_chosen(page: Page) -> None:
     assert [cell.request.ema for cell in cells] == ["ema_0.100"] * 2
     own = GridOrder.from_json({"request": REQUEST, "axes": [{"key": "ema", "values": ["raw", None]}]})
     assert [cell.request.ema for cell in cells_of(own, requests)] == ["raw", None], "what is said wins"
+
+
+def test_a_grid_of_a_model_without_games_names_none(page: Page) -> None:
+    requests = page.service.requests
+    requests.asks_for_games = False
+    order = GridOrder.from_json({"request": {"seed": 1}, "axes": [{"key": "steps", "values": [10, 20]}]})
+    assert [cell.request.games for cell in cells_of(order, requests)] == [{}, {}]
 
 
 def test_a_process_that_cannot_be_started_is_told_and_tried_again(

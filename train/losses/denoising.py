@@ -72,6 +72,10 @@ class Scales(DenoisingDistance):
 
     def forward(self, difference: Tensor, weight: Tensor) -> Tensor:
         """The loss of each sample."""
+        with torch.autocast(difference.device.type, enabled=False):  # squares of what is small need all digits
+            return self._loss(difference.float(), weight)
+
+    def _loss(self, difference: Tensor, weight: Tensor) -> Tensor:
         spectrum, scales = difference, difference.new_tensor(self.config.scales)
         for axis in range(2, difference.ndim):
             size = difference.shape[axis]

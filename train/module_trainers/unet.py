@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from dualdiffusion.component import Component, part_of
-from dualdiffusion.conditioning import Conditioning, one_hot
+from dualdiffusion.conditioning import GAMES, Conditioning, one_hot
 from dualdiffusion.config import Config, validate
 from dualdiffusion.controls import read_controls
 from dualdiffusion.data.audio_crops import Batch
@@ -167,8 +167,19 @@ class UNetTrainer:
         self.recommended = read_recommended(model)
         self.seconds_per_sample = self.columns * self.vae.downsampling / self.format.frames_per_second
         self.position = self.vae.latent_position(self.format.position())
+        self._check_demos()
         if not new_games(model, self.labels):
             save_labels(model, self.labels)
+
+    def _check_demos(self) -> None:
+        """Games that a demo names and the model does not know would end the run at its first demo, at every start."""
+        for number, fields in enumerate(self.config.demos):
+            if "games" in fields:
+                try:
+                    request = validate(Request, fields, f"module_trainer.demos.{number}")
+                    request.check_games(self.labels, needed=bool(self.module.label_dim or self.module.told))
+                except UserError as error:
+                    raise UserError(f"module_trainer.demos.{number}: {error}") from None
 
     def _make_autoencoder(self) -> None:
         format, vae = self.config.format.build(), self.config.vae.build()
@@ -366,6 +377,8 @@ class UNetTrainer:
         """What training would do, on the meta device."""
         source = model if "vae" in model.module_names() or not config.autoencoder else find_model(config.autoencoder)
         parts = _stored_autoencoder(source, config)
+        if config.vae is not None:
+            check_autoencoder(*(parts[name].build() for name in ("format", "vae")))
         rows, columns = _latent_size(parts, config)
         with torch.device("meta"):
             denoiser = _denoiser(config, labels, model).build()
@@ -375,6 +388,8 @@ class UNetTrainer:
             sigma, position = torch.ones(batch_size), torch.zeros(rows)
             vae = [parts["vae"].build()] if "vae" in parts else []
         format = [parts["format"].build()] if "format" in parts else []
+        if config.vae is not None:
+            check_fit(denoiser, *format, *vae)
 
         def forward() -> Tensor:
             latents, noise = (torch.zeros(shape, device="meta") for _ in range(2))
@@ -401,6 +416,10 @@ def _denoiser(
     """
     made = module_component(model, "unet").config.backbone if "unet" in model.module_names() else None
     known = conditioners_of(made) if made else {}
+    if made is None and GAMES in conditioners_of(config.denoiser.backbone):
+        raise UserError(
+            f"module_trainer.denoiser.backbone.conditioners: {GAMES!r} is the name of the labels; give it another name"
+        )
     backbone = settled(with_label_dim(config.denoiser.backbone, labels), list(facts), known)
     return Component(Denoiser, config.denoiser.model_copy(update={"backbone": backbone}))
 

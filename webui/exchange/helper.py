@@ -70,14 +70,17 @@ class Helpers:
     async def start(self) -> AsyncIterator[Helper]:
         """A process, which ends with the block."""
         async with self._places:
-            process = await asyncio.create_subprocess_exec(
-                *[sys.executable, "-m", "webui.exchange.helper", self._task],
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                cwd=REPOSITORY,
-                limit=MAX_ANSWER,
-                **group_of_its_own(),
-            )
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *[sys.executable, "-m", "webui.exchange.helper", self._task],
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    cwd=REPOSITORY,
+                    limit=MAX_ANSWER,
+                    **group_of_its_own(),
+                )
+            except OSError as error:  # such as no memory for a process
+                raise RefusedError(503, f"no process for it can be started now: {one_line(error)}") from None
             try:
                 yield Helper(process)
             finally:

@@ -63,9 +63,12 @@ class Generator:
         """
         path = work / "generators" / name / "generator.json"
         try:
-            return cls(Chosen.from_json(read_json(path)), work)
+            chosen = Chosen.from_json(read_json(path))
         except ValidationError:
             raise UserError(f"{path}: is damaged, or from another version; remove its folder, and begin anew") from None
+        if chosen.name != name:  # its folders are called after it: what is done to a copy would be done to another
+            raise UserError(f"{path}: is of the generator {chosen.name}; a copy of its folder is no generator")
+        return cls(chosen, work)
 
     def save(self) -> None:
         """Writes what was chosen."""

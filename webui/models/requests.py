@@ -119,7 +119,9 @@ class ModelRequests:
         return request
 
     def with_chosen(self, said: dict[str, Any]) -> dict[str, Any]:
-        """The fields of a request with what was chosen on the page where they say nothing: its weights."""
+        """The fields of a request with what was chosen on the page where they say nothing: its weights; and without
+        games, where the model knows none."""
+        said = said if self.asks_for_games else {"games": {}, **said}
         return said if self.ema is None else {"ema": self.ema, **said}
 
     def _completed(self, body: bytes) -> bytes:
@@ -131,6 +133,5 @@ class ModelRequests:
         with contextlib.suppress(ValueError):
             said = from_json(body)
             if isinstance(said, dict):
-                said = said if self.asks_for_games else {"games": {}, **said}
                 return json.dumps(as_request(Asked(self.with_chosen(said)).over(self.recommended))).encode()
         return body

@@ -80,11 +80,13 @@ class Supervisor:
 
     async def _failed(self, reason: str) -> None:
         """Tells that no process could be started or followed."""
-        self.status, self.message = FAILED, f"the model's process cannot be run: {reason}"
+        told = f"the model's process cannot be run: {reason}"
+        # One that was let go meanwhile rests, however it ended.
+        self.status, self.message = (FAILED, told) if self._awake.is_set() else (RESTING, None)
         try:
-            await self._on_change({"death": self.message})
+            await self._on_change({"death": told})
         except Exception as error:  # whoever is told may be what has failed
-            print(f"{self.message}; {one_line(error)}", file=sys.stderr, flush=True)
+            print(f"{told}; {one_line(error)}", file=sys.stderr, flush=True)
 
     def load(self, model: Path) -> None:
         """Ends the process, and starts one with another model; no job may be running."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from typing import Any
 
@@ -164,6 +165,11 @@ def test_a_generator_is_called_otherwise_removed_and_brought_back(studio: Studio
     dataset.rmdir()
     assert client.post(f"{address}/restore").json()["label"] == "Castles & caves"
     assert (dataset / "report.json").read_text() == "first"
+    shutil.copytree(folder, folder.with_name("copied"))
+    for answer in (client.delete(f"{address[:-4]}copied"), client.patch(f"{address[:-4]}copied", json={"label": "x"})):
+        assert not answer.is_success and "copied" in answer.json()["error"], "what it would be done to is another"
+    shutil.rmtree(folder.with_name("copied"))
+    assert folder.is_dir() and dataset.is_dir()
     assert client.delete(address).is_success and client.post(f"{address}/restore").is_success
 
 
