@@ -13,23 +13,23 @@ export function editTitle(heading, { label, longest, keep, back }) {
   const before = heading.textContent;
   const input = /** @type {HTMLInputElement} */ (el('input', { type: 'text', class: 'title-input', maxlength: longest, value: before, 'aria-label': label }));
   let open = true;
-  const close = (keeps, stays) => {
+  const close = (keeps) => {
     if (!open) return;
     open = false;
     const title = input.value.trim();
     input.remove();
     heading.hidden = false;
     if (keeps && title !== before) keep(title);
-    if (stays) back.focus();
+    back.focus();
   };
   input.addEventListener('keydown', (event) => {
     if (event.key === 'Enter' || event.key === 'Escape') {
       event.preventDefault();
       event.stopPropagation();
-      close(event.key === 'Enter', true);
+      close(event.key === 'Enter');
     }
   });
-  input.addEventListener('blur', () => close(true, false)); // whoever left it knows where to
+  input.addEventListener('blur', () => close(true));
   heading.hidden = true;
   heading.after(input);
   input.select();
