@@ -22,6 +22,7 @@ from dualdiffusion.command_line import CommandParser, positive_int, run_command
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_json
 from dualdiffusion.model.folder import ModelFolder
+from dualdiffusion.model.shipped import find_model
 from dualdiffusion.pictures.chart import Line, line_chart
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -144,22 +145,33 @@ def show(figures: dict[str, Any], console: Console) -> None:
     console.print(table)
 
 
-def main() -> int:
-    """Trains what is missing, prints the table, draws the picture."""
-    parser = CommandParser(prog="python -m tests.benchmarks.learning", description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, required=True, help="model folder with a trained VAE")
+def add_training_options(parser: CommandParser, *, seeds: int, work: str) -> None:
+    """What benchmarks that train are told: of which model and dataset, and how much.
+
+    Args:
+        seeds: how many trainings of each kind, where nothing is said.
+        work: the folder of the trainings, where nothing is said.
+    """
+    parser.add_argument("--model", type=Path, required=True, help="model with a trained VAE: folder, or shipped name")
     parser.add_argument("--dataset", type=Path, required=True, help="dataset with the latents of that VAE")
     parser.add_argument("--config", type=Path, default=ROOT / CONFIG, help=f"module config (default {CONFIG})")
     parser.add_argument("--samples", type=positive_int, default=9600, help="length of each training (default 9600)")
-    parser.add_argument("--seeds", type=positive_int, default=2, help="trainings of each kind (default 2)")
+    parser.add_argument("--seeds", type=positive_int, default=seeds, help="trainings of each (default %(default)s)")
     parser.add_argument("--points", type=positive_int, default=6, help="validations of each (default 6)")
     parser.add_argument("--validation-samples", type=positive_int, default=192)
-    parser.add_argument("--work", type=Path, default=Path("models/learning"), help="folder of the trainings")
+    parser.add_argument("--work", type=Path, default=Path(work), help="folder of the trainings (default %(default)s)")
+
+
+def main() -> int:
+    """Trains what is missing, prints the table, draws the picture."""
+    parser = CommandParser(prog="python -m tests.benchmarks.learning", description=__doc__.splitlines()[0])
+    add_training_options(parser, seeds=2, work="models/learning")
     parser.add_argument("--picture", type=Path, default=None, help="PNG (default: learning.png in the folder)")
     parser.add_argument("--json", type=Path, default=None)
     parser.add_argument("--only", action="append", choices=list(VARIANTS), help="this run, beside the one as it is")
     options = parser.parse_args()
     chosen = [name for name in VARIANTS if not options.only or name in (BASELINE, *options.only)]
+    options.model = find_model(options.model).path
     for name in ("model", "dataset", "work", "config"):
         setattr(options, name, getattr(options, name).resolve())
     results: dict[str, dict[str, list[Curve]]] = {variant: {RAW: [], EMA: []} for variant in chosen}

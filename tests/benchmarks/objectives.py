@@ -34,7 +34,7 @@ from sampling.evaluation.measures import GENERATED, THROUGH_VAE
 from sampling.recommended import Asked, read_recommended
 from sampling.request import Request
 from tests.benchmarks import objectives_peer
-from tests.benchmarks.learning import CONFIG, EMA, ROOT, mean_curve, model_folder, train_with
+from tests.benchmarks.learning import EMA, add_training_options, mean_curve, model_folder, train_with
 from tests.benchmarks.music import EMBEDDING
 from tests.benchmarks.training import find_diffusers
 from tests.gaussian import PREDICTORS, largest_error
@@ -183,17 +183,10 @@ def show(rows: Sequence[dict[str, Any]], beside: dict[str, Any], console: Consol
 def make_parser() -> CommandParser:
     """The options."""
     parser = CommandParser(prog="python -m tests.benchmarks.objectives", description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, required=True, help="model with a trained VAE: folder, or shipped name")
-    parser.add_argument("--dataset", type=Path, required=True, help="dataset with the latents of that VAE")
-    parser.add_argument("--config", type=Path, default=ROOT / CONFIG, help=f"module config (default {CONFIG})")
-    parser.add_argument("--samples", type=positive_int, default=9600, help="length of each training (default 9600)")
-    parser.add_argument("--seeds", type=positive_int, default=1, help="trainings of each objective (default 1)")
-    parser.add_argument("--points", type=positive_int, default=6, help="validations of each (default 6)")
-    parser.add_argument("--validation-samples", type=positive_int, default=192)
+    add_training_options(parser, seeds=1, work="models/objectives")
     parser.add_argument("--clips", type=positive_int, default=8, help="clips to generate of each game (default 8)")
     parser.add_argument("--seconds", type=float, default=8.0, help="their length (default 8)")
     parser.add_argument("--only", action="append", choices=list(OBJECTIVES), help="this one; may be given again")
-    parser.add_argument("--work", type=Path, default=Path("models/objectives"), help="folder of the trainings")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="PNG (default: objectives.png in the folder)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
     parser.add_argument("--peers", help="folder in which diffusers is installed, where it is not the environment")
