@@ -44,3 +44,10 @@ def test_the_command_writes_exponents_and_a_picture(tmp_path: Path, monkeypatch:
 def test_a_size_alone_needs_its_folder() -> None:
     run = tiny.run("-m", "tests.benchmarks.growth", "--measure", 3)
     tiny.assert_one_line_error(run, "--measure", "--folder")
+
+
+@pytest.mark.parametrize("name", ["growth", "page"])
+def test_without_the_packages_of_tests_one_line_says_how_to_get_them(name: str) -> None:
+    hide = "import sys, runpy; sys.modules['httpx'] = None\n"
+    run = tiny.run("-c", f"{hide}runpy.run_module('tests.benchmarks.{name}', run_name='__main__')")
+    tiny.assert_one_line_error(run, "pip install -r tests/requirements.txt")

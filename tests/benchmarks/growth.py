@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from fastapi.testclient import TestClient
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
@@ -46,6 +45,7 @@ from dualdiffusion.pictures.chart import Line, line_chart
 from sampling.generator import Generator
 from sampling.request import Request
 from tests import tiny
+from tests.benchmarks.of_tests import TestClient
 from tests.webui.many import fill
 from tests.webui.serve import make_model
 from webui.history.jobs import JobStore

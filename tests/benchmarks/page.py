@@ -25,11 +25,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
-
 from dualdiffusion.command_line import CommandParser, run_command
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_json
+from tests.benchmarks.of_tests import httpx
 from tests.webui.conftest import CHROMIUM, REPOSITORY, free_port, until
 from tests.webui.many import fill
 
