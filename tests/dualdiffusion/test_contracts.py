@@ -21,6 +21,7 @@ from tests.tiny import ROOT, all_untold
 GAMES = 3
 # Taken where a config has such fields, so that networks are small; a part without them is tested as it is by default.
 SMALL = {"model_channels": 16, "label_dim": GAMES, "phase_iterations": 2, "noise_channels": 16, "channels_per_head": 16}
+SMALL |= {"level_channels": [16, 16]}
 
 ADAPTED = {
     "backbone": {"type": "unet_edm2.UNet", **{key: SMALL[key] for key in ("model_channels", "label_dim")}},
