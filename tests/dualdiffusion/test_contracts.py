@@ -21,6 +21,7 @@ from tests.tiny import ROOT, all_untold
 GAMES = 3
 # Taken where a config has such fields, so that networks are small; a part without them is tested as it is by default.
 SMALL = {"model_channels": 16, "label_dim": GAMES, "phase_iterations": 2, "noise_channels": 16, "channels_per_head": 16}
+SMALL |= {"width": 32, "depth": 2, "heads": 2, "depths": [1, 1], "widths": [16, 32], "d_head": 16, "mapping_width": 32}
 SMALL |= {"level_channels": [16, 16]}
 
 ADAPTED = {

@@ -133,16 +133,20 @@ class TargetDevice(TorchFunctionMode):
             kwargs = {name: _to_half(argument) for name, argument in kwargs.items()}
         if func is torch.conv2d:
             args = (args[0].contiguous(memory_format=torch.channels_last), *args[1:])
-        if func is F.scaled_dot_product_attention and len(args) == 3 and not kwargs and args[0].stride(-1) == 1:
-            return self._attention(*args)
+        plain = func is F.scaled_dot_product_attention and len(args) == 3 and kwargs.keys() <= {"attn_mask"}
+        if plain and args[0].stride(-1) == 1:
+            return self._attention(*args, kwargs.get("attn_mask"))
         return func(*args, **kwargs)
 
-    def _attention(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def _attention(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         """The meta device would hold all pairs of positions; the kernels of a GPU and of the CPU do not."""
+        if mask is not None:  # they take it as numbers, of which each layer keeps its own
+            mask = torch.zeros_like(mask, dtype=q.dtype)
         if self._device_type == "cpu":
-            return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v)[0]
-        if q.dtype == torch.float32:
-            return torch.ops.aten._scaled_dot_product_efficient_attention(q, k, v, None, True)[0]
+            return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, attn_mask=mask)[0]
+        if q.dtype == torch.float32 or mask is not None:  # flash attention takes none
+            mask = None if mask is None else mask.expand(*q.shape[:3], k.shape[2])
+            return torch.ops.aten._scaled_dot_product_efficient_attention(q, k, v, mask, True)[0]
         return torch.ops.aten._scaled_dot_product_flash_attention(q, k, v)[0]
 
 
