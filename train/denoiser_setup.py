@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dualdiffusion.component import Component
 from dualdiffusion.conditioning import GAMES, Conditioning
+from dualdiffusion.data.audio_crops import Batch
 from dualdiffusion.diffusion.loss import denoising_loss
 from dualdiffusion.diffusion.preconditioning import Denoiser
 from dualdiffusion.errors import UserError
@@ -19,6 +20,7 @@ from dualdiffusion.model.module import module_component
 from dualdiffusion.model.shipped import find_model
 from sampling.recommended import read_recommended
 from train.autoencoder import check_autoencoder, check_fit
+from train.latent_source import EncodedLatents
 from train.module_trainer import Plan
 from train.setup import with_label_dim
 from train.telling import conditioners_of, settled
@@ -71,14 +73,27 @@ def plan(config: UNetTrainer.Config, *, model: ModelFolder, labels: Labels, batc
     if config.vae is not None:
         check_fit(denoiser, *format, *vae)
 
+    encoded, shapes = None, {"latents": shape}
+    if not config.pre_encoded and vae and format:
+        encoded = EncodedLatents(None, format[0].to("meta"), vae[0], columns, {})
+        shapes = {"audio": (batch_size, format[0].num_channels, encoded.excerpt.samples), **shapes}
+
     def forward() -> Tensor:
-        latents, noise = (torch.zeros(shape, device="meta") for _ in range(2))
+        latents = torch.zeros(shape, device="meta") if encoded is None else _encoded(encoded, shapes["audio"])
+        noise = torch.zeros(shape, device="meta")
         conditioning = Conditioning()
         if denoiser.label_dim:
             conditioning = Conditioning(torch.zeros(batch_size, denoiser.label_dim, device="meta"), sigma)
         return denoising_loss(denoiser, latents, noise, sigma, conditioning, position=position).learned.sum()
 
-    return Plan(denoiser, {"latents": shape}, forward, (*vae, *format))
+    return Plan(denoiser, shapes, forward, (*vae, *format))
+
+
+def _encoded(source: EncodedLatents, shape: tuple[int, ...]) -> Tensor:
+    """Latents of audio of a shape (B, C, N) on the meta device."""
+    games = torch.zeros(shape[0], dtype=torch.long, device="meta")
+    batch = Batch(torch.zeros(shape, device="meta"), games, games, skips=(0,) * shape[0])
+    return source(batch, None).data
 
 
 def _stored_autoencoder(model: ModelFolder, config: UNetTrainer.Config) -> dict[str, Component]:

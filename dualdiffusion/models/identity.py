@@ -58,6 +58,11 @@ class Identity(Module):
         return self.config.patch
 
     @property
+    def context_columns(self) -> int:
+        """0."""
+        return 0
+
+    @property
     def target_snr(self) -> float:
         """Infinite: its latents have no noise."""
         return math.inf

@@ -161,6 +161,15 @@ class VAE(Module):
         return self.config.patch * 2 ** (len(self.config.channel_mult) - 1)
 
     @property
+    def context_columns(self) -> int:
+        """How far the encoder's convolutions see: of 3 x 3, two to a block, each as wide as its level is coarse."""
+        blocks, patch = self.config.num_layers_per_block, self.config.patch
+        frames = patch + self.downsampling  # the first and the last one
+        for level in range(len(self.config.channel_mult)):
+            frames += 2 * (blocks + (level > 0)) * patch * 2**level
+        return -(-frames // self.downsampling)
+
+    @property
     def noise_std(self) -> float:
         """Of the latents' fixed noise, such that unit-variance latents, noise included, have the target SNR."""
         return 1 / math.sqrt(1 + self.config.target_snr**2)

@@ -25,6 +25,7 @@ from dualdiffusion.randomness import StepRandom
 from train.module_trainer import Demo, Plan, StepOutput
 from train.setup import build_module, check_labels, new_games, save_labels, stored_part, with_label_dim
 from train.starting import Source
+from train.transforming import transformed
 
 # Weights of the terms that this trainer adds to those of the loss.
 OWN_WEIGHTS = {"point": 0.0, "shift": 0.0, "kl": 0.1}
@@ -212,14 +213,7 @@ class VAETrainer:
 
     def _transformed(self, audio: Tensor, generator: StepRandom) -> Tensor:
         """Audio (B, C, N) as training sees it."""
-        if not self.transforms or not self.module.training:
-            return audio
-        count = sum(transform.numbers for transform in self.transforms)
-        random = torch.stack([generator.rand() for _ in range(count)], dim=1).to(audio)
-        sample = {"data": audio, "random": random}
-        for transform in self.transforms:
-            sample = transform(sample)
-        return sample["data"]
+        return transformed(audio, self.transforms, generator) if self.module.training else audio
 
     def _conditioning(self, batch: Batch, generator: StepRandom) -> Conditioning:
         if not self.module.label_dim:
