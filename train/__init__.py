@@ -8,6 +8,7 @@ memory/               How much memory a training step needs, and what to do wher
 module_trainers/      Module trainers
 reports/              What a run tells about itself
 autoencoder.py        Format and autoencoder of a model that has no VAE to train
+channels.py           Numbers of channels that a config leaves open: the format and the autoencoder say them
 denoiser_demos.py     Demos of a denoiser in training
 denoiser_setup.py     The denoiser that a UNet trainer's config means, and what its training would do
 interruption.py       Requests to stop: signals, a dead parent, and the file `save_now`

@@ -64,8 +64,8 @@ class VAE(Module):
     class Config(Config):
         """Settings of a VAE."""
 
-        in_channels: PositiveInt = 2
-        """Spectrogram channels."""
+        in_channels: PositiveInt | None = None
+        """Spectrogram channels; null: those of the format that it is trained with (2 without one)."""
         latent_channels: PositiveInt = 4
         label_dim: Annotated[int, Field(ge=0)] | None = 0
         """Games for class conditioning; null: as many as the model's labels when it is created. 0: told no game. A game
@@ -111,7 +111,7 @@ class VAE(Module):
 
         # Two more inputs, here and of the decoder: a constant, which stands for the biases that magnitude-preserving
         # layers lack, and the row's log-frequency, as a convolution cannot tell the rows apart.
-        folded = config.in_channels * config.patch**2
+        folded = self.in_channels * config.patch**2
         self.input = MPConv(folded + 2, widths[0], (3, 3))
         self.encoder, width = nn.ModuleDict(), widths[0]
         for level, level_width in enumerate(widths):
@@ -143,7 +143,7 @@ class VAE(Module):
     @property
     def in_channels(self) -> int:
         """C, spectrogram channels."""
-        return self.config.in_channels
+        return self.config.in_channels or 2
 
     @property
     def latent_channels(self) -> int:

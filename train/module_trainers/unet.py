@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dualdiffusion.component import Component, part_of
+from dualdiffusion.contracts import Autoencoder
 from dualdiffusion.controls import read_controls
 from dualdiffusion.data.audio_crops import Batch, Crop
 from dualdiffusion.data.dataset_folder import DatasetFolder
@@ -27,7 +28,7 @@ from dualdiffusion.model.shipped import find_model
 from dualdiffusion.randomness import StepRandom
 from sampling.generator import Generator
 from sampling.recommended import check_recommended, read_recommended
-from train.autoencoder import check_autoencoder, check_fit, is_trained, make_autoencoder
+from train.autoencoder import check_autoencoder, check_fit, is_trained, make_autoencoder, of_format
 from train.denoiser_demos import DemosConfig, check_demos, make_demos
 from train.denoiser_setup import plan, recommended_by, settled_denoiser
 from train.latent_source import EncodedLatents, LatentsConfig, LatentSource, StoredLatents
@@ -132,7 +133,7 @@ class UNetTrainer:
         self.fingerprint = model.fingerprint("vae")
         self.vae = load_module(model, "vae")
         self.format = load_module(model, "format")
-        self.module: Denoiser = build_module(model, "unet", self._denoiser(), self.labels, seed, init)
+        self.module: Denoiser = build_module(model, "unet", self._denoiser(self.vae), self.labels, seed, init)
         columns = self.format.frames_per_second * config.crop_seconds / self.vae.downsampling
         multiple = self.module.size_multiple
         check_fit(self.module, self.format, self.vae)
@@ -156,16 +157,17 @@ class UNetTrainer:
             save_labels(model, self.labels)
 
     def _make_autoencoder(self) -> None:
-        format, vae = self.config.format.build(), self.config.vae.build()
+        format = self.config.format.build()
+        vae = of_format(self.config.vae, format).build()
         check_autoencoder(format, vae)  # nothing is written before everything fits together
         with torch.device("meta"):
-            denoiser = self._denoiser().build()
+            denoiser = self._denoiser(vae).build()
         check_fit(denoiser, format, vae)
         make_autoencoder(self.model, self.config.format, self.config.vae, self.dataset, self.config.crop_seconds)
 
-    def _denoiser(self) -> Component:
+    def _denoiser(self, vae: Autoencoder) -> Component:
         facts = (track.all_facts for track in self.dataset.tracks("train"))
-        return settled_denoiser(self.config, self.labels, self.model, facts)
+        return settled_denoiser(self.config, self.labels, self.model, vae.latent_channels, facts)
 
     def to(self, device: torch.device) -> None:
         """Moves what is not the trained module itself."""
