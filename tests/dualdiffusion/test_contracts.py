@@ -233,3 +233,17 @@ def test_every_public_name_of_the_library_says_what_it_is() -> None:
                     and ast.get_docstring(part) is None
                 ]
     assert silent == []
+
+
+@each(AUTOENCODERS)
+def test_a_latent_column_depends_on_no_more_columns_than_the_autoencoder_says(part: Component) -> None:
+    vae = _awake(part.build())
+    size, context = vae.downsampling, vae.context_columns
+    columns = 2 * context + 3
+    middle, position = context + 1, torch.zeros(size)
+    x = torch.randn(1, vae.in_channels, size, columns * size, requires_grad=True)
+    mode = vae.encode(x, position=position, conditioning=mixes(1)).mode
+    mode[..., middle].square().sum().backward()
+    seen = x.grad.abs().sum(dim=(0, 1, 2)).unflatten(0, (columns, size)).sum(dim=1)
+    assert not seen[[0, -1]].any(), "beyond the context"
+    assert bool((seen[1:-1] > 0).all()), "and it says no more than is true"
