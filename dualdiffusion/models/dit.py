@@ -106,8 +106,13 @@ class DiT(Module):
 
     @property
     def size_multiple(self) -> int:
-        """Rows and columns must be multiples of this."""
-        return math.lcm(*self.patch)
+        """T must be a multiple of this."""
+        return self.patch[1]
+
+    @property
+    def row_multiple(self) -> int:
+        """F must be a multiple of this."""
+        return self.patch[0]
 
     def forward(
         self, x: Tensor, c_noise: Tensor, *, conditioning: Conditioning, position: Tensor | None = None

@@ -154,8 +154,13 @@ class Hourglass(Module):
 
     @property
     def size_multiple(self) -> int:
-        """Rows and columns must be multiples of this."""
-        return math.lcm(*self.patch) * 2 ** (len(self.config.depths) - 1)
+        """T must be a multiple of this."""
+        return self.patch[1] * self.merged[1] ** (len(self.config.depths) - 1)
+
+    @property
+    def row_multiple(self) -> int:
+        """F must be a multiple of this."""
+        return self.patch[0] * self.merged[0] ** (len(self.config.depths) - 1)
 
     def forward(
         self, x: Tensor, c_noise: Tensor, *, conditioning: Conditioning, position: Tensor | None = None
