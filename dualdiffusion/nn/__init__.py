@@ -1,6 +1,7 @@
 """Layers and blocks that networks are made of.
 
 blocks.py                What the edm2-style UNet and VAE are built of
+blocks_1d.py             What U-Nets in one dimension are built of
 magnitude_preserving.py  Magnitude-preserving layers
 neighbourhood.py         Neighbourhood attention: every position sees a window around it, in plain attention kernels
 recomputation.py         Two operations whose backward pass keeps little and computes the rest again
