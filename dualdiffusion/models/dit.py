@@ -91,7 +91,7 @@ class DiT(Module):
             cross_channels=config.cross_channels,
         )
         area = math.prod(self.patch)
-        self.told = ToldVector(self.label_dim, config.width, config.global_channels)
+        self.vector = ToldVector(self.label_dim, config.width, config.global_channels)
         # One more input tells the log-frequency of each row itself, where attention tells intervals.
         self.input = linear((config.channels + 1 + config.concat_channels) * area, config.width, bias=True)
         self.memory = nn.Parameter(torch.randn(config.memory_tokens, config.width)) if config.memory_tokens else None
@@ -106,8 +106,13 @@ class DiT(Module):
 
     @property
     def size_multiple(self) -> int:
-        """Rows and columns must be multiples of this."""
-        return math.lcm(*self.patch)
+        """T must be a multiple of this."""
+        return self.patch[1]
+
+    @property
+    def row_multiple(self) -> int:
+        """F must be a multiple of this."""
+        return self.patch[0]
 
     def forward(
         self, x: Tensor, c_noise: Tensor, *, conditioning: Conditioning, position: Tensor | None = None
@@ -121,7 +126,7 @@ class DiT(Module):
         Returns:
             (B, C, F, T).
         """
-        emb = self.told(c_noise.to(x.dtype), conditioning)
+        emb = self.vector(c_noise.to(x.dtype), conditioning)
         told = with_told(x, position, conditioning, self.config.concat_channels)
         sequence, seen = self._with_prefix(self.input(patches(told, self.patch)), conditioning)
         place = self._place(x, position, sequence.shape[1], seen)

@@ -120,7 +120,7 @@ class Hourglass(Module):
         self.patch, self.merged = ((1, *config.patch_size), (1, 2)) if flat else (config.patch_size, (2, 2))
         area, factor = math.prod(self.patch), math.prod(self.merged)
         widths, self.attentions = config.widths, config.attentions
-        self.told = ToldVector(self.label_dim, config.mapping_width, config.global_channels)
+        self.vector = ToldVector(self.label_dim, config.mapping_width, config.global_channels)
         # One more input tells the log-frequency of each row itself, where attention tells intervals.
         self.input = linear((config.channels + 1 + config.concat_channels) * area, widths[0], bias=True)
         levels = range(len(widths) - 1)
@@ -154,8 +154,13 @@ class Hourglass(Module):
 
     @property
     def size_multiple(self) -> int:
-        """Rows and columns must be multiples of this."""
-        return math.lcm(*self.patch) * 2 ** (len(self.config.depths) - 1)
+        """T must be a multiple of this."""
+        return self.patch[1] * self.merged[1] ** (len(self.config.depths) - 1)
+
+    @property
+    def row_multiple(self) -> int:
+        """F must be a multiple of this."""
+        return self.patch[0] * self.merged[0] ** (len(self.config.depths) - 1)
 
     def forward(
         self, x: Tensor, c_noise: Tensor, *, conditioning: Conditioning, position: Tensor | None = None
@@ -169,7 +174,7 @@ class Hourglass(Module):
         Returns:
             (B, C, F, T).
         """
-        emb = self.told(c_noise.to(x.dtype), conditioning)
+        emb = self.vector(c_noise.to(x.dtype), conditioning)
         tokens = conditioning.cross if self.config.cross_channels else None
         told = with_told(x, position, conditioning, self.config.concat_channels)
         position = x.new_zeros(x.shape[2]) if position is None else position

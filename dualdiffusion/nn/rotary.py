@@ -44,11 +44,15 @@ def axial_angles(rows: Tensor, columns: int, pairs: int) -> Tensor:
         pairs: half as many as the channels of a head.
     """
     of_rows = pairs // 2
-    fast, slow = ROW_SPEEDS
-    speed = fast * (slow / fast) ** _even_steps(of_rows, rows.device)
-    by_row = (rows.float()[:, None] * speed)[:, None].expand(-1, columns, -1)
+    by_row = row_angles(rows, of_rows)[:, None].expand(-1, columns, -1)
     by_column = column_angles(columns, pairs - of_rows, rows.device).expand(len(rows), -1, -1)
     return torch.cat([by_row, by_column], dim=-1).flatten(0, 1)
+
+
+def row_angles(rows: Tensor, pairs: int) -> Tensor:
+    """Angles of rows by their log-frequency (F,): (F, pairs)."""
+    fast, slow = ROW_SPEEDS
+    return rows.float()[:, None] * (fast * (slow / fast) ** _even_steps(pairs, rows.device))
 
 
 def column_angles(columns: int, pairs: int, device: torch.device) -> Tensor:

@@ -26,7 +26,6 @@ from dualdiffusion.model.folder import ModelFolder
 from train.averages.ema import ema_name
 from train.memory.meta_operations import KnownOperations, operate
 from train.module_trainer import Plan
-from train.optimizer import parameter_groups
 from train.precision import in_half
 from train.setup import check_labels
 from train.train_config import TrainConfig
@@ -249,9 +248,9 @@ def validated_bytes(config: TrainConfig, device_type: str) -> int:
 
 def _warm_optimizer(config: TrainConfig, module: nn.Module, device_type: str) -> torch.optim.Optimizer:
     """The optimizer as it is after its first step, which makes its state; the gradients are still there."""
-    optimizer = config.optimizer.build(parameter_groups(module))
-    if device_type == "cuda" and "foreach" in optimizer.defaults:
-        for group in optimizer.param_groups:  # as torch chooses there: quicker, and with copies of all weights
+    optimizer = config.optimizer.build_for(module)
+    for group in optimizer.param_groups if device_type == "cuda" else ():
+        if "foreach" in group:  # as torch chooses there: quicker, and with copies of all weights
             group["foreach"] = group["foreach"] is not False and not group.get("fused")
     for parameter in module.parameters():
         parameter.grad = torch.empty_like(parameter)
