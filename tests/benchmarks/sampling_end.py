@@ -40,7 +40,7 @@ def end(case: Case, options: Any, console: Console) -> dict[str, Any]:
 def steps_within(
     case: Case, sampler: str, sigma: float | None, limit: Tensor, distances: list[float]
 ) -> list[int | None]:
-    """For each distance the fewest steps that end no farther from the limit, found by halving: more steps come nearer."""
+    """For each distance the fewest steps that end no farther from the limit, by halving, as more steps come nearer."""
 
     @cache
     def away(steps: int) -> float:
