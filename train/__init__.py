@@ -20,6 +20,7 @@ loss_by_level.py      What a denoiser's training logs of each range of noise lev
 module_trainer.py     The contract between the training loop and the module trainers
 muon.py               Muon: steps of equal size along all directions of a weight matrix
 optimizer.py          The optimizer and its learning rate over the course of training, both chosen by name
+optimizer_parts.py    Several optimizers as one, each for a part of a module's parameters
 position.py           How far a run has come, and the contract of what it does now and then beside updating
 precision.py          What `mixed_precision: "auto"` means for a run: decided once, where it begins
 recovery.py           What a run leaves to go on from: checkpoints, going back to one, and the published weights

@@ -6,7 +6,7 @@ import torch
 
 from dualdiffusion.codec import Codec
 from dualdiffusion.component import Component
-from dualdiffusion.contracts import Autoencoder, Denoiser, SpectrogramFormat
+from dualdiffusion.contracts import Autoencoder, Denoiser, Format
 from dualdiffusion.data.audio_crops import AudioCrops, long_enough
 from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.errors import UserError
@@ -60,26 +60,26 @@ def make_autoencoder(
     save_module(model, "vae", vae)
 
 
-def of_format(vae_part: Component, format: SpectrogramFormat) -> Component:
+def of_format(vae_part: Component, format: Format) -> Component:
     """The autoencoder with as many channels as the format has, where its config leaves that open."""
     return with_channels(vae_part, format.sample_shape(1)[0])
 
 
-def check_autoencoder(format: SpectrogramFormat, vae: Autoencoder) -> None:
+def check_autoencoder(format: Format, vae: Autoencoder) -> None:
     """
     Raises:
-        UserError: the format has no frequency axis, or the two do not fit together.
+        UserError: the two do not fit together.
     """
     shape = format.sample_shape(vae.downsampling)
-    if len(shape) != 3:
-        raise UserError(
-            f"module_trainer.format.type: {type(format).__name__} has no frequency axis, on which the UNet works; take "
-            "mel_spectrogram.MelSpectrogram"
-        )
     if shape[0] != vae.in_channels:
         raise UserError(
             f"module_trainer.vae.channels: is {vae.in_channels}, but the format has {shape[0]}; leave it out, or set "
             f"it to {shape[0]}"
+        )
+    if format.rows == 1 and vae.downsampling > 1:
+        raise UserError(
+            f"module_trainer.vae.patch: is {vae.downsampling}, but module_trainer.format.type: {type(format).__name__} "
+            "has no frequency axis to fold; set it to 1, and the format's own patch instead"
         )
     if shape[1] % vae.downsampling:
         raise UserError(
@@ -88,7 +88,7 @@ def check_autoencoder(format: SpectrogramFormat, vae: Autoencoder) -> None:
         )
 
 
-def check_fit(denoiser: Denoiser, format: SpectrogramFormat, vae: Autoencoder) -> None:
+def check_fit(denoiser: Denoiser, format: Format, vae: Autoencoder) -> None:
     """
     Raises:
         UserError: the denoiser cannot take the latents.
@@ -105,8 +105,13 @@ def check_fit(denoiser: Denoiser, format: SpectrogramFormat, vae: Autoencoder) -
                 f"but the VAE has {vae.latent_channels} latent channels; leave it out"
             )
     rows = format.rows // vae.downsampling
-    if rows % denoiser.size_multiple:
+    if rows == 1 and denoiser.row_multiple > 1:
         raise UserError(
-            f"module_trainer.denoiser.backbone.channel_mult: its levels need a multiple of {denoiser.size_multiple} "
+            f"module_trainer.denoiser.backbone.type: works on a frequency axis, which {type(format).__name__} lacks; "
+            "take a network in one dimension, such as unet_1d.UNet1D"
+        )
+    if rows % denoiser.row_multiple:
+        raise UserError(
+            f"module_trainer.denoiser.backbone.channel_mult: its levels need a multiple of {denoiser.row_multiple} "
             f"latent rows, but the VAE gives {rows}; use fewer levels"
         )

@@ -321,7 +321,7 @@ def _settled(vae: Component, labels: Labels, format: Format) -> Component:
 
 def check_spectrogram(format: Format) -> None:
     """Raises UserError for a format without a frequency axis, on which this VAE cannot work."""
-    if len(format.sample_shape(0)) != 3:
+    if format.rows == 1:
         raise UserError(
             f"module_trainer.format.type: the VAE works on spectrograms, and {type(format).__name__} makes none; take "
             "mel_spectrogram.MelSpectrogram"
