@@ -2,6 +2,7 @@
 
 card.py          The model card of an exported model
 export.py        `python -m dualdiffusion export`
+extras.py        Packages that are optional: imported only where a network of theirs is built
 folder.py        The model folder
 label_growth.py  Room for other games
 loaded.py        A whole model in memory: what `dualdiffusion.load` returns, and what sampling generates with
