@@ -221,7 +221,8 @@ def _simulate(plan: Plan, config: TrainConfig, device_type: str, *, accumulates:
         with torch.autocast("cpu", torch.bfloat16, enabled=half):  # meta tensors take part
             loss = plan.forward()
         activations = tracker.live - before
-        loss.backward()
+        # Not the tensor's own method, which would leave TargetDevice: activations are computed again in there.
+        torch.autograd.backward(loss)
         del loss
         gradients = _bytes(p.grad for p in module.parameters() if p.grad is not None)
         # Before and after the step all gradients and weights are changed, which takes copies: they count too.
