@@ -166,6 +166,11 @@ class Autoencoder(Protocol):
         ...
 
     @property
+    def context_columns(self) -> int:
+        """A latent column depends on no frame that lies more than so many latent columns before or after its own."""
+        ...
+
+    @property
     def target_snr(self) -> float:
         """Standard deviation of latents over that of their noise, which training aims at."""
         ...

@@ -109,7 +109,7 @@ class Batch:
         latents = torch.cat([source.latents for source in self.sources]) if self.sources else None
         if request.strength == 0:
             return latents
-        sigmas = request.noise_levels(self._errors, self._noise_of_latents())
+        sigmas = request.noise_levels(self._errors, self.generator.noise_of_latents)
         noise = noise_of(self.requests)
         frames = self.canvas.columns * self.generator.vae.downsampling
         shape = self.generator.vae.latent_shape(self.generator.format.sample_shape(frames))
@@ -129,11 +129,6 @@ class Batch:
     def _errors(self, sigmas: list[float]) -> list[float]:
         """The error that the denoiser has learned to expect at each noise level."""
         return self.denoiser.log_variance(torch.tensor(sigmas, device=self.generator.vae.device)).exp().tolist()
-
-    def _noise_of_latents(self) -> float:
-        """The standard deviation of the noise that the VAE's latents have anyway, normalised: in no channel more."""
-        vae = self.generator.vae
-        return float(vae.noise_std / vae.latents_std.max())
 
     def _denoise(self, windows: Sequence[int]) -> Denoise:
         """The estimate for some windows of all clips, (windows * B, Z, F, W)."""

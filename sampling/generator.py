@@ -119,6 +119,11 @@ class Generator:
         return not denoiser.label_dim and not denoiser.told
 
     @property
+    def noise_of_latents(self) -> float:
+        """The standard deviation of the noise that the VAE's latents have anyway, normalised: in no channel more."""
+        return float(self.vae.noise_std / self.vae.latents_std.max())
+
+    @property
     def least_seconds(self) -> float:
         """Length of the shortest clip, a frame of the format."""
         return self.format.hop_length / self.sample_rate

@@ -8,9 +8,11 @@ memory/               How much memory a training step needs, and what to do wher
 module_trainers/      Module trainers
 reports/              What a run tells about itself
 autoencoder.py        Format and autoencoder of a model that has no VAE to train
+channels.py           Numbers of channels that a config leaves open: the format and the autoencoder say them
 denoiser_demos.py     Demos of a denoiser in training
 denoiser_setup.py     The denoiser that a UNet trainer's config means, and what its training would do
 interruption.py       Requests to stop: signals, a dead parent, and the file `save_now`
+latent_source.py      Where the latents that a UNet is trained on come from
 launch.py             Starts a training run in the process, or one of the processes, that `accelerate launch` made
 launcher_settings.py  What is asked for and not done
 loader.py             Reads the samples of each process, in order, from any point of the training on
@@ -27,5 +29,7 @@ starting.py           Starting a new model from another one's weights: `init` in
 telling.py            What a network is told, as far as it hangs on the dataset
 train_config.py       The config of a training run
 trainer.py            The training loop. It knows no module
+training_levels.py    The noise levels that a denoiser is trained at, and those of its validation
+transforming.py       Training samples as transforms change them
 update.py             One update of a module's weights
 """

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
-from dualdiffusion.config import validate
+from pydantic import Field, field_validator
+
+from dualdiffusion.config import Config, validate
 from dualdiffusion.data.latent_crops import latents_image
 from dualdiffusion.errors import UserError
 from dualdiffusion.labels import Labels
@@ -17,70 +19,74 @@ from sampling.request import Request
 from train.module_trainer import Demo
 
 
-@dataclass(frozen=True)
-class DemoSettings:
-    """Which demos are made.
+class DemosConfig(Config):
+    """Which demos are made."""
 
-    Attributes:
-        games: of the first so many games.
-        requests: to make demos of instead, as far as they differ from what is recommended.
-        seconds: length of each.
-        steps: of sampling; None: as many as are recommended.
-        cfg_scales: guidance scales of each game; None: the recommended one.
-        recommended: what is asked of the model where nothing is said.
+    demo_games: Annotated[int, Field(ge=0)] = 3
+    """Demos are made of the first so many games."""
+    demos: tuple[dict[str, Any], ...] = ()
+    """Requests, as far as they differ from what is recommended, to make demos of in place of those of the games;
+    where one names no games, it is made of the first."""
+    demo_seconds: Annotated[float, Field(gt=0)] = 8.0
+    demo_steps: Annotated[int, Field(ge=1)] | None = None
+    """null: as many as the model's request.json recommends, or else a request's default."""
+    demo_cfg_scales: tuple[Annotated[float, Field(ge=0)], ...] | None = None
+    """Each demo game is generated at each of these guidance scales; null: at the one that is recommended."""
+
+    @field_validator("demos")
+    @classmethod
+    def _are_requests(cls, demos: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+        for number, fields in enumerate(demos):
+            try:
+                validate(Request, {"games": {"any": 1.0}, **fields}, f"{number}")
+            except UserError as error:
+                raise ValueError(str(error)) from None
+        return demos
+
+
+def check_demos(demos: Sequence[Mapping[str, Any]], labels: Labels, *, needed: bool) -> None:
+    """Games that a demo names and the model does not know would end the run at its first demo, at every start.
+
+    Args:
+        demos: those of the config.
+        needed: whether the model has to be told games.
+
+    Raises:
+        UserError: such a demo.
     """
+    for number, fields in enumerate(demos):
+        if "games" in fields:
+            try:
+                request = validate(Request, fields, f"module_trainer.demos.{number}")
+                request.check_games(labels, needed=needed)
+            except UserError as error:
+                raise UserError(f"module_trainer.demos.{number}: {error}") from None
 
-    games: int
-    requests: tuple[dict[str, Any], ...]
-    seconds: float
-    steps: int | None
-    cfg_scales: Sequence[float] | None
-    recommended: Recommended
 
-    def check(self, labels: Labels, *, needed: bool) -> None:
-        """Games that a demo names and the model does not know would end the run at its first demo, at every start.
+def make_demos(generator: Generator, config: DemosConfig, recommended: Recommended) -> list[Demo]:
+    """The clips; `recommended` is asked for where the config says nothing."""
 
-        Args:
-            needed: whether the model has to be told games.
-
-        Raises:
-            UserError: such a demo.
-        """
-        for number, fields in enumerate(self.requests):
-            if "games" in fields:
-                try:
-                    request = validate(Request, fields, f"module_trainer.demos.{number}")
-                    request.check_games(labels, needed=needed)
-                except UserError as error:
-                    raise UserError(f"module_trainer.demos.{number}: {error}") from None
-
-    def made_by(self, generator: Generator) -> list[Demo]:
-        """The clips."""
-        if self.requests:
-            return [self._of_request(generator, *asked) for asked in enumerate(self.requests, start=1)]
-        scales = (None,) if self.cfg_scales is None else self.cfg_scales
-        mixes = [{name: 1.0} for name in generator.labels.names[: self.games]]
-        if generator.is_unconditional:  # and hears no scale
-            mixes, scales = [{}] * min(1, self.games), (None,)
-        return [self._of_games(generator, mix, scale) for mix in mixes for scale in scales]
-
-    def _of_games(self, generator: Generator, games: dict[str, float], cfg_scale: float | None) -> Demo:
-        said = {} if cfg_scale is None else {"cfg_scale": cfg_scale}
-        request = self._request({"games": games, **said})
-        name = f"{' '.join(games)}/cfg{request.cfg_scale:g}" if games else "clip"
-        return _made(generator, name, request)
-
-    def _of_request(self, generator: Generator, number: int, fields: dict[str, Any]) -> Demo:
-        first = {} if generator.is_unconditional else {generator.labels.names[0]: 1.0}
-        request = self._request({"games": first, **fields})
-        return _made(generator, f"{number}/{' '.join(request.games) or 'clip'}", request)
-
-    def _request(self, fields: dict[str, Any]) -> Request:
-        steps = {} if self.steps is None else {"steps": self.steps}
+    def request(fields: dict[str, Any]) -> Request:
+        steps = {} if config.demo_steps is None else {"steps": config.demo_steps}
         # The weights of a weaker network may not exist yet.
         without = ("guidance.weak_ema=null", "guidance.weak_scale=1")
-        asked = Asked({"seconds": self.seconds, **steps, **fields}, without)
-        return validate(Request, asked.over(self.recommended), "demos")
+        asked = Asked({"seconds": config.demo_seconds, **steps, **fields}, without)
+        return validate(Request, asked.over(recommended), "demos")
+
+    names, unconditional = generator.labels.names, generator.is_unconditional
+    if config.demos:
+        first = {} if unconditional else {names[0]: 1.0}
+        asked = [request({"games": first, **fields}) for fields in config.demos]
+        named = [f"{number}/{' '.join(of.games) or 'clip'}" for number, of in enumerate(asked, start=1)]
+        return [_made(generator, name, of) for name, of in zip(named, asked, strict=True)]
+    if unconditional:  # and hears no scale
+        return [_made(generator, "clip", request({"games": {}})) for _ in range(min(1, config.demo_games))]
+    demos, scales = [], (None,) if config.demo_cfg_scales is None else config.demo_cfg_scales
+    for name, scale in itertools.product(names[: config.demo_games], scales):
+        said = {} if scale is None else {"cfg_scale": scale}
+        of = request({"games": {name: 1.0}, **said})
+        demos.append(_made(generator, f"{name}/cfg{of.cfg_scale:g}", of))
+    return demos
 
 
 def _made(generator: Generator, name: str, request: Request) -> Demo:

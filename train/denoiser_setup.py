@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dualdiffusion.component import Component
 from dualdiffusion.conditioning import GAMES, Conditioning
+from dualdiffusion.data.audio_crops import Batch
 from dualdiffusion.diffusion.loss import denoising_loss
 from dualdiffusion.diffusion.preconditioning import Denoiser
 from dualdiffusion.errors import UserError
@@ -18,7 +19,9 @@ from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.module import module_component
 from dualdiffusion.model.shipped import find_model
 from sampling.recommended import read_recommended
-from train.autoencoder import check_autoencoder, check_fit
+from train.autoencoder import check_autoencoder, check_fit, of_format
+from train.channels import with_channels
+from train.latent_source import EncodedLatents
 from train.module_trainer import Plan
 from train.setup import with_label_dim
 from train.telling import conditioners_of, settled
@@ -28,9 +31,14 @@ if TYPE_CHECKING:
 
 
 def settled_denoiser(
-    config: UNetTrainer.Config, labels: Labels, model: ModelFolder, facts: Iterable[Mapping[str, Any]] = ()
+    config: UNetTrainer.Config,
+    labels: Labels,
+    model: ModelFolder,
+    channels: int | None,
+    facts: Iterable[Mapping[str, Any]] = (),
 ) -> Component:
-    """With what hangs on the dataset: the number of games, and the names that the facts of its tracks have.
+    """With what hangs on the model and the dataset: the number of latent `channels`, if that is known, the number of
+    games, and the names that the facts of its tracks have.
 
     Names that the model's network has been told stay as they are.
 
@@ -44,6 +52,7 @@ def settled_denoiser(
             f"module_trainer.denoiser.backbone.conditioners: {GAMES!r} is the name of the labels; give it another name"
         )
     backbone = settled(with_label_dim(config.denoiser.backbone, labels), list(facts), known)
+    backbone = backbone if channels is None else with_channels(backbone, channels)
     return Component(Denoiser, config.denoiser.model_copy(update={"backbone": backbone}))
 
 
@@ -61,29 +70,45 @@ def plan(config: UNetTrainer.Config, *, model: ModelFolder, labels: Labels, batc
         check_autoencoder(*(parts[name].build() for name in ("format", "vae")))
     rows, columns = _latent_size(parts, config)
     with torch.device("meta"):
-        denoiser = settled_denoiser(config, labels, model).build()
+        vae = [parts["vae"].build()] if "vae" in parts else []
+        channels = vae[0].latent_channels if vae else None
+        denoiser = settled_denoiser(config, labels, model, channels).build()
         multiple = denoiser.size_multiple
         columns = max(1, round(columns / multiple)) * multiple
         shape = (batch_size, denoiser.in_channels, rows, columns)
         sigma, position = torch.ones(batch_size), torch.zeros(rows)
-        vae = [parts["vae"].build()] if "vae" in parts else []
     format = [parts["format"].build()] if "format" in parts else []
     if config.vae is not None:
         check_fit(denoiser, *format, *vae)
 
+    encoded, shapes = None, {"latents": shape}
+    if not config.pre_encoded and vae and format:
+        encoded = EncodedLatents(None, format[0].to("meta"), vae[0], columns, {})
+        shapes = {"audio": (batch_size, format[0].num_channels, encoded.excerpt.samples), **shapes}
+
     def forward() -> Tensor:
-        latents, noise = (torch.zeros(shape, device="meta") for _ in range(2))
+        latents = torch.zeros(shape, device="meta") if encoded is None else _encoded(encoded, shapes["audio"])
+        noise = torch.zeros(shape, device="meta")
         conditioning = Conditioning()
         if denoiser.label_dim:
             conditioning = Conditioning(torch.zeros(batch_size, denoiser.label_dim, device="meta"), sigma)
         return denoising_loss(denoiser, latents, noise, sigma, conditioning, position=position).learned.sum()
 
-    return Plan(denoiser, {"latents": shape}, forward, (*vae, *format))
+    return Plan(denoiser, shapes, forward, (*vae, *format))
+
+
+def _encoded(source: EncodedLatents, shape: tuple[int, ...]) -> Tensor:
+    """Latents of audio of a shape (B, C, N) on the meta device."""
+    games = torch.zeros(shape[0], dtype=torch.long, device="meta")
+    batch = Batch(torch.zeros(shape, device="meta"), games, games, skips=(0,) * shape[0])
+    return source(batch, None).data
 
 
 def _stored_autoencoder(model: ModelFolder, config: UNetTrainer.Config) -> dict[str, Component]:
     """Format and VAE as far as a model has them, or else as the config says them."""
     said = {name: part for name in ("format", "vae") if (part := getattr(config, name)) is not None}
+    if config.vae is not None:
+        said["vae"] = of_format(config.vae, config.format.build())
     stored = {name: module_component(model, name) for name in ("format", "vae") if name in model.module_names()}
     return {**said, **stored}
 

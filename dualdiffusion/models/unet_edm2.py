@@ -43,8 +43,8 @@ class UNet(Module):
     class Config(Config):
         """Settings of a UNet."""
 
-        in_channels: PositiveInt = 4
-        """Latent channels."""
+        in_channels: PositiveInt | None = None
+        """Latent channels; null: those of the autoencoder that it is trained with (4 without one)."""
         label_dim: Annotated[int, Field(ge=0)] | None = None
         """Games; null: as many as the model's labels when it is created. 0: unconditional."""
         concat_channels: Annotated[int, Field(ge=0)] = 0
@@ -125,14 +125,14 @@ class UNet(Module):
 
         # Two more inputs: a constant, which stands for the biases that magnitude-preserving layers lack, and the row's
         # log-frequency, as a convolution cannot tell the rows apart.
-        inputs = config.in_channels + 2 + config.concat_channels
+        inputs = self.in_channels + 2 + config.concat_channels
         self.input = MPConv(inputs, widths[0], (3, 3), even_edges=True)
         self.encoder, skip_widths = self._build_encoder(widths, settings)
         self.middle = nn.ModuleList(
             [DecoderBlock(widths[-1], widths[-1], settings, attention) for attention in (True, False)]
         )
         self.decoder = self._build_decoder(widths, skip_widths, settings)
-        self.output = MPConv(widths[0], config.in_channels, (3, 3), even_edges=True)
+        self.output = MPConv(widths[0], self.in_channels, (3, 3), even_edges=True)
         # Zero: the untrained denoiser is the best linear guess, c_skip * x, as in Karras et al. 2023.
         self.output_gain = nn.Parameter(torch.zeros(()))
         self.told_embedding = MPConv(config.global_channels, emb_channels, ()) if config.global_channels else None
@@ -167,7 +167,7 @@ class UNet(Module):
     @property
     def in_channels(self) -> int:
         """C, latent channels."""
-        return self.config.in_channels
+        return self.config.in_channels or 4
 
     @property
     def size_multiple(self) -> int:

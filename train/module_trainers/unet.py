@@ -8,16 +8,16 @@ from typing import Annotated, Any, Self
 import torch
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from dualdiffusion.component import Component, part_of
-from dualdiffusion.config import Config, validate
+from dualdiffusion.contracts import Autoencoder
 from dualdiffusion.controls import read_controls
-from dualdiffusion.data.audio_crops import Batch
+from dualdiffusion.data.audio_crops import Batch, Crop
 from dualdiffusion.data.dataset_folder import DatasetFolder
-from dualdiffusion.data.latent_crops import LatentCrops
 from dualdiffusion.diffusion.loss import Weighting, denoising_loss
 from dualdiffusion.diffusion.preconditioning import Denoiser
-from dualdiffusion.diffusion.sigma_sampling import AdaptiveDensity, SigmaDensity
+from dualdiffusion.diffusion.sigma_sampling import SigmaDensity
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_json
 from dualdiffusion.labels import Labels
@@ -28,22 +28,23 @@ from dualdiffusion.model.shipped import find_model
 from dualdiffusion.randomness import StepRandom
 from sampling.generator import Generator
 from sampling.recommended import check_recommended, read_recommended
-from sampling.request import Request
-from train.autoencoder import check_autoencoder, check_fit, is_trained, make_autoencoder
-from train.denoiser_demos import DemoSettings
+from train.autoencoder import check_autoencoder, check_fit, is_trained, make_autoencoder, of_format
+from train.denoiser_demos import DemosConfig, check_demos, make_demos
 from train.denoiser_setup import plan, recommended_by, settled_denoiser
+from train.latent_source import EncodedLatents, LatentsConfig, LatentSource, StoredLatents
 from train.loss_by_level import by_noise_level
 from train.losses.denoising import DenoisingDistance, Squared
 from train.module_trainer import Demo, Plan, StepOutput
 from train.setup import build_module, check_labels, copy_modules, new_games, save_labels
 from train.starting import Source
 from train.telling import controls_of, told_of
+from train.training_levels import TrainingLevels
 
 
 class UNetTrainer:
     """Denoising, with any predictor, weighting and loss; learned log-variance and label dropout."""
 
-    class Config(Config):
+    class Config(LatentsConfig, DemosConfig):
         """Settings of a UNet's training."""
 
         denoiser: Denoiser.Config | None = None
@@ -78,17 +79,6 @@ class UNetTrainer:
         """Share of samples without label, which train the unconditional model that guidance needs."""
         loss_buckets: Annotated[int, Field(ge=1)] = 8
         """Loss is also logged for so many ranges of sigma."""
-        demo_games: Annotated[int, Field(ge=0)] = 3
-        """Demos are made of the first so many games."""
-        demos: tuple[dict[str, Any], ...] = ()
-        """Requests, as far as they differ from what is recommended, to make demos of in place of those of the games;
-        where one names no games, it is made of the first."""
-        demo_seconds: Annotated[float, Field(gt=0)] = 8.0
-        demo_steps: Annotated[int, Field(ge=1)] | None = None
-        """null: as many as the model's request.json recommends, or else a request's default."""
-        demo_cfg_scales: tuple[Annotated[float, Field(ge=0)], ...] | None = None
-        """Each demo game is generated at each of these guidance scales; null: at the one that is recommended."""
-
         recommended: dict[str, Any] = Field(default_factory=dict)
         """Fields of a request, stored with the model as what to ask of it where nothing is said, if it has none yet.
         Empty: those of the model that training starts from, if there is one."""
@@ -110,16 +100,6 @@ class UNetTrainer:
                     "leave format and vae out"
                 )
             return self
-
-        @field_validator("demos")
-        @classmethod
-        def _are_requests(cls, demos: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
-            for number, fields in enumerate(demos):
-                try:
-                    validate(Request, {"games": {"any": 1.0}, **fields}, f"{number}")
-                except UserError as error:
-                    raise ValueError(str(error)) from None
-            return demos
 
         @field_validator("recommended")
         @classmethod
@@ -144,7 +124,7 @@ class UNetTrainer:
     ) -> None:
         self.config, self.model, self.dataset = config, model, dataset
         self.distance = config.loss.build()
-        self.adaptive = AdaptiveDensity(config.sigma) if config.sigma.distribution == "adaptive" else None
+        self.levels = TrainingLevels(config.sigma, config.validation_sigma)
         if config.autoencoder and "vae" not in model.module_names():
             copy_modules(find_model(config.autoencoder), model, ("format", "vae"))
         self.labels = check_labels(model, dataset)
@@ -153,42 +133,41 @@ class UNetTrainer:
         self.fingerprint = model.fingerprint("vae")
         self.vae = load_module(model, "vae")
         self.format = load_module(model, "format")
-        self.module: Denoiser = build_module(model, "unet", self._denoiser(), self.labels, seed, init)
+        self.module: Denoiser = build_module(model, "unet", self._denoiser(self.vae), self.labels, seed, init)
         columns = self.format.frames_per_second * config.crop_seconds / self.vae.downsampling
         multiple = self.module.size_multiple
         check_fit(self.module, self.format, self.vae)
         self.columns = max(1, round(columns / multiple)) * multiple
-        self.column_seconds = self.vae.downsampling / self.format.frames_per_second
         self.module.index_notes = {WINDOW_COLUMNS: self.columns, **controls_of(self.module.told, self.dataset)}
         recommended = config.recommended or recommended_by(init)
         if recommended and not model.request_path.exists():
             write_json(model.request_path, recommended)
         self.recommended = read_recommended(model)
-        self._demos = DemoSettings(
-            games=config.demo_games,
-            requests=config.demos,
-            seconds=config.demo_seconds,
-            steps=config.demo_steps,
-            cfg_scales=config.demo_cfg_scales,
-            recommended=self.recommended,
-        )
-        self.seconds_per_sample = self.columns * self.vae.downsampling / self.format.frames_per_second
+        column_seconds = self.vae.downsampling / self.format.frames_per_second
+        self.seconds_per_sample = self.columns * column_seconds
+        if config.pre_encoded:
+            told = self.module.told
+            self.latents: LatentSource = StoredLatents(dataset, self.columns, self.fingerprint, told, column_seconds)
+        else:
+            transforms = [part.build() for part in config.transforms]
+            self.latents = EncodedLatents(dataset, self.format, self.vae, self.columns, self.module.told, transforms)
         self.position = self.vae.latent_position(self.format.position())
-        self._demos.check(self.labels, needed=bool(self.module.label_dim or self.module.told))
+        check_demos(config.demos, self.labels, needed=bool(self.module.label_dim or self.module.told))
         if not new_games(model, self.labels):
             save_labels(model, self.labels)
 
     def _make_autoencoder(self) -> None:
-        format, vae = self.config.format.build(), self.config.vae.build()
+        format = self.config.format.build()
+        vae = of_format(self.config.vae, format).build()
         check_autoencoder(format, vae)  # nothing is written before everything fits together
         with torch.device("meta"):
-            denoiser = self._denoiser().build()
+            denoiser = self._denoiser(vae).build()
         check_fit(denoiser, format, vae)
         make_autoencoder(self.model, self.config.format, self.config.vae, self.dataset, self.config.crop_seconds)
 
-    def _denoiser(self) -> Component:
+    def _denoiser(self, vae: Autoencoder) -> Component:
         facts = (track.all_facts for track in self.dataset.tracks("train"))
-        return settled_denoiser(self.config, self.labels, self.model, facts)
+        return settled_denoiser(self.config, self.labels, self.model, vae.latent_channels, facts)
 
     def to(self, device: torch.device) -> None:
         """Moves what is not the trained module itself."""
@@ -196,35 +175,24 @@ class UNetTrainer:
         self.format.to(device)
         self.position = self.position.to(device)
 
-    def train_data(self, seed: int) -> LatentCrops:
-        """Random crops of the training split's latents."""
-        return self._crops("train", seed)
+    def train_data(self, seed: int) -> Dataset[Crop]:
+        """Random crops of the training split."""
+        return self.latents.crops("train", seed)
 
-    def validation_data(self) -> LatentCrops:
+    def validation_data(self) -> Dataset[Crop]:
         """The middle of each validation track, or of the training tracks where no other is long enough."""
-        return self._crops("validation" if self.holds_out else "train", None)
+        return self.latents.crops("validation" if self.holds_out else "train", None)
 
     @property
     def holds_out(self) -> bool:
         """Whether a validation track is long enough for a crop."""
         return any(track.seconds > self.seconds_per_sample + 1 for track in self.dataset.tracks("validation"))
 
-    def _crops(self, split: str, seed: int | None) -> LatentCrops:
-        tracks = self.dataset.tracks(split)
-        return LatentCrops(
-            self.dataset,
-            tracks,
-            self.columns,
-            vae_fingerprint=self.fingerprint,
-            seed=seed,
-            told=self.module.told,
-            column_seconds=self.column_seconds,
-        )
-
     def step(self, batch: Batch, *, generator: StepRandom) -> StepOutput:
-        """The denoising loss of one batch of latents (B, Z, f, t)."""
+        """The denoising loss of one batch of crops, as the source of latents gives them."""
+        batch = self.latents(batch, generator if self.module.training else None)
         latents = batch.data
-        levels = self._density().sigma(self._quantiles(generator)).to(latents.dtype)  # on the CPU
+        levels = self.levels.drawn(generator, training=self.module.training).to(latents.dtype)  # on the CPU
         sigma = levels.to(latents.device)
         noise = generator.randn_like(latents)
         conditioning = told_of(batch, self.module, self.config.label_dropout, generator)
@@ -248,31 +216,17 @@ class UNetTrainer:
         }
         return StepOutput(minimised, loss.weighted, {name: value.detach() for name, value in metrics.items()})
 
-    def _quantiles(self, generator: StepRandom) -> Tensor:
-        if self.config.sigma.stratified or not self.module.training:
-            return generator.quantiles
-        return generator.rand().double()
-
-    def _density(self) -> SigmaDensity | AdaptiveDensity:
-        if not self.module.training:
-            return self.config.validation_sigma
-        return self.adaptive or self.config.sigma
-
     def after_update(self, samples: int) -> bool:
         """Lets an adaptive density of noise levels follow the log-variance; returns whether it moved."""
-        if self.adaptive is None or not self.adaptive.due(samples):
-            return False
-        self.adaptive.update(lambda sigma: self.module.log_variance(sigma.to(self.module.device)), samples)
-        return True
+        return self.levels.follow(self.module, samples)
 
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint holds of this trainer: the adaptive density."""
-        return {} if self.adaptive is None else self.adaptive.state()
+        return self.levels.state()
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Goes on from a checkpoint."""
-        if self.adaptive is not None:
-            self.adaptive.load_state(state)
+        self.levels.load_state(state)
 
     def demos(self) -> list[Demo]:
         """Clips made by the code that the command line and the page use."""
@@ -285,7 +239,7 @@ class UNetTrainer:
             window_columns=self.columns,
             controls=read_controls(self.module.index_notes, "in training"),
         )
-        return self._demos.made_by(generator)
+        return make_demos(generator, self.config, self.recommended)
 
     def finish(self) -> None:
         """Nothing is measured after training; but new games are told only now that the weights have room for them."""

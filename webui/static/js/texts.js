@@ -168,6 +168,8 @@ export const LABELS = {
 export const CONTROLS = {
   asUsual: 'as usual',
   usual: 'usual',
+  aNumber: 'a number',
+  words: { latents: 'noise of the latents' },
   on: 'on',
   off: 'off',
   none: 'none',
