@@ -38,8 +38,8 @@ class XTransformer(Module):
     class Config(Config):
         """Settings of an encoder of x-transformers."""
 
-        channels: PositiveInt = 4
-        """Latent channels."""
+        channels: PositiveInt | None = None
+        """Latent channels; null: those of the autoencoder that it is trained with (4 without one)."""
         rows: PositiveInt = 1
         """F, latent rows."""
         patch: PositiveInt = 1
@@ -69,15 +69,15 @@ class XTransformer(Module):
         self.label_dim = settled_label_dim(config.label_dim)
         area = config.rows * config.patch
         self.vector = ToldVector(self.label_dim, config.width, config.global_channels)
-        self.input = linear((config.channels + 1 + config.concat_channels) * area, config.width, bias=True)
+        self.input = linear((self.in_channels + 1 + config.concat_channels) * area, config.width, bias=True)
         self.prepended = linear(config.prepend_channels, config.width, bias=True) if config.prepend_channels else None
         self.encoder = _build(config)
-        self.output = linear(config.width, config.channels * area, zero=True, bias=True)
+        self.output = linear(config.width, self.in_channels * area, zero=True, bias=True)
 
     @property
     def in_channels(self) -> int:
         """C, latent channels."""
-        return self.config.channels
+        return self.config.channels or 4
 
     @property
     def size_multiple(self) -> int:
