@@ -97,10 +97,14 @@ def run(
 
 
 class Running:
-    """A command that goes on, with the members of `subprocess.Popen` that tests use; what it prints is dropped."""
+    """A command that goes on, with the members of `subprocess.Popen` that tests use.
 
-    def __init__(self, *words: object) -> None:
-        self._process = _start(words, [Path(os.devnull)] * 2, None, True)
+    Args:
+        streams: files that get what it prints to standard output and to standard error.
+    """
+
+    def __init__(self, *words: object, streams: tuple[Path, Path] = (Path(os.devnull), Path(os.devnull))) -> None:
+        self._process = _start(words, list(streams), None, True)
         assert self._process.pid is not None
         self.pid = self._process.pid
 
@@ -113,11 +117,13 @@ class Running:
         """Its exit code, once it has ended."""
         return self._process.exitcode
 
-    def wait(self, timeout: float) -> None:
-        """Waits for its end; raises `subprocess.TimeoutExpired`."""
+    def wait(self, timeout: float) -> int:
+        """Waits for its end, and returns its exit code; raises `subprocess.TimeoutExpired`."""
         self._process.join(timeout)
-        if self.poll() is None:
+        code = self.poll()
+        if code is None:
             raise subprocess.TimeoutExpired(str(self.pid), timeout)
+        return code
 
 
 def _start(
