@@ -20,9 +20,9 @@ import soxr
 import torch
 from torch import Tensor
 
-from dualdiffusion.codec import CONTEXT_COLUMNS, TILE_COLUMNS, Codec
+from dualdiffusion.codec import CONTEXT_COLUMNS, TILE_COLUMNS, Codec, tile_columns
 from dualdiffusion.conditioning import Conditioning
-from dualdiffusion.contracts import Autoencoder, SpectrogramFormat
+from dualdiffusion.contracts import Autoencoder, Format
 
 _BLOCK = 1 << 16  # samples that are read at once
 
@@ -104,7 +104,7 @@ class Encoder:
     of `workers` threads: this is faster there, and the result depends on nothing but the clip.
     """
 
-    format: SpectrogramFormat
+    format: Format
     vae: Autoencoder
     dtype: torch.dtype
     batch_size: int
@@ -169,7 +169,7 @@ def encode_tiles(
         tracks: for each pitch among the variations, the track at its start.
     """
     format, hops = encoder.format, encoder.vae.downsampling
-    tile, context = TILE_COLUMNS * hops, CONTEXT_COLUMNS * hops
+    tile, context = tile_columns(format, encoder.vae, TILE_COLUMNS) * hops, CONTEXT_COLUMNS * hops
     lengths = [encoder.codec.columns(tracks[v.pitch].samples - v.offset) * hops for v in variations]
     # The spectrogram's window reaches beyond its frames: some more audio, whose frames are thrown away.
     reach = format.context_frames
@@ -191,9 +191,7 @@ def encode_tiles(
                 yield number, first // hops, latents[..., kept]
 
 
-def _clip(
-    format: SpectrogramFormat, tracks: dict[float, TrackAudio], variation: Variation, first: int, end: int
-) -> Tensor:
+def _clip(format: Format, tracks: dict[float, TrackAudio], variation: Variation, first: int, end: int) -> Tensor:
     """Frames `first` to `end` of a variation as audio (C, N), silent beyond its last whole frame."""
     track, offset = tracks[variation.pitch], variation.offset
     frames = format.num_frames(track.samples - offset)

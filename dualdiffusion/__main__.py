@@ -100,6 +100,33 @@ def run_export(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def add_import(parser: argparse.ArgumentParser) -> None:
+    """The options of `import`."""
+    parser.add_argument("kind", choices=["dance-diffusion"], help="what the checkpoint is of")
+    parser.add_argument("checkpoint", metavar="CKPT", type=Path, help=".ckpt, .safetensors, or a folder of diffusers")
+    parser.add_argument("out", type=Path, help="model folder to write; must not exist yet")
+    parser.add_argument("--sample-rate", type=int, help="in Hz, where the checkpoint does not say it, such as 48000")
+    parser.add_argument("--sample-size", type=int, help="samples it was trained on (default: as it says, or 65536)")
+
+
+def run_import(arguments: argparse.Namespace) -> int:
+    """Writes the model folder and prints what it holds."""
+    for option in ("sample_rate", "sample_size"):
+        value = getattr(arguments, option)
+        if value is not None and value < 1:
+            raise UserError(f"--{option.replace('_', '-')}: must be 1 or more, not {value}")
+    from dualdiffusion.model.importing import import_dance_diffusion
+
+    made = import_dance_diffusion(
+        arguments.checkpoint, arguments.out, sample_rate=arguments.sample_rate, sample_size=arguments.sample_size
+    )
+    config, seconds = made.config, made.sample_size / made.sample_rate
+    print(f"weights: {made.weights}, {made.parameters / 1e6:.1f} million numbers, {len(config.level_channels)} levels")
+    print(f"audio: {made.sample_rate} Hz, {config.in_channels} channels, {seconds:.2f} s at once")
+    print(f"written: {made.path}; play it: python -m sampling --model {made.path}")
+    return 0
+
+
 def show(report: LatentReport) -> None:
     """The figures as tables."""
     from rich.console import Console
@@ -129,6 +156,7 @@ def show(report: LatentReport) -> None:
 
 COMMANDS = {
     "latent-report": Command("is the VAE good enough for diffusion training?", add_latent_report, run_latent_report),
+    "import": Command("make a model folder of a checkpoint from elsewhere", add_import, run_import),
     "export": Command("write a small folder that holds what playing a model needs", add_export, run_export),
 }
 

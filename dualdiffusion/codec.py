@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from dualdiffusion.conditioning import Conditioning
-from dualdiffusion.contracts import Autoencoder, Posterior, SpectrogramFormat
+from dualdiffusion.contracts import Autoencoder, Format, Posterior
 from dualdiffusion.dsp.circular import wrap
 
 # Longer clips go through the VAE in tiles of this many latent columns, with so many more on each side that are thrown
@@ -27,6 +27,14 @@ from dualdiffusion.dsp.circular import wrap
 # VAE's widest activation is 4608 frames x 256 bands x 96 channels, 453 MB in float32.
 TILE_COLUMNS = 512
 CONTEXT_COLUMNS = 32
+# Columns without a frequency axis hold few numbers, and are short: tiles of that many would be endless.
+TILE_SECONDS = 30.0
+
+
+def tile_columns(format: Format, vae: Autoencoder, usual: int) -> int:
+    """Latent columns of a tile: `usual`, and without a frequency axis as many as have TILE_SECONDS, if that is more."""
+    seconds = TILE_SECONDS if format.rows == 1 else 0.0
+    return max(usual, round(seconds * format.frames_per_second / vae.downsampling))
 
 
 class Codec:
@@ -42,7 +50,7 @@ class Codec:
 
     def __init__(
         self,
-        format: SpectrogramFormat,
+        format: Format,
         vae: Autoencoder,
         conditioning: Conditioning | None = None,
         on_tile: Callable[[], None] | None = None,
@@ -75,6 +83,10 @@ class Codec:
         """Latent columns of a second of audio."""
         return self.format.frames_per_second / self.vae.downsampling
 
+    @property
+    def _tile_columns(self) -> int:
+        return tile_columns(self.format, self.vae, TILE_COLUMNS)
+
     def columns(self, samples: int) -> int:
         """Whole latent columns in so many samples; 0 for a negative number."""
         return self.format.num_frames(max(0, samples)) // self.vae.downsampling
@@ -89,7 +101,7 @@ class Codec:
         """Audio (C, N) -> (C, F, T) as the format encodes it, in tiles if it is long; a rest of a frame is dropped."""
         # A frame sees some audio around it, so tiles overlap by that much, and the frames of the overlap are dropped.
         hop, reach = self.format.hop_length, self.format.num_samples(self.format.context_frames)
-        tile = TILE_COLUMNS * self.column_samples
+        tile = self._tile_columns * self.column_samples
         pieces = []
         for first in range(0, audio.shape[-1], tile):
             begin = max(0, first - reach)
@@ -157,7 +169,7 @@ class Codec:
         self, function: Callable[[Tensor], Tensor], x: Tensor, per_column: int, out: int, *, circular: bool
     ) -> Tensor:
         """`function` of x (..., columns * per_column), which gives (..., columns * out), tile by tile."""
-        columns, tile = x.shape[-1] // per_column, TILE_COLUMNS
+        columns, tile = x.shape[-1] // per_column, self._tile_columns
         if columns <= tile and not circular:
             return function(x)
         context = CONTEXT_COLUMNS * per_column

@@ -81,7 +81,8 @@ def add_set_option(parser: argparse.ArgumentParser) -> None:
         action="extend",
         nargs="+",
         default=[],
-        help="change any key of the config by its dotted path, e.g. --set optimizer.learning_rate=0.005",
+        help="change any key of the config by its dotted path, e.g. --set optimizer.learning_rate=0.005; "
+        "KEY=@FILE.json takes what a file holds",
     )
 
 

@@ -2,7 +2,7 @@
 
 A config class is declared beside the class that it configures. A file is read by `load_config`, which
 - resolves `extends` (a path relative to the file, in any object of the file),
-- applies `--set key.path=value` overrides, and
+- applies `--set key.path=value` overrides, whose value may be another file: `key.path=@file.json`, and
 - validates strictly: an unknown key, a wrong type or an impossible value is one line with file and key path.
 """
 
@@ -152,15 +152,27 @@ def merge(base: Any, changes: Any) -> Any:
 def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
     """A copy of `data` with `key.path=value` overrides set; a number in the path indexes a list.
 
+    An object is laid over the one that is there. What a file holds, `key.path=@file.json`, takes its place.
+
     Raises:
-        UserError: an override without `=`, or a path through something that is not an object or list.
+        UserError: an override without `=`, a path through something that is not an object or list, or a file that is
+            not there or no config.
     """
     # A deep copy: the caller's data stay as they are.
     data = json.loads(json.dumps(data))
     for override in overrides:
         keys, text = split_override(override)
-        _set_path(data, keys, _parse_value(text), override)
+        if names_file(text):
+            _set_path(data, keys, None, override)
+            _set_path(data, keys, read_config(from_home(Path(text[1:]))), override)
+        else:
+            _set_path(data, keys, _parse_value(text), override)
     return data
+
+
+def names_file(text: str) -> bool:
+    """Whether the value of an override is what a config file holds."""
+    return text.startswith("@") and text.endswith(".json")
 
 
 def split_override(override: str) -> tuple[list[str], str]:

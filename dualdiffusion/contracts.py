@@ -49,6 +49,15 @@ class Format(Protocol):
         ...
 
     @property
+    def rows(self) -> int:
+        """F: bands of a spectrogram, the lowest frequency first; 1 without a frequency axis."""
+        ...
+
+    def position(self) -> Tensor:
+        """What networks are told of the rows, (F,): ln of frequencies at zero mean and unit variance, or one 0."""
+        ...
+
+    @property
     def context_frames(self) -> int:
         """A frame of x depends on no audio that lies more than so many frames before or after it."""
         ...
@@ -61,8 +70,8 @@ class Format(Protocol):
         """Samples that `decode` makes of so many frames."""
         ...
 
-    def sample_shape(self, frames: int) -> tuple[int, ...]:
-        """Shape of an encoded clip without the batch: (C, F, T) of a spectrogram, (C, T) without a frequency axis."""
+    def sample_shape(self, frames: int) -> tuple[int, int, int]:
+        """Shape of an encoded clip without the batch: (C, F, T), more channels where samples are folded into them."""
         ...
 
     def encode(self, audio: Tensor) -> Tensor:
@@ -99,17 +108,8 @@ class Format(Protocol):
 class SpectrogramFormat(Format, Protocol):
     """A format with a frequency axis."""
 
-    @property
-    def rows(self) -> int:
-        """F, the lowest frequency first."""
-        ...
-
     def centers(self) -> Tensor:
         """Centre frequencies of the rows in Hz: (F,), rising."""
-        ...
-
-    def position(self) -> Tensor:
-        """What networks are told of the rows: ln of the centre frequencies at zero mean and unit variance, (F,)."""
         ...
 
 
@@ -166,6 +166,11 @@ class Autoencoder(Protocol):
         ...
 
     @property
+    def context_columns(self) -> int:
+        """A latent column depends on no frame that lies more than so many latent columns before or after its own."""
+        ...
+
+    @property
     def target_snr(self) -> float:
         """Standard deviation of latents over that of their noise, which training aims at."""
         ...
@@ -187,7 +192,7 @@ class Autoencoder(Protocol):
         """(B, C, F, T) -> the posterior of latents, not normalised.
 
         Args:
-            position: (F,), see `SpectrogramFormat.position`.
+            position: (F,), see `Format.position`.
             conditioning: the games; nothing where label_dim is 0.
         """
         ...
@@ -223,7 +228,7 @@ class Backbone(Protocol):
 
     @property
     def size_multiple(self) -> int:
-        """f and t must be multiples of this."""
+        """t must be a multiple of this, and f too, unless the network has another `row_multiple` for that."""
         ...
 
     def __call__(
@@ -333,7 +338,12 @@ class Denoiser(Protocol):
 
     @property
     def size_multiple(self) -> int:
-        """f and t must be multiples of this."""
+        """t must be a multiple of this."""
+        ...
+
+    @property
+    def row_multiple(self) -> int:
+        """f must be a multiple of this."""
         ...
 
     @property

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from dualdiffusion.codec import Codec
+from dualdiffusion.contracts import Format
 from dualdiffusion.dsp.circular import resample_circular
 from dualdiffusion.dsp.tiles import HeldAudio
 from dualdiffusion.errors import UserError
+from dualdiffusion.pictures.audio import audio_spectrogram
 from dualdiffusion.randomness import SeededNoise
 from sampling.guidance import PassCounter, guided
 from sampling.preview import Preview
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 PEAK_LIMIT = 0.99
 # Latent columns, of all clips and windows together, that one pass of the UNet takes on a GPU.
 BATCH_COLUMNS = 4096
+# Columns without a frequency axis for one of those: of as many rows as a usual model's columns have.
+ONE_ROW = 32
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,8 @@ class Result:
     Attributes:
         request: what was asked.
         audio: (C, N) in [-1, 1].
-        spectrogram: (C, F, T), normalised, as the format decodes it.
+        spectrogram: (C, F, T), normalised, as the format decodes it; of a format without a frequency axis, that of the
+            audio.
         latents: (Z, F, T), normalised, as diffusion made them.
         model: path and fingerprint of the model.
         passes: what guidance took, over all clips and windows that were sampled together.
@@ -104,7 +109,7 @@ class Batch:
         latents = torch.cat([source.latents for source in self.sources]) if self.sources else None
         if request.strength == 0:
             return latents
-        sigmas = request.noise_levels(self._errors, self._noise_of_latents())
+        sigmas = request.noise_levels(self._errors, self.generator.noise_of_latents)
         noise = noise_of(self.requests)
         frames = self.canvas.columns * self.generator.vae.downsampling
         shape = self.generator.vae.latent_shape(self.generator.format.sample_shape(frames))
@@ -124,11 +129,6 @@ class Batch:
     def _errors(self, sigmas: list[float]) -> list[float]:
         """The error that the denoiser has learned to expect at each noise level."""
         return self.denoiser.log_variance(torch.tensor(sigmas, device=self.generator.vae.device)).exp().tolist()
-
-    def _noise_of_latents(self) -> float:
-        """The standard deviation of the noise that the VAE's latents have anyway, normalised: in no channel more."""
-        vae = self.generator.vae
-        return float(vae.noise_std / vae.latents_std.max())
 
     def _denoise(self, windows: Sequence[int]) -> Denoise:
         """The estimate for some windows of all clips, (windows * B, Z, F, W)."""
@@ -167,7 +167,8 @@ class Batch:
     def _together(self) -> int:
         """Windows in one pass: all that the memory takes on a GPU; one after the other is as fast on a CPU."""
         on_cpu = self.generator.vae.device.type == "cpu"
-        return 1 if on_cpu else max(1, BATCH_COLUMNS // (self.canvas.windows.length * len(self.requests)))
+        columns = columns_together(self.generator.format, BATCH_COLUMNS)
+        return 1 if on_cpu else max(1, columns // (self.canvas.windows.length * len(self.requests)))
 
     @torch.inference_mode()
     def _finish(self, number: int, latents: Tensor) -> Result:
@@ -187,7 +188,7 @@ class Batch:
             x[None],
             iterations=request.phase_iterations,
             seeds=[request.variation_seed if request.variation_strength == 1 else request.seed],
-            callback=lambda done, total: self.progress.at_phase(number, done, total, x),
+            callback=lambda done, total: self.progress.at_phase(number, done, total, x, format),
             held=held,
             circular=request.loop,
         )[0]
@@ -201,7 +202,7 @@ class Batch:
             request,
             audio,
             generator.sample_rate,
-            x.cpu(),
+            x.cpu() if generator.format.rows > 1 else audio_spectrogram(audio, generator.sample_rate),
             latents.cpu(),
             generator.model,
             self.fingerprint,
@@ -213,6 +214,11 @@ class Batch:
         format, vae = self.generator.format, self.generator.vae
         conditioning = self.generator.conditioning([mix], vae.label_dim)
         return Codec(format, vae, conditioning, on_tile=lambda: self.progress.tell("decoding"))
+
+
+def columns_together(format: Format, usual: int) -> int:
+    """Latent columns that one pass of the UNet takes on a GPU: `usual`, and more of those that are a single row."""
+    return usual * ONE_ROW if format.rows == 1 else usual
 
 
 def noise_of(requests: Sequence[Request]) -> SeededNoise | VariedNoise:

@@ -11,7 +11,7 @@ from typing import Self
 import torch
 
 from dualdiffusion.conditioning import GAMES, Conditioning
-from dualdiffusion.contracts import Autoencoder, Denoiser, SpectrogramFormat
+from dualdiffusion.contracts import Autoencoder, Denoiser, Format
 from dualdiffusion.controls import AnyControl, check_controls
 from dualdiffusion.errors import UserError, one_line
 from dualdiffusion.labels import Labels
@@ -19,7 +19,7 @@ from dualdiffusion.machine.memory import allocation_text, is_out_of_memory
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.loaded import LoadedModel, load_model
 from dualdiffusion.model.shipped import reference
-from sampling.batch import BATCH_COLUMNS, Batch, Result
+from sampling.batch import BATCH_COLUMNS, Batch, Result, columns_together
 from sampling.fingerprints import Weights, load_weak_weights, load_weights, names_weak
 from sampling.guidance import Guidance, check_scales
 from sampling.progress import Cancelled, OnStep, Progress, StepReport
@@ -49,7 +49,7 @@ class Generator:
     def __init__(
         self,
         *,
-        format: SpectrogramFormat,
+        format: Format,
         vae: Autoencoder,
         unets: dict[str | None, Denoiser],
         labels: Labels,
@@ -117,6 +117,11 @@ class Generator:
         """Whether clips are made without games: see `ModelFolder.asks_for_games`."""
         denoiser = self.unet(self._ema)
         return not denoiser.label_dim and not denoiser.told
+
+    @property
+    def noise_of_latents(self) -> float:
+        """The standard deviation of the noise that the VAE's latents have anyway, normalised: in no channel more."""
+        return float(self.vae.noise_std / self.vae.latents_std.max())
 
     @property
     def least_seconds(self) -> float:
@@ -242,7 +247,8 @@ class Generator:
             return
         for _, group in itertools.groupby(requests, key=lambda r: r.model_copy(update={"seed": 0, "games": {}})):
             group = list(group)
-            size = max(1, BATCH_COLUMNS // most_columns(group[0], self.grid(self.unet(group[0].ema))))
+            together = columns_together(self.format, BATCH_COLUMNS)
+            size = max(1, together // most_columns(group[0], self.grid(self.unet(group[0].ema))))
             size = 1 if group[0].sampler in ONE_ITEM_AT_A_TIME else size
             yield from (group[at : at + size] for at in range(0, len(group), size))
 

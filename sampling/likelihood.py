@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from dualdiffusion.conditioning import Conditioning
+from dualdiffusion.machine.precision import widest_dtype
 from dualdiffusion.randomness import mix_seed
 from sampling.foreign import DenoiserLike
 from sampling.solvers.schedules import SCHEDULES
@@ -62,13 +63,13 @@ def log_likelihood(
         return _slope_and_trace(denoiser, y, sigma, told, position, signs)
 
     y = x / math.hypot(sigma_min, data)
-    integral, step = torch.zeros(len(x), dtype=torch.float64, device=x.device), length / steps
+    integral, step = torch.zeros(len(x), dtype=widest_dtype(x.device), device=x.device), length / steps
     for sigma, sigma_next in itertools.pairwise(levels):
         slope, trace = at(y, sigma)
         slope_next, trace_next = at(y + step * slope, sigma_next)
         y = y + step * (slope + slope_next) / 2
         integral += step * (trace + trace_next) / 2
-    prior = -(y.double().square().flatten(1).mean(1) + math.log(2 * math.pi * (data**2 + sigma_max**2))) / 2
+    prior = -(y.to(integral).square().flatten(1).mean(1) + math.log(2 * math.pi * (data**2 + sigma_max**2))) / 2
     return prior + length - integral / x[0].numel()
 
 
@@ -81,14 +82,14 @@ def _slope_and_trace(
     position: Tensor | None,
     signs: list[Tensor],
 ) -> tuple[Tensor, Tensor]:
-    """dy/dln(sigma), and the estimated trace of dD/dx, (B,) float64."""
+    """dy/dln(sigma), and the estimated trace of dD/dx, (B,), in float64 where the device has it."""
     root = math.hypot(sigma, denoiser.sigma_data)
     x = (root * y).detach().requires_grad_()
     denoised = denoiser(x, torch.full((len(x),), sigma, device=x.device), conditioning, position=position)
     traces = []
     for number, v in enumerate(signs, start=1):
         pulled = torch.autograd.grad(denoised, x, v.to(denoised).expand_as(x), retain_graph=number < len(signs))[0]
-        traces.append((pulled * v).double().flatten(1).sum(1))
+        traces.append((pulled * v).to(widest_dtype(x.device)).flatten(1).sum(1))
     slope = ((denoiser.sigma_data / root) ** 2 * x - denoised) / root
     return slope.detach(), torch.stack(traces).mean(0)
 

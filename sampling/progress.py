@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from PIL import Image
 from torch import Tensor
 
+from dualdiffusion.contracts import Format
+from dualdiffusion.pictures.audio import visible
 from sampling.preview import Preview, picture
 from sampling.solvers.samplers import SamplerStep
 
@@ -78,9 +80,9 @@ class Progress:
         self._fraction = (self._done + self._count * share) / self._total
         self.tell(f"sampling {self._steps}")
 
-    def at_phase(self, number: int, done: int, total: int, x: Tensor) -> None:
-        """After each iteration of phase recovery of clip `number`, whose spectrogram is x (C, F, T)."""
-        self._preview = lambda: picture(x)
+    def at_phase(self, number: int, done: int, total: int, x: Tensor, format: Format) -> None:
+        """After each iteration of phase recovery of clip `number`, which is x (C, F, T) in its format."""
+        self._preview = lambda: picture(visible(format, x))
         share = SAMPLING_SHARE + (1 - SAMPLING_SHARE) * done / total
         rest = (1 - SAMPLING_SHARE) * number + SAMPLING_SHARE * (self._count - 1)
         self._fraction = (self._done + rest + share) / self._total

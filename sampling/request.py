@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from dualdiffusion.config import Config, InvalidPartError, nearest
-from dualdiffusion.errors import UserError
 from dualdiffusion.files import from_home
 from dualdiffusion.labels import Labels, normal_form
 from sampling.guidance import Guidance
@@ -100,7 +99,7 @@ class Request(Config):
     """Last noise level before 0."""
     sigma_end: Annotated[float, Field(gt=0, le=10)] | Literal["latents"] | None = None
     """Noise level to stop at, instead of going on by sigma_min to 0; that much noise stays. `latents`: that of the
-    VAE's own latents, below which there is nothing to find. null: 0."""
+    VAE's own latents, below which there is nothing to find; where a source's strength starts below it, 0. null: 0."""
     rho: Annotated[float, Field(ge=1, le=100)] | None = None
     """How much a schedule that has such an exponent crowds towards low noise; null: 7 for edm (EDM, equation 5), 1 for
     polyexponential."""
@@ -145,6 +144,11 @@ class Request(Config):
             raise ValueError(f"sigma_min: {self.sigma_min} must be below sigma_max, which is {self.sigma_max}")
         if isinstance(self.sigma_end, float) and self.sigma_end >= self.sigma_max:
             raise ValueError(f"sigma_end: {self.sigma_end} must be below sigma_max, which is {self.sigma_max}")
+        if isinstance(self.sigma_end, float) and self.strength > 0 and self.sigma_end >= self.first_level:
+            raise ValueError(
+                f"sigma_end: {self.sigma_end:.3g} must be below the noise level that sampling starts at, "
+                f"{self.first_level:.3g} with this strength"
+            )
         return self
 
     @field_validator("sampler_options")
@@ -194,6 +198,15 @@ class Request(Config):
             return 1.0 if self.keeps_source else DEFAULT_STRENGTH
         return self.source.strength
 
+    @property
+    def first_level(self) -> float:
+        """Noise level that sampling starts at: sigma_max, or less where a source is changed in part."""
+        if self.strength == 1:
+            return self.sigma_max
+        rho = self.rho or EDM_RHO
+        low, high = self.sigma_min ** (1 / rho), self.sigma_max ** (1 / rho)
+        return (low + self.strength * (high - low)) ** rho
+
     def noise_levels(self, error: ErrorOf | None = None, latents: float | None = None) -> list[float]:
         """The noise levels to go through, falling: those of the schedule from where `strength` starts, and at the end 0
         or sigma_end.
@@ -203,20 +216,12 @@ class Request(Config):
         Args:
             error: of the model, for schedules that need it; see `sampling.solvers.schedules`.
             latents: the noise of its VAE's own latents, for a sigma_end that is that; None: not known, taken for 0.
-
-        Raises:
-            UserError: sigma_end is not below where the sampling starts.
         """
-        rho = self.rho or EDM_RHO
-        low, high = self.sigma_min ** (1 / rho), self.sigma_max ** (1 / rho)
-        start = self.sigma_max if self.strength == 1 else (low + self.strength * (high - low)) ** rho
-        steps = round(self.strength * (self.steps - 1)) + 1
+        start, steps = self.first_level, round(self.strength * (self.steps - 1)) + 1
         end = latents if self.sigma_end == "latents" else self.sigma_end
         schedule = SCHEDULES[self.schedule]
-        if not end:
+        if not end or end >= start:  # of latents' noise that a source is given less of, nothing is to be left
             return schedule(steps, sigma_min=self.sigma_min, sigma_max=start, rho=self.rho, error=error)
-        if end >= start:
-            raise UserError(f"sigma_end: {end:.3g} must be below the noise level that sampling starts at, {start:.3g}")
         return schedule(steps + 1, sigma_min=end, sigma_max=start, rho=self.rho, error=error)[:-1]
 
     def check_games(self, labels: Labels, *, needed: bool) -> None:

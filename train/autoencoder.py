@@ -6,12 +6,13 @@ import torch
 
 from dualdiffusion.codec import Codec
 from dualdiffusion.component import Component
-from dualdiffusion.contracts import Autoencoder, Denoiser, SpectrogramFormat
+from dualdiffusion.contracts import Autoencoder, Denoiser, Format
 from dualdiffusion.data.audio_crops import AudioCrops, long_enough
 from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.errors import UserError
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.module import save_module
+from train.channels import with_channels
 from train.setup import stored_part
 
 MEASURED_CROPS = 64
@@ -35,6 +36,7 @@ def make_autoencoder(
     Raises:
         UserError: parts that do not fit together, other settings than the model has, or no track that is long enough.
     """
+    vae_part = of_format(vae_part, format_part.build())
     has_vae = stored_part(model, "vae", vae_part) is not None
     format = stored_part(model, "format", format_part)
     if has_vae and format is not None:
@@ -58,20 +60,26 @@ def make_autoencoder(
     save_module(model, "vae", vae)
 
 
-def check_autoencoder(format: SpectrogramFormat, vae: Autoencoder) -> None:
+def of_format(vae_part: Component, format: Format) -> Component:
+    """The autoencoder with as many channels as the format has, where its config leaves that open."""
+    return with_channels(vae_part, format.sample_shape(1)[0])
+
+
+def check_autoencoder(format: Format, vae: Autoencoder) -> None:
     """
     Raises:
-        UserError: the format has no frequency axis, or the two do not fit together.
+        UserError: the two do not fit together.
     """
     shape = format.sample_shape(vae.downsampling)
-    if len(shape) != 3:
-        raise UserError(
-            f"module_trainer.format.type: {type(format).__name__} has no frequency axis, on which the UNet works; take "
-            "mel_spectrogram.MelSpectrogram"
-        )
     if shape[0] != vae.in_channels:
         raise UserError(
-            f"module_trainer.vae.channels: is {vae.in_channels}, but the format has {shape[0]}; set it to {shape[0]}"
+            f"module_trainer.vae.channels: is {vae.in_channels}, but the format has {shape[0]}; leave it out, or set "
+            f"it to {shape[0]}"
+        )
+    if format.rows == 1 and vae.downsampling > 1:
+        raise UserError(
+            f"module_trainer.vae.patch: is {vae.downsampling}, but module_trainer.format.type: {type(format).__name__} "
+            "has no frequency axis to fold; set it to 1, and the format's own patch instead"
         )
     if shape[1] % vae.downsampling:
         raise UserError(
@@ -80,7 +88,7 @@ def check_autoencoder(format: SpectrogramFormat, vae: Autoencoder) -> None:
         )
 
 
-def check_fit(denoiser: Denoiser, format: SpectrogramFormat, vae: Autoencoder) -> None:
+def check_fit(denoiser: Denoiser, format: Format, vae: Autoencoder) -> None:
     """
     Raises:
         UserError: the denoiser cannot take the latents.
@@ -88,11 +96,22 @@ def check_fit(denoiser: Denoiser, format: SpectrogramFormat, vae: Autoencoder) -
     if denoiser.in_channels != vae.latent_channels:
         raise UserError(
             f"module_trainer.denoiser.backbone.in_channels: is {denoiser.in_channels}, but the VAE has "
-            f"{vae.latent_channels} latent channels"
+            f"{vae.latent_channels} latent channels; leave it out, or set it to {vae.latent_channels}"
         )
+    for name, told in denoiser.told.items():
+        if told.of_latents and told.columns_told != vae.latent_channels + 1:
+            raise UserError(
+                f"module_trainer.denoiser.backbone.conditioners.{name}.latent_channels: is {told.columns_told - 1}, "
+                f"but the VAE has {vae.latent_channels} latent channels; leave it out"
+            )
     rows = format.rows // vae.downsampling
-    if rows % denoiser.size_multiple:
+    if rows == 1 and denoiser.row_multiple > 1:
         raise UserError(
-            f"module_trainer.denoiser.backbone.channel_mult: its levels need a multiple of {denoiser.size_multiple} "
+            f"module_trainer.denoiser.backbone.type: works on a frequency axis, which {type(format).__name__} lacks; "
+            "take a network in one dimension, such as unet_1d.UNet1D"
+        )
+    if rows % denoiser.row_multiple:
+        raise UserError(
+            f"module_trainer.denoiser.backbone.channel_mult: its levels need a multiple of {denoiser.row_multiple} "
             f"latent rows, but the VAE gives {rows}; use fewer levels"
         )

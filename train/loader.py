@@ -194,15 +194,21 @@ class PackedBatch:
     data: np.ndarray
     game_ids: np.ndarray
     indices: np.ndarray
+    values: dict[str, np.ndarray]
+    known: dict[str, np.ndarray]
+    skips: tuple[int, ...]
 
     @classmethod
     def of(cls, batch: Batch) -> PackedBatch:
         """The same numbers."""
-        return cls(batch.data.numpy(), batch.game_ids.numpy(), batch.indices.numpy())
+        values, known = ({name: x.numpy() for name, x in told.items()} for told in (batch.values, batch.known))
+        return cls(batch.data.numpy(), batch.game_ids.numpy(), batch.indices.numpy(), values, known, batch.skips)
 
     def unpacked(self) -> Batch:
         """The same numbers."""
-        return Batch(torch.from_numpy(self.data), torch.from_numpy(self.game_ids), torch.from_numpy(self.indices))
+        data, game_ids, indices = (torch.from_numpy(x) for x in (self.data, self.game_ids, self.indices))
+        values, known = ({name: torch.from_numpy(x) for name, x in told.items()} for told in (self.values, self.known))
+        return Batch(data, game_ids, indices, values, known, self.skips)
 
 
 class _Reported(Dataset[Crop | UserError]):

@@ -82,7 +82,7 @@ class Recovery:
             "rollbacks": position.rollbacks,
             "best": self._validation.best,
             "validated_at": self._validation.validated_at,
-            "optimizer": self._config.optimizer.type,
+            "optimizer": self._config.optimizer.kind,
         }
         optimizer = packed_state(self._update.optimizer, self._module_trainer.module)
         own = self._module_trainer.state() if isinstance(self._module_trainer, Stateful) else {}
@@ -136,9 +136,9 @@ class Recovery:
 
     def _load_optimizer(self, state: CheckpointState) -> None:
         kind = state.loop["optimizer"]
-        if kind != self._config.optimizer.type:
+        if kind != self._config.optimizer.kind:
             raise UserError(
-                f"optimizer.type: {self.checkpoints.folder} is of {kind}, not {self._config.optimizer.type}; keep it, "
+                f"optimizer.type: {self.checkpoints.folder} is of {kind}, not {self._config.optimizer.kind}; keep it, "
                 "or remove that folder to train on from the published weights with a new optimizer"
             )
         # A changed setting holds from here on: settings are the config's, not the checkpoint's.

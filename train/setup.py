@@ -15,7 +15,8 @@ from dualdiffusion.model.folder import RAW, ModelFolder
 from dualdiffusion.model.label_growth import find_label_dim, grown_weights, label_weights, set_label_dim
 from dualdiffusion.model.module import (
     Module,
-    config_differences,
+    difference,
+    differing_keys,
     load_module,
     load_state,
     load_weights,
@@ -23,6 +24,7 @@ from dualdiffusion.model.module import (
     registered_type,
 )
 from dualdiffusion.randomness import mix_seed
+from train.channels import is_open
 from train.starting import started_weights, tell_start
 
 
@@ -155,7 +157,9 @@ def _check_settings(model: ModelFolder, name: str, part: Component) -> None:
     if known and games and known < games:  # which is not another setting: room is made
         config = set_label_dim(config, known)
     wanted = {"type": registered_type(part.cls), **config}
-    differences = config_differences({"type": stored["type"], **stored["config"]}, wanted)
+    # A module that was made without them, by a script, has its class's own numbers of channels.
+    changed = differing_keys({"type": stored["type"], **stored["config"]}, wanted)
+    differences = [difference(*each) for each in changed if not is_open(each[0], each[1])]
     if differences:
         raise UserError(
             f"{path}: the model has other settings than the config ({'; '.join(differences[:3])}); choose another "

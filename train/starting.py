@@ -28,6 +28,7 @@ from dualdiffusion.model.module import (
 )
 from dualdiffusion.model.shipped import find_model, reference
 from dualdiffusion.randomness import mix_seed
+from train.channels import is_open
 from train.train_config import TrainConfig
 
 
@@ -91,6 +92,8 @@ class Source:
         if find_label_dim(there) and find_label_dim(here) != 0:  # room is made for other games
             there, here = set_label_dim(there, None), set_label_dim(here, None)
         for path, theirs, ours in differing_keys(there, here):
+            if is_open(path, ours):  # and is filled in with what the parts have
+                continue
             raise UserError(
                 f"{key}.{path}: is {json.dumps(ours)}, but {reference(self.init)}, from which init starts, "
                 f"has {json.dumps(theirs)}; give that, or set {key} to null, which takes all of its settings"

@@ -1,4 +1,4 @@
-"""What a network is told beside games, as far as it hangs on the dataset: the names in it, and its controls."""
+"""What a network is told, as far as it hangs on the dataset: names, controls, and what is true of a batch."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dualdiffusion.component import Component
-from dualdiffusion.conditioning import Span
-from dualdiffusion.contracts import ConditionerConfig
+from dualdiffusion.conditioning import Conditioning, Span, one_hot
+from dualdiffusion.contracts import ConditionerConfig, Denoiser
 from dualdiffusion.controls import controls_to_json
+from dualdiffusion.data.audio_crops import Batch
 from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.errors import UserError
+from dualdiffusion.randomness import StepRandom
 
 
 def settled(
@@ -71,3 +73,28 @@ def _is_known(config: ConditionerConfig, facts: Iterable[Mapping[str, Any]]) -> 
             if config.fact_at(of_track, span) is not None:
                 return True
     return False
+
+
+def told_of(batch: Batch, denoiser: Denoiser, label_dropout: float, random: StepRandom) -> Conditioning:
+    """What a denoiser in training is told of a batch's samples: where labels are dropped, everything is, as guidance
+    needs it.
+
+    Args:
+        batch: of latents (B, Z, f, t), of which some conditioners tell what is known.
+        label_dropout: share of the samples of which nothing is told.
+    """
+    drawn = [name for name, config in denoiser.told.items() if config.of_latents]
+    if not denoiser.label_dim and not batch.values and not drawn:
+        return Conditioning()
+    told = (random.rand() >= label_dropout).to(batch.data)
+    labels = one_hot(batch.game_ids, denoiser.label_dim).to(batch.data.device) if denoiser.label_dim else None
+    kept = {
+        name: told * batch.known[name] * (random.rand() >= denoiser.told[name].dropout).to(told)
+        for name in batch.values
+    }
+    values = dict(batch.values)
+    for name in drawn:  # what is known of a clip is told whatever else is dropped
+        config = denoiser.told[name]
+        values[name] = config.drawn(batch.data, random.rand(), random.rand(), random.rand())
+        kept[name] = (random.rand() >= config.dropout).to(told)
+    return Conditioning(labels, told if labels is not None else None, values, kept, frozenset(drawn))

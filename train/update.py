@@ -18,7 +18,7 @@ from dualdiffusion.randomness import StepRandom, mix_seed
 from train.averages.tracked import TrackedAverages
 from train.loader import micro_batch_size
 from train.module_trainer import ModuleTrainer, Stateful, StepOutput, TrainingStep
-from train.optimizer import add_gradient_noise, parameter_groups
+from train.optimizer import add_gradient_noise
 from train.position import Position
 from train.reports.gradient_noise_scale import GradientNoiseScale
 from train.reports.transfer import to_cpu
@@ -74,7 +74,7 @@ class Update:
         self.averages = TrackedAverages(module, config.ema_stds, config.ema_snapshots.stds)
         if config.compile:
             module.enable_compile()
-        optimizer = config.optimizer.build(parameter_groups(module))
+        optimizer = config.optimizer.build_for(module)
         self._step, self.optimizer = accelerator.prepare(TrainingStep(module_trainer), optimizer)
         self.noise_scale = self._build_noise_scale()
         self.count = 0
@@ -168,7 +168,7 @@ class Update:
         """The optimizer's step, and what follows it, with the samples that have then been seen."""
         module = self.module_trainer.module
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group.get("rate", 1.0)
         if noise := self.config.optimizer.gradient_noise:
             seed = mix_seed(position.data_seed, position.samples)
             add_gradient_noise(module.parameters(), noise.std(position.step - 1), seed)

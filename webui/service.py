@@ -325,7 +325,8 @@ class Service:
 
     async def _worker_changed(self, change: dict[str, Any]) -> None:
         if change["death"]:
-            self._undrawn.clear()  # one of them may have ended the process, and would end the next one, too
+            # The clip that was sent first is being drawn: it may have ended the process, and would end the next.
+            self._undrawn.pop(next(iter(self._undrawn), ""), None)
             with contextlib.suppress(UserError, RefusedError):  # the next process reads the folder anew, so we do
                 self.models.requests_of(self.loaded).read()
         elif self.supervisor.status == READY:

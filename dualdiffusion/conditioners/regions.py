@@ -24,8 +24,8 @@ class Known(nn.Module):
     class Config(Config):
         """Settings of Known."""
 
-        latent_channels: PositiveInt = 4
-        """Z of the latents."""
+        latent_channels: PositiveInt | None = None
+        """Z of the latents; null: those of the autoencoder that it is trained with (4 without one)."""
         dropout: Annotated[float, Field(ge=0, le=1)] = 0.0
         """Share of the samples that are not told it, beside those of which nothing is known."""
 
@@ -35,7 +35,7 @@ class Known(nn.Module):
         @property
         def columns_told(self) -> int:
             """n, numbers told of each column and row."""
-            return self.latent_channels + 1
+            return (self.latent_channels or 4) + 1
 
         def fact_at(self, facts: Mapping[str, Any], span: Span) -> None:
             """Nothing: the latents themselves are known, see `drawn`."""

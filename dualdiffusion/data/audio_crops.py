@@ -19,18 +19,20 @@ from dualdiffusion.errors import UserError
 class Crop:
     """One training sample. `data` is audio (C, N) or latents (C, F, T).
 
-    `values` is what conditioners are told of it, by their id: (n, T), or None where that is not known.
+    `values` is what conditioners are told of it, by their id: (n, T), or None where that is not known. `skip` is how
+    many latent columns `data` has before the sample, see `ExcerptCrops`.
     """
 
     data: Tensor
     game_id: int
     index: int
     values: Mapping[str, Tensor | None] = field(default_factory=dict)
+    skip: int = 0
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Several crops: data (B, ...), game_ids (B,), and the number of each sample (B,).
+    """Several crops: data (B, ...), game_ids (B,), the number of each sample (B,), and what each skips.
 
     `values` holds what conditioners are told, by id, each (B, n, T), and `known` of which samples that is known, each
     (B,) of 1 and 0.
@@ -41,11 +43,12 @@ class Batch:
     indices: Tensor
     values: Mapping[str, Tensor] = field(default_factory=dict)
     known: Mapping[str, Tensor] = field(default_factory=dict)
+    skips: tuple[int, ...] = ()
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device; the sample numbers stay on the CPU."""
         values, known = ({name: x.to(device) for name, x in told.items()} for told in (self.values, self.known))
-        return Batch(self.data.to(device), self.game_ids.to(device), self.indices, values, known)
+        return Batch(self.data.to(device), self.game_ids.to(device), self.indices, values, known, self.skips)
 
 
 def collate(crops: list[Crop]) -> Batch:
@@ -63,6 +66,7 @@ def collate(crops: list[Crop]) -> Batch:
         torch.tensor([crop.index for crop in crops]),
         values,
         known,
+        tuple(crop.skip for crop in crops),
     )
 
 
@@ -83,6 +87,25 @@ def long_enough(tracks: list[Track], seconds: float, source: object) -> list[Tra
     return kept
 
 
+def check_audio(tracks: list[Track], sample_rate: int, channels: int) -> None:
+    """
+    Raises:
+        UserError: a track of another rate or with other channels than the format.
+    """
+    wrong = next((track for track in tracks if track.sample_rate != sample_rate), None)
+    if wrong:
+        raise UserError(
+            f"{wrong.path}: has {wrong.sample_rate} Hz, but the model's format {sample_rate} Hz; set sample_rate of "
+            "the dataset's convert step, or of the format, to the other"
+        )
+    wrong = next((track for track in tracks if track.channels != channels), None)
+    if wrong:
+        raise UserError(
+            f"{wrong.path}: has {wrong.channels} channels, but the model's format {channels}; set channels of the "
+            "dataset's convert step, or num_channels of the format, to the other"
+        )
+
+
 class AudioCrops(Dataset[Crop]):
     """Crops of `samples` samples. Index i is sample number i of the whole training, so the length is endless.
 
@@ -91,18 +114,7 @@ class AudioCrops(Dataset[Crop]):
     """
 
     def __init__(self, tracks: list[Track], samples: int, *, sample_rate: int, channels: int, seed: int | None) -> None:
-        wrong = next((track for track in tracks if track.sample_rate != sample_rate), None)
-        if wrong:
-            raise UserError(
-                f"{wrong.path}: has {wrong.sample_rate} Hz, but the model's format {sample_rate} Hz; set sample_rate "
-                "of the dataset's convert step, or of the format, to the other"
-            )
-        wrong = next((track for track in tracks if track.channels != channels), None)
-        if wrong:
-            raise UserError(
-                f"{wrong.path}: has {wrong.channels} channels, but the model's format {channels}; set channels of the "
-                "dataset's convert step, or num_channels of the format, to the other"
-            )
+        check_audio(tracks, sample_rate, channels)
         self.tracks, self.samples = tracks, samples
         self.order = None if seed is None else EpochOrder(len(tracks), seed)
 

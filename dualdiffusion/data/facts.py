@@ -10,10 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dualdiffusion.conditioning import Span
+from dualdiffusion.contracts import ConditionerConfig
+from dualdiffusion.data.dataset_folder import Track
 from dualdiffusion.dsp.beat import Beat, BeatGrid, beat_of_curve
 from dualdiffusion.dsp.curves import STEP_SECONDS, brightness, curves_of_part, interpolated, loudness
 from dualdiffusion.dsp.key import Key, key_of, pitch_classes
 from dualdiffusion.dsp.onsets import frame_samples, onset_curve
+from dualdiffusion.errors import UserError
 
 LEAST_CLARITY = 0.1
 """A beat that is less clear is no fact: noise has up to 0.05, the built-in corpus 0.3 to 0.8."""
@@ -39,6 +43,24 @@ def facts_of_parts(parts: Iterator[Tensor], sample_rate: int) -> dict[str, Any]:
         power.append(curves_of_part(rest[:, :whole], sample_rate))
         rest = rest[:, whole:]
     return _facts(beat_of_curve(torch.cat(onsets), hop / sample_rate), key_of(classes), torch.cat(power, dim=1))
+
+
+def facts_at(told: Mapping[str, ConditionerConfig], track: Track, span: Span) -> dict[str, Tensor | None]:
+    """What conditioners are told of a part of a track, by their id: each (n, span.columns), or None if not known.
+
+    Raises:
+        UserError: the track's facts are damaged.
+    """
+    if not told:
+        return {}
+    try:
+        facts = track.all_facts
+        return {name: config.fact_at(facts, span) for name, config in told.items()}
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{track.path}: damaged facts ({error}); describe again: python -m dataset_processing run <dataset "
+            "config> --steps describe"
+        ) from None
 
 
 def facts_of_tags(tags: Mapping[str, str]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from dualdiffusion.conditioning import Span
 from dualdiffusion.contracts import ConditionerConfig
 from dualdiffusion.data.audio_crops import Crop
 from dualdiffusion.data.dataset_folder import DatasetFolder, Track
+from dualdiffusion.data.facts import facts_at
 from dualdiffusion.data.order import EpochOrder
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import tensor_file, write_tensors
@@ -222,23 +223,15 @@ class LatentCrops(Dataset[Crop]):
     def __getitem__(self, index: int) -> Crop:
         item, variation, start = self.place(index)
         data = self._reader.read(self.paths[item], variation, start, self.columns)
-        return Crop(data, self.tracks[item].game_id, index, self._values(item, variation, start))
+        track = self.tracks[item]
+        told = facts_at(self.told, track, self._span(item, variation, start)) if self.told else {}
+        return Crop(data, track.game_id, index, told)
 
-    def _values(self, item: int, variation: int, start: int) -> dict[str, Tensor | None]:
-        """What the conditioners are told of a crop, by id."""
-        if not self.told:
-            return {}
-        track, played = self.tracks[item], self.variations[item][variation]
-        begins = played["offset"] / track.sample_rate + start * self.column_seconds
-        span = Span(begins, self.columns, self.column_seconds, speed=2 ** (played["pitch"] / 12))
-        try:
-            facts = track.all_facts
-            return {name: config.fact_at(facts, span) for name, config in self.told.items()}
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f"{track.path}: damaged facts ({error}); describe again: python -m dataset_processing run "
-                "<dataset config> --steps describe"
-            ) from None
+    def _span(self, item: int, variation: int, start: int) -> Span:
+        """Where a crop lies in its track, as the variation plays it."""
+        played = self.variations[item][variation]
+        begins = played["offset"] / self.tracks[item].sample_rate + start * self.column_seconds
+        return Span(begins, self.columns, self.column_seconds, speed=2 ** (played["pitch"] / 12))
 
 
 def _missing(dataset: DatasetFolder, path: Path, vae_fingerprint: str) -> str:

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from dualdiffusion.config import Config
+from dualdiffusion.machine.precision import widest_dtype
 
 Betas = Literal["linear", "quadratic", "sigmoid", "cosine", "compvis"]
 Beta = Annotated[float, Field(gt=0, lt=1)]
@@ -88,8 +89,7 @@ class Discrete:
         return (low + (ln_sigma - table[low]) / (table[low + 1] - table[low])).float()
 
     def _table(self, like: Tensor) -> Tensor:
-        # Apple's GPUs know no float64.
-        return self._ln_sigma.to(like.device, torch.float32 if like.device.type == "mps" else torch.float64)
+        return self._ln_sigma.to(widest_dtype(like.device)).to(like.device)
 
 
 def betas(config: Discrete.Config) -> list[float]:

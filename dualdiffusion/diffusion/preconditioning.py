@@ -63,8 +63,13 @@ class Denoiser(Module):
 
     @property
     def size_multiple(self) -> int:
-        """Rows and columns must be multiples of this."""
+        """Columns must be a multiple of this."""
         return self.backbone.size_multiple
+
+    @property
+    def row_multiple(self) -> int:
+        """Rows must be a multiple of this: the same, unless the backbone says otherwise."""
+        return getattr(self.backbone, "row_multiple", self.backbone.size_multiple)
 
     @property
     def sigma_data(self) -> float:

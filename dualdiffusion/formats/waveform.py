@@ -1,6 +1,6 @@
 """Waveform: the audio itself, at unit variance over the dataset, for models in one dimension.
 
-Shapes: B batch, C channels, N samples.
+Shapes: B batch, C audio channels, N samples, p patch, T frames = N / p.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from dualdiffusion.model.module import Module
 
 
 class Waveform(Module):
-    """Audio (B, C, N) <-> x (B, C, N). A frame is a sample; nothing is lost but the rounding of float32.
+    """Audio (B, C, N) <-> x (B, C p, 1, T): one row, and p samples after each other as channels of one frame.
 
-    The buffers `mean` and `std` are constants of the dataset, never of a clip: loudness and dynamics survive.
+    The first p channels are those of the first audio channel. Nothing is lost but the rounding of float32, and samples
+    after the last whole frame. The buffers `mean` and `std` are constants of the dataset, never of a clip: loudness and
+    dynamics survive.
     """
 
     class Config(Config):
@@ -28,6 +30,9 @@ class Waveform(Module):
         sample_rate: PositiveInt = 32000
         """In Hz."""
         num_channels: PositiveInt = 2
+        patch: PositiveInt = 1
+        """Samples that are folded into the channels of a frame: a network's work falls with it, and what it can tell
+        apart in time too."""
 
     config: Config
 
@@ -48,34 +53,45 @@ class Waveform(Module):
 
     @property
     def hop_length(self) -> int:
-        """A frame is a sample."""
-        return 1
+        """p, samples of a frame."""
+        return self.config.patch
 
     @property
     def frames_per_second(self) -> float:
-        """The sample rate."""
-        return float(self.config.sample_rate)
+        """Frames of a second of audio."""
+        return self.config.sample_rate / self.config.patch
 
     @property
     def context_frames(self) -> int:
-        """A frame depends on its own sample alone."""
+        """A frame depends on its own samples alone."""
         return 0
 
+    @property
+    def rows(self) -> int:
+        """1: there is no frequency axis."""
+        return 1
+
+    def position(self) -> Tensor:
+        """0 for the only row: (1,)."""
+        return torch.zeros(1)
+
     def num_frames(self, samples: int) -> int:
-        """Frames that `encode` makes of so many samples."""
-        return samples
+        """Frames that `encode` makes of so many samples; a rest of less than a frame is dropped."""
+        return samples // self.config.patch
 
     def num_samples(self, frames: int) -> int:
         """Samples that `decode` makes of so many frames."""
-        return frames
+        return frames * self.config.patch
 
-    def sample_shape(self, frames: int) -> tuple[int, int]:
-        """(C, N) of an encoded clip."""
-        return self.config.num_channels, frames
+    def sample_shape(self, frames: int) -> tuple[int, int, int]:
+        """(C p, 1, T) of an encoded clip."""
+        return self.config.num_channels * self.config.patch, 1, frames
 
     def encode(self, audio: Tensor) -> Tensor:
-        """(B, C, N) samples in [-1, 1] -> (B, C, N), about zero mean and unit variance."""
-        return (audio - self.mean) / self.std
+        """(B, C, N) samples in [-1, 1] -> (B, C p, 1, N // p), about zero mean and unit variance."""
+        whole = audio[..., : self.num_samples(self.num_frames(audio.shape[-1]))]
+        folded = whole.unflatten(-1, (-1, self.config.patch)).transpose(-1, -2)  # (B, C, p, T)
+        return ((folded - self.mean) / self.std).flatten(1, 2)[:, :, None]
 
     def decode(
         self,
@@ -87,14 +103,15 @@ class Waveform(Module):
         held: HeldAudio | None = None,
         circular: bool = False,
     ) -> Tensor:
-        """(B, C, N) -> audio (B, C, N). There is nothing to recover: all but `held` change nothing.
+        """(B, C p, 1, T) -> audio (B, C, T p). There is nothing to recover: all but `held` change nothing.
 
         Args:
-            held: audio that is known already, (C, N), and how far it is kept, (N,) in [0, 1].
+            held: audio that is known already, (C, T p), and how far it is kept, (T p,) in [0, 1].
         """
         if callback:
             callback(1, 1)
-        audio = x * self.std + self.mean
+        folded = x.reshape(len(x), self.config.num_channels, self.config.patch, -1)
+        audio = folded.transpose(-1, -2).flatten(-2) * self.std + self.mean
         return audio if held is None else torch.lerp(audio, *held)
 
     @torch.no_grad()

@@ -51,6 +51,11 @@ def may_be_half(device_type: str) -> bool:
     return choose_precision(device_type, lambda: WORTH).half
 
 
+def widest_dtype(device: torch.device) -> torch.dtype:
+    """float64 where the device has it. Apple's GPUs know none, and refuse any such tensor."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def bfloat16_unit() -> str | None:
     """What this CPU multiplies bfloat16 with; None where it has nothing for that."""
     if torch.cpu._is_amx_tile_supported():

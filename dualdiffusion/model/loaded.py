@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from dualdiffusion import programs
-from dualdiffusion.contracts import Autoencoder, SpectrogramFormat
+from dualdiffusion.contracts import Autoencoder, Format
 from dualdiffusion.controls import AnyControl, read_controls
 from dualdiffusion.diffusion.preconditioning import Denoiser
 from dualdiffusion.errors import UserError
@@ -45,7 +45,7 @@ class LoadedModel:
 
     folder: ModelFolder
     ema: str | None
-    format: SpectrogramFormat
+    format: Format
     vae: Autoencoder
     denoiser: Denoiser
     labels: Labels
@@ -118,7 +118,7 @@ def with_fingerprint(folder: ModelFolder, name: str, ema: str | None, load: Call
         before = after
 
 
-def trained_columns(folder: ModelFolder, format: SpectrogramFormat, vae: Autoencoder, denoiser: Denoiser) -> int | None:
+def trained_columns(folder: ModelFolder, format: Format, vae: Autoencoder, denoiser: Denoiser) -> int | None:
     """Latent columns of the crops that the UNet was trained on; None where neither the index nor its run tells.
 
     The index moves with the model and comes first; models trained before it told this have it in their run alone.

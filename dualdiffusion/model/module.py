@@ -207,7 +207,12 @@ def describe(module: nn.Module) -> dict[str, int]:
 
 def config_differences(old: Any, new: Any) -> list[str]:
     """Key paths at which two JSON values differ, each as `key: old, now new`."""
-    return [f"{path}: {json.dumps(a)}, now {json.dumps(b)}" for path, a, b in differing_keys(old, new)]
+    return [difference(*each) for each in differing_keys(old, new)]
+
+
+def difference(path: str, old: Any, new: Any) -> str:
+    """`key: old, now new`."""
+    return f"{path}: {json.dumps(old)}, now {json.dumps(new)}"
 
 
 def differing_keys(old: Any, new: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:

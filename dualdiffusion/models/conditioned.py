@@ -140,8 +140,13 @@ class Conditioned(Module):
 
     @property
     def size_multiple(self) -> int:
-        """Rows and columns must be multiples of this."""
+        """Columns must be a multiple of this."""
         return self.backbone.size_multiple
+
+    @property
+    def row_multiple(self) -> int:
+        """Rows must be a multiple of this."""
+        return getattr(self.backbone, "row_multiple", self.backbone.size_multiple)
 
     def forward(
         self, x: Tensor, c_noise: Tensor, *, conditioning: Conditioning, position: Tensor | None = None

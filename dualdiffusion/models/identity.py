@@ -28,8 +28,8 @@ class Identity(Module):
     class Config(Config):
         """Settings of an Identity."""
 
-        channels: PositiveInt = 2
-        """Spectrogram channels."""
+        channels: PositiveInt | None = None
+        """Spectrogram channels; null: those of the format that it is made with (2 without one)."""
         patch: Literal[1, 2, 4, 8] = 1
         """Squares of so many rows and columns are folded into channels, which makes the UNet's work as much smaller."""
 
@@ -45,17 +45,22 @@ class Identity(Module):
     @property
     def in_channels(self) -> int:
         """C, spectrogram channels."""
-        return self.config.channels
+        return self.config.channels or 2
 
     @property
     def latent_channels(self) -> int:
         """C p^2."""
-        return self.config.channels * self.config.patch**2
+        return self.in_channels * self.config.patch**2
 
     @property
     def downsampling(self) -> int:
         """p."""
         return self.config.patch
+
+    @property
+    def context_columns(self) -> int:
+        """0."""
+        return 0
 
     @property
     def target_snr(self) -> float:

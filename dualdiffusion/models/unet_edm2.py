@@ -12,7 +12,7 @@ Shapes: B batch, C latent channels, F frequency rows, T time columns.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, PositiveInt, model_validator
@@ -43,8 +43,8 @@ class UNet(Module):
     class Config(Config):
         """Settings of a UNet."""
 
-        in_channels: PositiveInt = 4
-        """Latent channels."""
+        in_channels: PositiveInt | None = None
+        """Latent channels; null: those of the autoencoder that it is trained with (4 without one)."""
         label_dim: Annotated[int, Field(ge=0)] | None = None
         """Games; null: as many as the model's labels when it is created. 0: unconditional."""
         concat_channels: Annotated[int, Field(ge=0)] = 0
@@ -67,6 +67,11 @@ class UNet(Module):
         channels_per_head: PositiveInt = 64
         attn_rotary: bool = False
         """Tell attention the time between two columns, by rotary embedding: rhythm is a matter of distances."""
+        attention_position: Literal["none", "frequency"] = "none"
+        """frequency: tell attention the interval between two rows too, which a format with even frequencies lacks."""
+        attention_axes: Literal["joint", "alternate"] = "joint"
+        """joint: attention sees all positions; alternate: those of its column, and then those of its row, which is far
+        cheaper at fine levels, or with many rows."""
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
         label_balance: Share = 0.5
         """Share of the label, against the noise level, in the conditioning vector."""
@@ -109,6 +114,8 @@ class UNet(Module):
             mlp_multiplier=config.mlp_multiplier,
             mlp_groups=config.mlp_groups,
             rotary=config.attn_rotary,
+            row_position=config.attention_position == "frequency",
+            attention_axes=config.attention_axes,
             cross_channels=config.cross_channels,
             pixel_norm=True,
         )
@@ -118,14 +125,14 @@ class UNet(Module):
 
         # Two more inputs: a constant, which stands for the biases that magnitude-preserving layers lack, and the row's
         # log-frequency, as a convolution cannot tell the rows apart.
-        inputs = config.in_channels + 2 + config.concat_channels
+        inputs = self.in_channels + 2 + config.concat_channels
         self.input = MPConv(inputs, widths[0], (3, 3), even_edges=True)
         self.encoder, skip_widths = self._build_encoder(widths, settings)
         self.middle = nn.ModuleList(
             [DecoderBlock(widths[-1], widths[-1], settings, attention) for attention in (True, False)]
         )
         self.decoder = self._build_decoder(widths, skip_widths, settings)
-        self.output = MPConv(widths[0], config.in_channels, (3, 3), even_edges=True)
+        self.output = MPConv(widths[0], self.in_channels, (3, 3), even_edges=True)
         # Zero: the untrained denoiser is the best linear guess, c_skip * x, as in Karras et al. 2023.
         self.output_gain = nn.Parameter(torch.zeros(()))
         self.told_embedding = MPConv(config.global_channels, emb_channels, ()) if config.global_channels else None
@@ -160,7 +167,7 @@ class UNet(Module):
     @property
     def in_channels(self) -> int:
         """C, latent channels."""
-        return self.config.in_channels
+        return self.config.in_channels or 4
 
     @property
     def size_multiple(self) -> int:
@@ -200,13 +207,15 @@ class UNet(Module):
         x = self.input(x)
         skips = [x]
         for name, block in self.encoder.items():
-            x = self._run(block, halve(x) if name.endswith("halved") else x, emb, tokens)
+            x = halve(x) if name.endswith("halved") else x
+            x = self._run(block, x, emb, tokens, self._rows(position, x))
             skips.append(x)
         for block in self.middle:
-            x = self._run(block, x, emb, None, tokens)
+            x = self._run(block, x, emb, None, tokens, self._rows(position, x))
         for name, block in self.decoder.items():
             doubled = name.endswith("doubled")
-            x = self._run(block, double(x) if doubled else x, emb, None if doubled else skips.pop(), tokens)
+            x, skip = (double(x), None) if doubled else (x, skips.pop())
+            x = self._run(block, x, emb, skip, tokens, self._rows(position, x))
         return self.output(x, gain=self.output_gain)
 
     def _told(self, x: Tensor, conditioning: Conditioning) -> list[Tensor]:
@@ -217,6 +226,12 @@ class UNet(Module):
             return [x.new_zeros(len(x), self.config.concat_channels, *x.shape[2:])]
         concat = conditioning.concat.to(x.dtype)
         return [concat if concat.ndim == 4 else concat[:, :, None].expand(-1, -1, x.shape[2], -1)]
+
+    def _rows(self, position: Tensor | None, x: Tensor) -> Tensor | None:
+        """The log-frequency of each row of a level, where attention is told it: the mean of the rows it stands for."""
+        if self.config.attention_position == "none" or position is None:
+            return None
+        return position.reshape(x.shape[2], -1).mean(dim=1)
 
     def _run(self, block: nn.Module, *inputs: Tensor | Tokens | None) -> Tensor:
         if self.config.activation_checkpointing and self.training:

@@ -64,8 +64,8 @@ class VAE(Module):
     class Config(Config):
         """Settings of a VAE."""
 
-        in_channels: PositiveInt = 2
-        """Spectrogram channels."""
+        in_channels: PositiveInt | None = None
+        """Spectrogram channels; null: those of the format that it is trained with (2 without one)."""
         latent_channels: PositiveInt = 4
         label_dim: Annotated[int, Field(ge=0)] | None = 0
         """Games for class conditioning; null: as many as the model's labels when it is created. 0: told no game. A game
@@ -111,7 +111,7 @@ class VAE(Module):
 
         # Two more inputs, here and of the decoder: a constant, which stands for the biases that magnitude-preserving
         # layers lack, and the row's log-frequency, as a convolution cannot tell the rows apart.
-        folded = config.in_channels * config.patch**2
+        folded = self.in_channels * config.patch**2
         self.input = MPConv(folded + 2, widths[0], (3, 3))
         self.encoder, width = nn.ModuleDict(), widths[0]
         for level, level_width in enumerate(widths):
@@ -143,7 +143,7 @@ class VAE(Module):
     @property
     def in_channels(self) -> int:
         """C, spectrogram channels."""
-        return self.config.in_channels
+        return self.config.in_channels or 2
 
     @property
     def latent_channels(self) -> int:
@@ -159,6 +159,15 @@ class VAE(Module):
     def downsampling(self) -> int:
         """Spectrogram rows and columns to one latent row and column."""
         return self.config.patch * 2 ** (len(self.config.channel_mult) - 1)
+
+    @property
+    def context_columns(self) -> int:
+        """How far the encoder's convolutions see: of 3 x 3, two to a block, each as wide as its level is coarse."""
+        blocks, patch = self.config.num_layers_per_block, self.config.patch
+        frames = patch + self.downsampling  # the first and the last one
+        for level in range(len(self.config.channel_mult)):
+            frames += 2 * (blocks + (level > 0)) * patch * 2**level
+        return -(-frames // self.downsampling)
 
     @property
     def noise_std(self) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +24,7 @@ from dualdiffusion.nn.magnitude_preserving import (
     mp_sum,
     unit_magnitude,
 )
-from dualdiffusion.nn.rotary import rotated
+from dualdiffusion.nn.rotary import axial_angles, rotated, row_angles, turned
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class BlockSettings:
     mlp_groups: int = 8  # groups of these layers: wider at the same cost
     clip: float = 256.0  # activations are clipped to +-clip, for half precision
     rotary: bool = False  # attention is told how far apart two columns are
+    row_position: bool = False  # attention is told how far apart two rows are, in log-frequency
+    attention_axes: Literal["joint", "alternate"] = "joint"  # see CosineAttention
     cross_channels: int = 0  # attention sees tokens of this length too
     pixel_norm: bool = False  # magnitudes are kept at any depth and to the edges: see Block and edge_gain
 
@@ -112,6 +114,11 @@ class CosineAttention(nn.Module):
     With `settings.rotary`, how much two columns see of each other depends on the time between them too: what sounds
     now is told by what sounded a beat ago.
 
+    With `settings.row_position`, it depends on the interval between two rows as well.
+
+    With `settings.attention_axes` "alternate", each position looks along its column first, and then, at what all have
+    found so, along its row: at F + T positions in place of F T. With one row that is the same.
+
     With `settings.cross_channels`, each position also looks at tokens that are told, which have no place in time: what
     it finds there is added to what it finds in the others, by a gain that starts at 0.
     """
@@ -119,7 +126,8 @@ class CosineAttention(nn.Module):
     def __init__(self, channels: int, settings: BlockSettings) -> None:
         super().__init__()
         self.heads = max(1, channels // settings.channels_per_head)
-        self.rotary = settings.rotary
+        self.rotary, self.row_position = settings.rotary, settings.row_position
+        self.alternates = settings.attention_axes == "alternate"
         if channels % self.heads:
             raise ValueError(f"{channels} channels do not divide into {self.heads} attention heads")
         self.qkv = MPConv(channels, channels * 3, (1, 1))
@@ -128,8 +136,10 @@ class CosineAttention(nn.Module):
         self.kv_told = MPConv(settings.cross_channels, channels * 2, ()) if settings.cross_channels else None
         self.told_gain = nn.Parameter(torch.zeros(())) if settings.cross_channels else None
 
-    def forward(self, x: Tensor, emb: Tensor | None, tokens: Tokens | None = None) -> Tensor:
-        """x (B, C, F, T), emb (B, E) or None -> (B, C, F, T), of unit magnitude."""
+    def forward(
+        self, x: Tensor, emb: Tensor | None, tokens: Tokens | None = None, rows: Tensor | None = None
+    ) -> Tensor:
+        """x (B, C, F, T), emb (B, E) or None, log-frequency of rows (F,) -> (B, C, F, T), of unit magnitude."""
         batch, channels, *space = x.shape
         qkv = self.qkv(x, modulation=None if self.modulate is None else self.modulate(emb))
         # Each (B, heads, positions, channels per head).
@@ -137,14 +147,22 @@ class CosineAttention(nn.Module):
         # Cosine attention: with q and k of unit magnitude no logit can grow beyond the root of a head's width.
         q, k, v = unit_magnitude(qkv, -1).unbind(1)
         told = None if tokens is None or self.kv_told is None else self._look_at(tokens, q)
-        if self.rotary:
-            rows, columns = space
-            time = torch.arange(columns, device=x.device).repeat(rows)
+        if self.row_position:
+            angle = self._angles(x.new_zeros(space[0]) if rows is None else rows, space[1], q.shape[-1] // 2)
+            q, k = turned(q, angle), turned(k, angle)
+        elif self.rotary:
+            time = torch.arange(space[1], device=x.device).repeat(space[0])
             q, k = rotated(q, time), rotated(k, time)
-        y = F.scaled_dot_product_attention(q, k, v)
+        both = self.alternates and space[0] > 1
+        y = _along_both(q, k, v, space[0]) if both else F.scaled_dot_product_attention(q, k, v)
         y = y if told is None else y + self.told_gain * told
         y = y.transpose(-1, -2).reshape(batch, channels, *space)
         return self.out(unit_magnitude(y, 1))
+
+    def _angles(self, rows: Tensor, columns: int, pairs: int) -> Tensor:
+        if self.rotary:
+            return axial_angles(rows, columns, pairs)
+        return row_angles(rows, pairs).repeat_interleave(columns, dim=0)
 
     def _look_at(self, tokens: Tokens, q: Tensor) -> Tensor:
         """What queries (B, heads, positions, W) find in the tokens that hold: same shape."""
@@ -152,6 +170,18 @@ class CosineAttention(nn.Module):
         kv = self.kv_told(tokens.values.to(q.dtype).flatten(0, 1)).reshape(batch, -1, 2, heads, width)
         k, v = unit_magnitude(kv, -1).permute(2, 0, 3, 1, 4)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=tokens.mask[:, None, None])
+
+
+def _along_both(q: Tensor, k: Tensor, v: Tensor, rows: int) -> Tensor:
+    """Attention along columns, and of what that gives along rows: (B, H, F T, W) each -> the same shape."""
+    heads = q.shape[1]
+    q, k, v = (x.unflatten(2, (rows, -1)) for x in (q, k, v))
+
+    def attended(*parts: Tensor) -> Tensor:  # along the last axis but one of (B, H, n, m, W)
+        return F.scaled_dot_product_attention(*(x.flatten(1, 2) for x in parts)).unflatten(1, (heads, -1))
+
+    v = attended(*(x.transpose(2, 3) for x in (q, k, v))).transpose(2, 3)
+    return attended(q, k, v).flatten(2, 3)
 
 
 class ResidualBranch(nn.Module):
@@ -190,9 +220,9 @@ class Block(nn.Module):
         self.project = MPConv(in_channels, out_channels, (1, 1)) if in_channels != out_channels else nn.Identity()
         self.attention = CosineAttention(out_channels, settings) if attention else None
 
-    def _attend(self, x: Tensor, emb: Tensor | None, tokens: Tokens | None) -> Tensor:
+    def _attend(self, x: Tensor, emb: Tensor | None, tokens: Tokens | None, rows: Tensor | None) -> Tensor:
         if self.attention is not None:
-            x = mp_sum(x, self.attention(x, emb, tokens), self.settings.attn_balance)
+            x = mp_sum(x, self.attention(x, emb, tokens, rows), self.settings.attn_balance)
         if self.settings.pixel_norm:
             return unit_magnitude(x, 1)
         return x.clamp(-self.settings.clip, self.settings.clip)
@@ -205,10 +235,12 @@ class EncoderBlock(Block):
         super().__init__(in_channels, out_channels, settings, attention)
         self.residual = ResidualBranch(out_channels, out_channels, settings)
 
-    def forward(self, x: Tensor, emb: Tensor | None = None, tokens: Tokens | None = None) -> Tensor:
-        """x (B, C_in, F, T), emb (B, E) or None -> (B, C_out, F, T)."""
+    def forward(
+        self, x: Tensor, emb: Tensor | None = None, tokens: Tokens | None = None, rows: Tensor | None = None
+    ) -> Tensor:
+        """x (B, C_in, F, T), emb (B, E) or None, log-frequency of rows (F,) -> (B, C_out, F, T)."""
         x = unit_magnitude(self.project(x), 1)
-        return self._attend(mp_sum(x, self.residual(x, emb), self.settings.res_balance), emb, tokens)
+        return self._attend(mp_sum(x, self.residual(x, emb), self.settings.res_balance), emb, tokens, rows)
 
 
 class DecoderBlock(Block):
@@ -219,11 +251,16 @@ class DecoderBlock(Block):
         self.residual = ResidualBranch(in_channels, out_channels, settings)
 
     def forward(
-        self, x: Tensor, emb: Tensor | None = None, skip: Tensor | None = None, tokens: Tokens | None = None
+        self,
+        x: Tensor,
+        emb: Tensor | None = None,
+        skip: Tensor | None = None,
+        tokens: Tokens | None = None,
+        rows: Tensor | None = None,
     ) -> Tensor:
         """With `skip`, the input is mp_cat(x, skip), of which the backward pass needs no copy."""
         joined = {}
         if skip is not None:
             joined = {"skip": skip, "modulation": mp_cat_factors(x, skip, self.settings.concat_balance)}
         residual = self.residual(x, emb, **joined)
-        return self._attend(mp_sum(self.project(x, **joined), residual, self.settings.res_balance), emb, tokens)
+        return self._attend(mp_sum(self.project(x, **joined), residual, self.settings.res_balance), emb, tokens, rows)

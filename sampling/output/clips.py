@@ -18,9 +18,9 @@ from dualdiffusion import __version__, audio
 from dualdiffusion.config import validate
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import read_json, temporary_path, write_json, write_tensors
-from dualdiffusion.formats.mel_spectrogram import MelSpectrogram
 from dualdiffusion.machine.storage import give_name, replace, sync_file, sync_folder
 from dualdiffusion.machine.system import processor_description
+from dualdiffusion.pictures.audio import audio_spectrogram
 from dualdiffusion.pictures.spectrogram import spectrogram_pixels
 from sampling.generator import Result
 from sampling.output.containers import SETTINGS_TAG, decode, encode, read_tag
@@ -216,16 +216,4 @@ def same_audio(result: Result, path: Path, output: OutputSettings | None = None)
 
 def spectrogram_image(samples: Tensor, sample_rate: int) -> Image.Image:
     """A picture of audio (C, N): 100 columns a second, at least one, 128 mel bands, low frequencies below."""
-    format = MelSpectrogram(
-        MelSpectrogram.Config(
-            sample_rate=sample_rate,
-            num_channels=len(samples),
-            hop_length=sample_rate // 100,
-            window_length=sample_rate // 10,
-            n_mels=128,
-            f_max=sample_rate / 2,
-        )
-    )
-    # Clips of less than a column are followed by silence.
-    padded = torch.nn.functional.pad(samples, (0, max(0, format.num_samples(1) - samples.shape[-1])))
-    return Image.fromarray(spectrogram_pixels(format.encode(padded[None])[0]))
+    return Image.fromarray(spectrogram_pixels(audio_spectrogram(samples, sample_rate)))

@@ -73,7 +73,7 @@ class Case:
 
     def inputs(self, device: str) -> tuple[Tensor, Tensor, Tensor]:
         """Noisy latents (B, C, F, T), noise levels (B,) and games (B,)."""
-        channels = read_config(ROOT / "config" / "models" / f"unet_{self.preset}.json")["in_channels"]
+        channels = read_config(ROOT / "config" / "models" / f"vae_{self.preset}.json")["latent_channels"]
         with torch.device(device):
             x = torch.randn(self.batch, channels, ROWS, self.columns)
             return x, torch.rand(self.batch), torch.arange(self.batch) % GAMES
@@ -82,7 +82,8 @@ class Case:
 def build_ours(preset: str) -> UNet:
     """Our UNet, for GAMES games."""
     config = read_config(ROOT / "config" / "models" / f"unet_{preset}.json")
-    return component_from_json("dualdiffusion.models", {**config, "label_dim": GAMES}).build()
+    channels = read_config(ROOT / "config" / "models" / f"vae_{preset}.json")["latent_channels"]
+    return component_from_json("dualdiffusion.models", {**config, "label_dim": GAMES, "in_channels": channels}).build()
 
 
 def build_peer(config: UNet.Config, first_width: int) -> nn.Module:

@@ -28,6 +28,27 @@ def mod(title: str = "tone", *, rows: int = 64, mark: bytes = b"M.K.") -> bytes:
     return head + bytes((1, 127)) + bytes(128) + mark + bytes(pattern) + b"\x40" * 16 + b"\xc0" * 16
 
 
+def midi(notes: Sequence[tuple[int, float]] = ((69, 1.0),), *, tempo: float = 120.0, title: str = "tone") -> bytes:
+    """A MIDI file: notes (number, seconds) one after the other on a flute, which rings hardly on."""
+    ticks = 480
+
+    def number(value: int) -> bytes:
+        digits = bytes((value & 0x7F,))
+        while value := value >> 7:
+            digits = bytes((value & 0x7F | 0x80,)) + digits
+        return digits
+
+    meta = b"\0\xff\x03" + number(len(title.encode())) + title.encode()
+    meta += b"\0\xff\x51\x03" + round(6e7 / tempo).to_bytes(3, "big") + b"\0\xff\x2f\0"
+    events = b"\0\xc0\x49"  # General MIDI's flute
+    for note, seconds in notes:
+        length = number(round(seconds * ticks * tempo / 60))
+        events += b"\0\x90" + bytes((note, 100)) + length + bytes((note, 0))  # the second by running status
+    tracks = (meta, events + b"\0\xff\x2f\0")
+    head = b"MThd" + struct.pack(">IHHH", 6, 1, len(tracks), ticks)
+    return head + b"".join(b"MTrk" + struct.pack(">I", len(track)) + track for track in tracks)
+
+
 def s3m(title: str = "two", orders: Sequence[int] = (0, 255, 0, 255)) -> bytes:
     """A Scream Tracker 3 module of one pattern; the orders that an end mark (255) parts are sub-songs."""
     instrument_at, pattern_at, data_at = 0x100, 0x180, 0x200

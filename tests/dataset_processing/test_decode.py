@@ -191,7 +191,7 @@ ODD_INPUTS = [
     ("pointer.ogg", lambda: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "refused", "Git LFS"),
     ("noise.wav", lambda: np.random.default_rng(0).bytes(100000), "refused", "not recognised"),
     ("zeros.mp3", lambda: bytes(5000), "refused", "zero bytes"),
-    ("notes.mid", lambda: b"MThd" + bytes(100), "refused", "MIDI"),
+    ("notes.mid", lambda: b"MThd" + bytes(100), "refused", "a MIDI file without tracks"),
     ("tracker.mod", lambda: b"song".ljust(1080, b"\0") + b"M.K." + bytes(30), "refused", "1114 of the 2108 bytes"),
     ("dsd.dsf", lambda: b"DSD " + bytes(100), "refused", "DSD"),
     ("web page.ogg", lambda: b"<!DOCTYPE html><html>\xe9</html>", "refused", "a web page"),

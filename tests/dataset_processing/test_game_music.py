@@ -24,7 +24,7 @@ from dualdiffusion.audio.decode.game_music.fades import fades
 from dualdiffusion.audio.decode.game_music.playing import LIBRARIES, RATE, Library, MissingLibraryError
 from tests.dataset_processing import modules
 
-GME, OPENMPT = LIBRARIES["gme"], LIBRARIES["openmpt"]
+GME, OPENMPT, FLUIDSYNTH = (LIBRARIES[name] for name in ("gme", "openmpt", "fluidsynth"))
 
 
 @cache
@@ -47,6 +47,8 @@ def needs(*libraries: Library) -> None:
 
 
 def library_of(name: str) -> Library:
+    if name.endswith((".mid", ".rmi")):
+        return FLUIDSYNTH
     return OPENMPT if name.endswith((".mod", ".s3m", ".xm")) else GME
 
 
@@ -103,6 +105,8 @@ VOICES = [
     ("a.kss", lambda: modules.kss(262), 262, BOTH),
     ("a.sap", lambda: modules.sap(), 440, BOTH),
     ("a.hes", lambda: modules.hes(), 440.4, LEFT),
+    ("a.mid", lambda: modules.midi(), 440, None),
+    ("a.rmi", lambda: b"RIFF\0\0\0\0RMIDdata\0\0\0\0" + modules.midi(((81, 1.0),)), 880, None),
 ]
 
 
@@ -115,6 +119,29 @@ def test_a_song_is_heard_at_its_pitch_on_its_side_and_the_same_twice(tmp_path, n
     if sides:
         assert tuple(np.abs(samples).max(0) > 0.1) == tuple(map(bool, sides))
     assert np.array_equal(samples, rendered(tmp_path / name))
+
+
+def test_a_score_sounds_for_as_long_as_its_tempo_says_and_tells_its_title(tmp_path):
+    needs(FLUIDSYNTH)
+    path = written(tmp_path, "a.mid", modules.midi(((69, 1.0), (81, 2.0)), tempo=90, title="Two notes"))
+    (song,) = songs_of(path)
+    assert song.seconds == pytest.approx(3, abs=0.01) and song.fade == 0 and song.tags == {"title": "Two notes"}
+    samples = rendered(path)
+    assert 3 <= len(samples) / RATE <= 4.01, "its last note rings on a little"
+    assert pitch(samples[RATE:]) == pytest.approx(880, abs=4) and level(samples, 2.9) > 3 * level(samples, 3.9)
+
+
+def test_a_score_that_is_cut_or_holds_no_notes_is_refused(tmp_path):
+    needs(FLUIDSYNTH)
+    whole = modules.midi()
+    for data, reason in (
+        (whole[:-8], "truncated: "),
+        (b"MThd" + bytes(100), "a MIDI file without tracks"),
+        (modules.midi(()), "it holds no notes"),
+        (whole[:-1] + b"\x81", "its events end in the middle of one"),
+    ):
+        (record,) = scan(written(tmp_path, "game/a.mid", data))
+        assert not record.kept and reason in record.reason, record.reason
 
 
 def test_a_tracker_module_is_panned_as_amigas_do_the_first_voice_to_the_left(tmp_path):

@@ -185,3 +185,17 @@ def test_extending_from_an_unknown_home_folder_is_one_line(tmp_path: Path) -> No
     path = write(tmp_path / "x.json", {"extends": "~nobody-at-all/base.json"})
     with pytest.raises(UserError, match=r"extends: .*home folder of ~nobody-at-all is not known"):
         read_config(path)
+
+
+def test_the_value_of_a_key_may_be_what_a_file_holds(tmp_path: Path) -> None:
+    write(tmp_path / "base.json", {"type": "dit.DiT", "width": 64, "heads": 2})
+    write(tmp_path / "one.json", {"extends": "base.json", "depth": 3})
+    data = {"backbone": {"type": "dit.DiT", "heads": 4, "dropout": 0.5}}
+    override = f"backbone=@{tmp_path}/one.json"
+    taken = {"type": "dit.DiT", "width": 64, "heads": 2, "depth": 3}
+    assert apply_overrides(data, [override]) == {"backbone": taken}, "it takes the place of what was there"
+    changed = apply_overrides(data, [override, "backbone.depth=5"])
+    assert changed == {"backbone": {**taken, "depth": 5}}
+    assert apply_overrides({}, ["title=@home", "games.@x.json=1"])["title"] == "@home"
+    with pytest.raises(UserError, match=r"nowhere\.json"):
+        apply_overrides(data, ["backbone=@nowhere.json"])

@@ -21,11 +21,27 @@ from tests.tiny import ROOT, all_untold
 GAMES = 3
 # Taken where a config has such fields, so that networks are small; a part without them is tested as it is by default.
 SMALL = {"model_channels": 16, "label_dim": GAMES, "phase_iterations": 2, "noise_channels": 16, "channels_per_head": 16}
+SMALL |= {"width": 32, "depth": 2, "heads": 2, "depths": [1, 1], "widths": [16, 32], "d_head": 16, "mapping_width": 32}
+SMALL |= {"level_channels": [16, 16]}
 
 ADAPTED = {
     "backbone": {"type": "unet_edm2.UNet", **{key: SMALL[key] for key in ("model_channels", "label_dim")}},
     "conditioners": {"tempo": {"type": "beats.Beats"}},
     "input_concat_ids": ["tempo"],
+}
+# Arguments of networks of other packages.
+OF_OTHERS = {
+    "diffusers_model": {
+        "settings": {
+            "block_out_channels": [16, 32],
+            "down_block_types": ["DownBlock2D", "AttnDownBlock2D"],
+            "up_block_types": ["AttnUpBlock2D", "UpBlock2D"],
+            "layers_per_block": 1,
+            "norm_num_groups": 8,
+            "attention_head_dim": 16,
+            "resnet_time_scale_shift": "scale_shift",
+        }
+    }
 }
 
 
@@ -39,8 +55,18 @@ def parts(kind: str) -> list[Component]:
             if own and issubclass(cls.Config, Config):
                 settings = {key: value for key, value in SMALL.items() if key in cls.Config.model_fields}
                 settings |= ADAPTED if "backbone" in cls.Config.model_fields else {}
+                settings |= OF_OTHERS.get(file, {})
                 found.append(Component(cls, cls.Config.from_json(settings)))
-    return found
+    return [part for part in found if _is_installed(part)]
+
+
+def _is_installed(part: Component) -> bool:
+    """False for a part of a package that is an extra, and not there."""
+    try:
+        part.build()
+    except UserError as error:
+        return "is not installed" not in str(error)
+    return True
 
 
 FORMATS, NETWORKS = parts("dualdiffusion.formats"), parts("dualdiffusion.models")
@@ -231,3 +257,17 @@ def test_every_public_name_of_the_library_says_what_it_is() -> None:
                     and ast.get_docstring(part) is None
                 ]
     assert silent == []
+
+
+@each(AUTOENCODERS)
+def test_a_latent_column_depends_on_no_more_columns_than_the_autoencoder_says(part: Component) -> None:
+    vae = _awake(part.build())
+    size, context = vae.downsampling, vae.context_columns
+    columns = 2 * context + 3
+    middle, position = context + 1, torch.zeros(size)
+    x = torch.randn(1, vae.in_channels, size, columns * size, requires_grad=True)
+    mode = vae.encode(x, position=position, conditioning=mixes(1)).mode
+    mode[..., middle].square().sum().backward()
+    seen = x.grad.abs().sum(dim=(0, 1, 2)).unflatten(0, (columns, size)).sum(dim=1)
+    assert not seen[[0, -1]].any(), "beyond the context"
+    assert bool((seen[1:-1] > 0).all()), "and it says no more than is true"

@@ -177,6 +177,19 @@ def test_the_unet_answers_to_noise_level_label_and_row() -> None:
     assert all((base - other).abs().max() > 1e-4 for other in others)
 
 
+@torch.inference_mode()
+def test_the_unet_may_be_told_intervals_and_look_along_both_axes() -> None:
+    torch.manual_seed(0)
+    plain = tiny.make_denoiser().backbone
+    x, position = unit(1, 4, 4, 8), torch.linspace(-1, 1, 4)
+    outputs = [plain(x, torch.zeros(1), conditioning=Conditioning(), position=position)]
+    for changes in ({"attention_position": "frequency"}, {"attention_axes": "alternate"}):
+        other = UNet(tiny_unet().model_copy(update=changes)).eval()
+        other.load_state_dict(plain.state_dict())  # neither has weights of its own
+        outputs.append(other(x, torch.zeros(1), conditioning=Conditioning(), position=position))
+    assert all(not torch.allclose(outputs[0], other, atol=1e-5) for other in outputs[1:])
+
+
 def test_activation_checkpointing_changes_nothing() -> None:
     torch.manual_seed(0)
     plain = UNet(tiny_unet())

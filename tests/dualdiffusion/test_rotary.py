@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from dualdiffusion.nn.blocks import BlockSettings, CosineAttention
@@ -35,3 +36,35 @@ def test_rotary_attention_knows_the_time_between_columns_but_neither_rows_nor_th
     assert not torch.allclose(attention(x, None)[..., order], attention(x[..., order], None), atol=1e-2)
     rows = torch.tensor([3, 1, 0, 2])
     assert torch.allclose(attention(x, None)[:, :, rows], attention(x[:, :, rows], None), atol=1e-5)
+
+
+@torch.inference_mode()
+def test_attention_along_both_axes_is_joint_attention_where_there_is_one_row_and_sees_all_where_there_are_more() -> (
+    None
+):
+    torch.manual_seed(0)
+    joint, both = (
+        CosineAttention(32, BlockSettings(emb_channels=0, channels_per_head=16, rotary=True, attention_axes=axes))
+        for axes in ("joint", "alternate")
+    )
+    both.load_state_dict(joint.state_dict())
+    one_row, plane = torch.randn(2, 32, 1, 8), torch.randn(1, 32, 4, 8)
+    assert torch.equal(joint(one_row, None), both(one_row, None))
+    before = both(plane, None)
+    assert not torch.allclose(before, joint(plane, None), atol=1e-2)
+    plane[..., 3, 7] += 3
+    assert not torch.isclose(both(plane, None)[0, :, 0, 0], before[0, :, 0, 0], atol=1e-5).any()
+
+
+@pytest.mark.parametrize("rotary", [False, True])
+@torch.inference_mode()
+def test_attention_may_be_told_intervals_between_rows(rotary: bool) -> None:
+    torch.manual_seed(0)
+    attention = CosineAttention(32, BlockSettings(emb_channels=0, rotary=rotary, row_position=True))
+    x, rows, order = torch.randn(1, 32, 4, 6), torch.tensor([-1.4, -0.3, 0.5, 1.2]), torch.tensor([3, 1, 0, 2])
+    y = attention(x, None, rows=rows)
+    assert torch.allclose(attention(x, None, rows=rows + 2), y, atol=1e-4)  # intervals alone
+    assert torch.allclose(attention(x[:, :, order], None, rows=rows[order]), y[:, :, order], atol=1e-5)
+    assert not torch.allclose(attention(x[:, :, order], None, rows=rows), y[:, :, order], atol=1e-2)
+    moved = attention(x.roll(1, -1), None, rows=rows)
+    assert torch.allclose(moved, y.roll(1, -1), atol=1e-5) != rotary

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from dualdiffusion.component import component_from_json
 from dualdiffusion.conditioning import Conditioning, one_hot
@@ -139,3 +140,23 @@ def test_phase_recovery_is_that_of_a_cpu(exact: None) -> None:
 def test_the_stored_request_of_a_clip_tells_the_device(model: ModelFolder, tmp_path: Path) -> None:
     path = save(Generator.load(model, DEVICE).generate(REQUEST), tmp_path, device=DEVICE)
     assert torch.cuda.get_device_name() in json.dumps(read_settings(path))
+
+
+@pytest.mark.parametrize("name", ["dit", "hourglass"])
+def test_a_transformer_in_bfloat16_gives_what_float32_gives_by_the_flash_kernel(exact: None, name: str) -> None:
+    part = {
+        "dit": {"type": "dit.DiT", "width": 128, "depth": 2, "heads": 2},
+        "hourglass": {"type": "hourglass.Hourglass", "depths": [1, 1], "widths": [64, 128]},
+    }[name]
+    torch.manual_seed(0)
+    network = component_from_json("dualdiffusion.models", {**part, "label_dim": 0}).build().to(DEVICE)
+    for parameter in network.parameters():
+        if not bool(parameter.any()):
+            torch.nn.init.normal_(parameter, std=0.1)
+    x, c_noise = torch.randn(2, 4, 16, 32, device=DEVICE), torch.zeros(2, device=DEVICE)
+    expected = network(x, c_noise, conditioning=Conditioning())
+    # Windows come with a mask, which the flash kernel has no place for.
+    kernels = [SDPBackend.FLASH_ATTENTION, *([SDPBackend.EFFICIENT_ATTENTION] if name == "hourglass" else [])]
+    with torch.autocast("cuda", torch.bfloat16), sdpa_kernel(kernels):
+        half = network(x, c_noise, conditioning=Conditioning())
+    assert relative_error(half, expected) < 0.05

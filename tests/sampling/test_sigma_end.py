@@ -37,8 +37,17 @@ def test_an_end_that_is_no_end_is_one_line_that_names_the_key() -> None:
             levels(**fields)
     with pytest.raises(UserError, match="sigma_end: 5 must be below the noise level that sampling starts at"):
         levels(sigma_end=5.0, source={"path": "x", "strength": 0.3})
+    assert levels(sigma_end=5.0, source={"path": "x", "strength": 0.0})  # of which nothing is sampled
     said = {"sigma_end": 0.1, "sigma_min": 0.02}
     assert without_effect(Request(**GAME, **said), said) == ["sigma_min: sigma_end says where the noise levels end"]
+
+
+def test_a_source_that_is_changed_less_than_the_noise_of_the_latents_goes_on_to_0() -> None:
+    for strength in (0.1, 0.3, 0.6):
+        source = {"path": "x", "strength": strength}
+        low, high = levels(0.001, source=source), levels(0.001, source=source, sigma_end="latents")
+        assert high[0] == low[0] and high[-1] == 0.001 < low[-2]
+        assert levels(low[0], source=source, sigma_end="latents") == levels(source=source)
 
 
 def test_the_noise_of_the_latents_is_that_of_the_vae_in_the_units_of_diffusion(model: ModelFolder) -> None:

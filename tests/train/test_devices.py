@@ -24,9 +24,9 @@ from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.randomness import StepRandom
 from tests import commands, tiny
 from tests.train import forked
-from tests.train.test_noise_levels import unet_trainer
 from tests.train.test_preflight import make_config
 from train.averages.tracked import TrackedAverages
+from train.loss_by_level import by_noise_level
 from train.memory.auto_batch import choose_micro_batch, remedies
 from train.memory.preflight import predict
 from train.module_trainer import Demo, StepOutput
@@ -82,14 +82,12 @@ def test_all_that_an_update_reports_is_read_off_the_device_at_once() -> None:
     assert not any(value.requires_grad for value in to_cpu(plain))
 
 
-def test_losses_by_noise_level_are_those_of_the_samples_in_each_range_and_wait_for_no_device(
-    model: ModelFolder, dataset: Path
-) -> None:
-    trainer, count = unet_trainer(model, dataset), 8
+def test_losses_by_noise_level_are_those_of_the_samples_in_each_range_and_wait_for_no_device() -> None:
+    count = 8
     generator = torch.Generator().manual_seed(0)
     sigma = (torch.randn(32, generator=generator) * 2).exp()
     loss = DenoisingLoss(*torch.rand(3, 32, generator=generator))
-    metrics = trainer._by_sigma(sigma, loss)
+    metrics = by_noise_level(sigma, loss, SigmaDensity(), count)
     edges = SigmaDensity().sigma(torch.linspace(0, 1, count + 1, dtype=torch.float64))
     for i, (low, high) in enumerate(itertools.pairwise(edges.tolist())):
         above, below = sigma > low if i else sigma > 0, sigma <= high if i < count - 1 else sigma > 0
@@ -98,7 +96,7 @@ def test_losses_by_noise_level_are_those_of_the_samples_in_each_range_and_wait_f
         weight = count * torch.exp(-loss.log_variance) * (above & below)
         assert torch.equal(metrics[f"effective_weight_by_sigma/{name}"], weight)
     # A meta tensor has no contents: whatever wanted to look at them would fail.
-    unread = trainer._by_sigma(sigma, DenoisingLoss(*torch.rand(3, 32, device="meta")))
+    unread = by_noise_level(sigma, DenoisingLoss(*torch.rand(3, 32, device="meta")), SigmaDensity(), count)
     assert {name: value.shape for name, value in unread.items()} == {name: m.shape for name, m in metrics.items()}
 
 

@@ -27,7 +27,7 @@ from tests.sampling.test_unconditional import SHORT
 __all__ = ["command"]
 PATCH = 4
 IDENTITY = {"type": "identity.Identity", "patch": PATCH}
-BACKBONE = {**tiny.UNET, "label_dim": None, "in_channels": 2 * PATCH**2}
+BACKBONE = {**tiny.UNET, "label_dim": None}  # how many channels it has follows from format and patch
 
 
 def config_for(path: Path, model: Path, dataset: Path, **changes: object) -> Path:

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from dualdiffusion.config import load_config
+from dualdiffusion.errors import UserError
 from dualdiffusion.model.folder import ModelFolder
 from tests import tiny
 from tests.train.test_training import assert_equal, digest, fresh_model, train_until
@@ -32,7 +33,8 @@ from train.trainer import TrainConfig
 
 @pytest.mark.parametrize("name", sorted(SCHEDULES))
 def test_every_schedule_warms_up_linearly_and_never_rises_afterwards(name: str) -> None:
-    schedule = ScheduleConfig(type=name, warmup_samples=100, reference_samples=10_000)
+    points = ((0, 1.0), (10_000, 0.1)) if name == "points" else ()
+    schedule = ScheduleConfig(type=name, warmup_samples=100, reference_samples=10_000, points=points)
     assert schedule.factor(24) == pytest.approx(0.25, rel=0.01)
     factors = [schedule.factor(samples) for samples in range(100, 30_000, 100)]
     assert all(after <= before for before, after in itertools.pairwise(factors))
@@ -48,6 +50,30 @@ def test_the_cosine_schedule_is_half_a_wave_that_ends_at_its_floor() -> None:
 def test_the_inverse_schedule_is_a_power_of_the_time_with_a_floor() -> None:
     schedule = ScheduleConfig(type="inverse_lr", reference_samples=1000, power=0.5, final_factor=0.25)
     assert [schedule.factor(samples) for samples in (0, 3000, 10**9)] == pytest.approx([1, 0.5, 0.25])
+
+
+def test_points_are_joined_by_straight_lines_as_torchs_own_schedules_are() -> None:
+    """A step of torch's schedules is four samples here."""
+    step = ScheduleConfig(type="points", points=((19, 1.0), (20, 0.1), (39, 0.1), (40, 0.01), (59, 0.01), (60, 1e-3)))
+    line = ScheduleConfig(type="points", points=((0, 0.25), (40, 1.0)))
+    of_torch = {
+        step: lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 5, gamma=0.1),
+        line: lambda optimizer: torch.optim.lr_scheduler.LinearLR(optimizer, 0.25, total_iters=10),
+    }
+    for ours, scheduler in of_torch.items():
+        optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=1.0)
+        theirs = scheduler(optimizer)
+        for samples in range(0, 80, 4):
+            assert ours.factor(samples) == pytest.approx(theirs.get_last_lr()[0], abs=1e-7)
+            optimizer.step()
+            theirs.step()
+
+
+@pytest.mark.parametrize("points", [(), ((5, 1.0), (5, 0.5))])
+def test_points_must_be_there_and_rise(points: tuple) -> None:
+    with pytest.raises(ValueError, match="points: "):
+        ScheduleConfig(type="points", points=points)
+    assert ScheduleConfig(points=((0, 1.0),)).unused == ["points"]
 
 
 def test_weight_decay_spares_gains_biases_and_the_log_variance_and_nothing_else() -> None:
@@ -119,6 +145,72 @@ def test_gradient_noise_has_the_annealed_variance_of_its_formula_and_is_a_functi
     assert not torch.equal(grads[0][0], grads[2][0])
 
 
+PARTED = {
+    "learning_rate": 0.02,
+    "parts": {
+        "uncertainty": {"learning_rate": 0.002},
+        "backbone.*.attention": {"type": "Muon", "learning_rate": 0.04},
+        "backbone.encoder": {"type": "SGD"},
+    },
+}
+
+
+def test_parts_have_rates_and_types_of_their_own_and_all_else_is_trained_as_before() -> None:
+    config = OptimizerConfig.from_json(PARTED)
+    parted, plain = tiny.make_denoiser(), tiny.make_denoiser()
+    optimizer = trained(parted, config, config.build_for(parted))
+    trained(plain, config)
+    rates = {id(parameter): group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
+    names = {name: id(parameter) for name, parameter in parted.named_parameters()}
+    assert set(rates) == set(names.values())
+    assert rates[names["uncertainty.weight"]] == pytest.approx(0.002)
+    for name, parameter in parted.named_parameters():
+        part = next((kind for kind in ("attention", "encoder", "uncertainty") if kind in name), None)
+        same = torch.equal(parameter, dict(plain.named_parameters())[name])
+        assert same == (part is None), name
+    ratios = {group["lr"] / 0.02: group["rate"] for group in optimizer.param_groups}
+    assert all(ratio == pytest.approx(rate) for ratio, rate in ratios.items())
+
+
+def test_an_optimizer_of_parts_goes_on_from_its_state_bit_for_bit() -> None:
+    config = OptimizerConfig.from_json(PARTED)
+    torch.manual_seed(0)
+    first = tiny.make_denoiser()
+    optimizer = trained(first, config, config.build_for(first))
+    second = tiny.make_denoiser()
+    second.load_state_dict(first.state_dict())
+    resumed = config.build_for(second)
+    load_packed_state(resumed, second, copy.deepcopy(packed_state(optimizer, first)))
+    for group in resumed.param_groups:  # the very groups of the optimizers inside
+        group["lr"] = 0.5
+    assert all(group["lr"] == 0.5 for inner in resumed.optimizers for group in inner.param_groups)
+    for group in resumed.param_groups:
+        group["lr"] = 0.02 * group["rate"]
+    trained(first, config, optimizer)
+    trained(second, config, resumed)
+    assert_equal(first.state_dict(), second.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        (
+            {"backbone.encodr": {"learning_rate": 1}},
+            "no parameter is below 'backbone.encodr'; nearest: backbone.encoder",
+        ),
+        ({"uncertainty": {"settings": {"bettas": 1}}}, "bettas"),
+    ],
+)
+def test_a_part_that_is_none_is_one_line(parts: dict, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        OptimizerConfig.from_json({"parts": parts}).build_for(tiny.make_denoiser())
+
+
+def test_checkpoints_tell_the_types_of_parts_apart_and_rates_not() -> None:
+    assert OptimizerConfig(parts={"uncertainty": {"learning_rate": 0.1}}).kind == "AdamW"
+    assert OptimizerConfig.from_json(PARTED).kind == "AdamW (backbone.*.attention: Muon, backbone.encoder: SGD)"
+
+
 EVERYTHING = {
     "optimizer": {
         "type": "NAdam",
@@ -126,12 +218,13 @@ EVERYTHING = {
         "settings": {"betas": [0.9, 0.99], "weight_decay": 0.01},
         "max_grad_norm": 1.0,
         "gradient_noise": {"eta": 0.001, "gamma": 0.55},
+        "parts": {"uncertainty": {"learning_rate": 0.001}, "backbone.*.attention": {"type": "Muon"}},
     },
-    "schedule": {"type": "cosine", "warmup_samples": 8, "reference_samples": 48, "final_factor": 0.1},
+    "schedule": {"type": "points", "warmup_samples": 8, "points": [[0, 1], [20, 0.5], [48, 0.1]]},
 }
 
 
-def test_a_run_with_another_optimizer_groups_noise_and_schedule_goes_on_bit_for_bit(
+def test_a_run_with_other_optimizers_parts_noise_and_schedule_goes_on_bit_for_bit(
     model: ModelFolder, dataset: Path, tmp_path: Path
 ) -> None:
     paths = []

@@ -37,6 +37,15 @@ def test_a_sweep_is_the_grid_of_its_values_each_with_a_model_folder_of_its_own()
     assert len({run.config.model for run in runs}) == 4
 
 
+def test_a_sweep_over_files_compares_networks() -> None:
+    key, files = "module_trainer.denoiser.backbone", ("unet_tiny", "dit_tiny", "hourglass_tiny")
+    values = ",".join(f"@config/models/{name}.json" for name in files)
+    runs = build_runs(CONFIG, [f"{key}={values}", "model=models/m"])
+    types = [run.config.module_trainer.config.denoiser.backbone.name for run in runs]
+    assert types == ["unet_edm2.UNet", "dit.DiT", "hourglass.Hourglass"]
+    assert [str(run.config.model) for run in runs] == [f"models/m_sweep_backbone={name}" for name in files]
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [

@@ -34,6 +34,7 @@ from tests.benchmarks.telling import RUNS, Listener, overrides
 from tests.dualdiffusion.test_beat import clicks, regular
 from tests.train.test_training import assert_equal, digest, fresh_model, train_until
 from train.module_trainers.unet import UNetTrainer
+from train.telling import told_of
 from train.train_config import TrainConfig
 
 COLUMN = 64 * 8 / tiny.SAMPLE_RATE
@@ -138,11 +139,11 @@ def test_a_sample_without_its_label_is_told_nothing_and_others_lack_the_beat_now
     model: ModelFolder, described: Path, tmp_path: Path
 ) -> None:
     path = config_for(tmp_path / "c.json", fresh_model(model, tmp_path / "m", "unet"), described)
-    trainer = trainer_for(path, label_dropout=0.3)
+    trainer = trainer_for(path)
     many, known = 400, torch.ones(400)
     batch = Batch(torch.zeros(many, 4, 4, 16), torch.zeros(many).long(), torch.arange(many))
     batch = replace(batch, values={"tempo": torch.ones(many, 4, 16)}, known={"tempo": known})
-    told = trainer._conditioning(batch, StepRandom(0, first=0, batch_size=many, indices=list(range(many))))
+    told = told_of(batch, trainer.module, 0.3, StepRandom(0, first=0, batch_size=many, indices=list(range(many))))
     assert not told.kept["tempo"][told.labels_kept == 0].any()
     assert float(told.labels_kept.mean()) == pytest.approx(0.7, abs=0.08)
     assert float(told.kept["tempo"][told.labels_kept == 1].mean()) == pytest.approx(0.9, abs=0.05)
@@ -153,7 +154,7 @@ def test_what_is_known_of_a_sample_is_drawn_at_random_and_told_whatever_else_is_
 ) -> None:
     trainer = trainer_for(config_for(tmp_path / "c.json", fresh_model(model, tmp_path / "m", "unet"), described))
     batch = Batch(torch.randn(64, 4, 4, 16), torch.zeros(64).long(), torch.arange(64))
-    told = trainer._conditioning(batch, StepRandom(0, first=0, batch_size=64, indices=list(range(64))))
+    told = told_of(batch, trainer.module, 0.1, StepRandom(0, first=0, batch_size=64, indices=list(range(64))))
     mask = told.values["known"][:, -1]
     assert torch.equal(told.values["known"][:, :4], batch.data * mask[:, None])
     assert 0.2 < float(mask.mean()) < 0.8

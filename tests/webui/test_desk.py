@@ -31,6 +31,7 @@ ODD: dict[str, Any] = {
     "rho": 1.5,
     "sigma_max": 60.0,
     "sigma_min": 0.02,
+    "sigma_end": "latents",
     "ema": "ema_0.100",
     "guidance": {
         "interval": [0.3, 5.0],
@@ -163,6 +164,15 @@ def test_every_key_has_a_control_with_a_sentence_and_the_schedule_a_curve(visit:
     page.fill("#field-guidance-interval", "0.3")
     page.locator("[data-field='guidance.interval'] input").nth(1).fill("5")
     until(lambda: "guided from 0.3 to 5" in page.inner_text(".schedule-curve"), "where guidance holds")
+    # A number, or the word that stands for one.
+    page.select_option("#field-sigma_end", "number")
+    page.locator("[data-field=sigma_end] input").fill("0.05")
+    until(lambda: "noise levels from 80 to 0.05" in page.inner_text(".schedule-curve"), "where sampling ends")
+    page.select_option("#field-sigma_end", "latents")
+    assert "Sigma end latents" in page.inner_text("#changed")
+    assert not page.locator("[data-field=sigma_end] input").is_visible()
+    page.select_option("#field-sigma_end", "")
+    assert "Sigma end" not in page.inner_text("#changed")
     page.select_option("#select-schedule", "learned")
     until(lambda: "known only once" in page.inner_text(".schedule-curve"), "a schedule without a curve")
     # What is wrong is told beside its control.

@@ -20,6 +20,9 @@ class Page:
     def __init__(self) -> None:
         self.closed = 0
         self.context = SimpleNamespace(close=self.close)
+        self.previews = [1203.0, 7.0, 1900.0]
+        self.keyboard = SimpleNamespace(press=self.press)
+        self.pressed: list[str] = []
 
     def close(self) -> None:
         self.closed += 1
@@ -30,7 +33,12 @@ class Page:
     def evaluate(self, script: str, argument: object = None) -> Any:
         if script == JUMP:
             assert argument == CLIPS
-        return {JUMP: 80.06, PREVIEW: 1203.0}.get(script)
+        if script == PREVIEW:
+            return self.previews.pop(0)
+        return {JUMP: 80.06}.get(script)
+
+    def press(self, key: str) -> None:
+        self.pressed.append(key)
 
 
 class Browser(Measured):
@@ -65,6 +73,7 @@ def test_figures_are_medians_of_the_visits_and_the_last_page_is_used() -> None:
     }
     assert told == {"cold_load_kb": 472.0, "jump_to_the_end_ms": 80.1}
     assert [page.closed for page in browser.pages] == [1, 1, 1, 1]
+    assert browser.pages[-1].pressed == ["Escape"] * 3, "a clip that is seen to form is not waited for"
 
 
 @pytest.mark.parametrize(

@@ -62,5 +62,12 @@ def test_the_page_hides_the_mixer_and_plays(chromium: Any, plain_server: Server,
     visit.wait_for_cards(before + 1)
     assert visit.cards()[0] == "#9"
     visit.page.screenshot(path=tmp_path / "plain.png")
+    visit.page.click("#grid-open")
+    axes = visit.page.locator("#grid-key-0 option").evaluate_all("options => options.map((each) => each.value)")
+    assert "steps" in axes and "game" not in axes
+    visit.page.press("#grid", "Escape")
+    visit.page.locator(".card").first.get_by_role("button", name="Edit").click()
+    visit.page.locator(".tools-row [data-tool='vary']").wait_for()
+    assert not visit.page.locator(".tools-row [data-tool='mix']").is_visible()
     visit.close()
     assert visit.complaints == []

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.tensorboard import SummaryWriter
 
-from dualdiffusion.config import apply_overrides, read_config, split_values, validate
+from dualdiffusion.config import apply_overrides, names_file, read_config, split_values, validate
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_json
 from dualdiffusion.machine.stopping import stopped_by
@@ -93,8 +93,11 @@ def build_runs(path: Path, overrides: Sequence[str]) -> list[Run]:
 
 
 def _slug(settings: dict[str, str]) -> str:
-    """Part of a folder name that tells the settings apart: `learning_rate=0.01_batch_size=8`."""
-    parts = [f"{key.rpartition('.')[2]}={value}" for key, value in settings.items()]
+    """Part of a folder name that tells the settings apart: `learning_rate=0.01_batch_size=8`; of files, their names."""
+    parts = [
+        f"{key.rpartition('.')[2]}={Path(value).stem if names_file(value) else value}"
+        for key, value in settings.items()
+    ]
     return re.sub(r"[^A-Za-z0-9._=-]+", "-", "_".join(parts))
 
 

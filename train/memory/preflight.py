@@ -26,7 +26,6 @@ from dualdiffusion.model.folder import ModelFolder
 from train.averages.ema import ema_name
 from train.memory.meta_operations import KnownOperations, operate
 from train.module_trainer import Plan
-from train.optimizer import parameter_groups
 from train.precision import in_half
 from train.setup import check_labels
 from train.train_config import TrainConfig
@@ -133,16 +132,20 @@ class TargetDevice(TorchFunctionMode):
             kwargs = {name: _to_half(argument) for name, argument in kwargs.items()}
         if func is torch.conv2d:
             args = (args[0].contiguous(memory_format=torch.channels_last), *args[1:])
-        if func is F.scaled_dot_product_attention and len(args) == 3 and not kwargs and args[0].stride(-1) == 1:
-            return self._attention(*args)
+        plain = func is F.scaled_dot_product_attention and len(args) == 3 and kwargs.keys() <= {"attn_mask"}
+        if plain and args[0].stride(-1) == 1:
+            return self._attention(*args, kwargs.get("attn_mask"))
         return func(*args, **kwargs)
 
-    def _attention(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def _attention(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         """The meta device would hold all pairs of positions; the kernels of a GPU and of the CPU do not."""
+        if mask is not None:  # they take it as numbers, of which each layer keeps its own
+            mask = torch.zeros_like(mask, dtype=q.dtype)
         if self._device_type == "cpu":
-            return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v)[0]
-        if q.dtype == torch.float32:
-            return torch.ops.aten._scaled_dot_product_efficient_attention(q, k, v, None, True)[0]
+            return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, attn_mask=mask)[0]
+        if q.dtype == torch.float32 or mask is not None:  # flash attention takes none
+            mask = None if mask is None else mask.expand(*q.shape[:3], k.shape[2])
+            return torch.ops.aten._scaled_dot_product_efficient_attention(q, k, v, mask, True)[0]
         return torch.ops.aten._scaled_dot_product_flash_attention(q, k, v)[0]
 
 
@@ -245,9 +248,9 @@ def validated_bytes(config: TrainConfig, device_type: str) -> int:
 
 def _warm_optimizer(config: TrainConfig, module: nn.Module, device_type: str) -> torch.optim.Optimizer:
     """The optimizer as it is after its first step, which makes its state; the gradients are still there."""
-    optimizer = config.optimizer.build(parameter_groups(module))
-    if device_type == "cuda" and "foreach" in optimizer.defaults:
-        for group in optimizer.param_groups:  # as torch chooses there: quicker, and with copies of all weights
+    optimizer = config.optimizer.build_for(module)
+    for group in optimizer.param_groups if device_type == "cuda" else ():
+        if "foreach" in group:  # as torch chooses there: quicker, and with copies of all weights
             group["foreach"] = group["foreach"] is not False and not group.get("fused")
     for parameter in module.parameters():
         parameter.grad = torch.empty_like(parameter)

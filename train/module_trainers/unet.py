@@ -2,49 +2,49 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 import torch
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from dualdiffusion.component import Component, part_of
-from dualdiffusion.conditioning import GAMES, Conditioning, one_hot
-from dualdiffusion.config import Config, validate
+from dualdiffusion.contracts import Autoencoder
 from dualdiffusion.controls import read_controls
-from dualdiffusion.data.audio_crops import Batch
+from dualdiffusion.data.audio_crops import Batch, Crop
 from dualdiffusion.data.dataset_folder import DatasetFolder
-from dualdiffusion.data.latent_crops import LatentCrops, latents_image
-from dualdiffusion.diffusion.loss import DenoisingLoss, Weighting, denoising_loss
+from dualdiffusion.diffusion.loss import Weighting, denoising_loss
 from dualdiffusion.diffusion.preconditioning import Denoiser
-from dualdiffusion.diffusion.sigma_sampling import AdaptiveDensity, SigmaDensity
+from dualdiffusion.diffusion.sigma_sampling import SigmaDensity
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_json
 from dualdiffusion.labels import Labels
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.loaded import WINDOW_COLUMNS
-from dualdiffusion.model.module import load_module, module_component
+from dualdiffusion.model.module import load_module
 from dualdiffusion.model.shipped import find_model
-from dualdiffusion.pictures.spectrogram import spectrogram_pixels
 from dualdiffusion.randomness import StepRandom
 from sampling.generator import Generator
-from sampling.recommended import Asked, check_recommended, read_recommended
-from sampling.request import Request
-from train.autoencoder import check_autoencoder, check_fit, is_trained, make_autoencoder
+from sampling.recommended import check_recommended, read_recommended
+from train.autoencoder import check_autoencoder, check_fit, is_trained, make_autoencoder, of_format
+from train.denoiser_demos import DemosConfig, check_demos, make_demos
+from train.denoiser_setup import plan, recommended_by, settled_denoiser
+from train.latent_source import EncodedLatents, LatentsConfig, LatentSource, StoredLatents
+from train.loss_by_level import by_noise_level
 from train.losses.denoising import DenoisingDistance, Squared
 from train.module_trainer import Demo, Plan, StepOutput
-from train.setup import build_module, check_labels, copy_modules, new_games, save_labels, with_label_dim
+from train.setup import build_module, check_labels, copy_modules, new_games, save_labels
 from train.starting import Source
-from train.telling import conditioners_of, controls_of, settled
+from train.telling import controls_of, told_of
+from train.training_levels import TrainingLevels
 
 
 class UNetTrainer:
     """Denoising, with any predictor, weighting and loss; learned log-variance and label dropout."""
 
-    class Config(Config):
+    class Config(LatentsConfig, DemosConfig):
         """Settings of a UNet's training."""
 
         denoiser: Denoiser.Config | None = None
@@ -79,17 +79,6 @@ class UNetTrainer:
         """Share of samples without label, which train the unconditional model that guidance needs."""
         loss_buckets: Annotated[int, Field(ge=1)] = 8
         """Loss is also logged for so many ranges of sigma."""
-        demo_games: Annotated[int, Field(ge=0)] = 3
-        """Demos are made of the first so many games."""
-        demos: tuple[dict[str, Any], ...] = ()
-        """Requests, as far as they differ from what is recommended, to make demos of in place of those of the games;
-        where one names no games, it is made of the first."""
-        demo_seconds: Annotated[float, Field(gt=0)] = 8.0
-        demo_steps: Annotated[int, Field(ge=1)] | None = None
-        """null: as many as the model's request.json recommends, or else a request's default."""
-        demo_cfg_scales: tuple[Annotated[float, Field(ge=0)], ...] | None = None
-        """Each demo game is generated at each of these guidance scales; null: at the one that is recommended."""
-
         recommended: dict[str, Any] = Field(default_factory=dict)
         """Fields of a request, stored with the model as what to ask of it where nothing is said, if it has none yet.
         Empty: those of the model that training starts from, if there is one."""
@@ -111,16 +100,6 @@ class UNetTrainer:
                     "leave format and vae out"
                 )
             return self
-
-        @field_validator("demos")
-        @classmethod
-        def _are_requests(cls, demos: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
-            for number, fields in enumerate(demos):
-                try:
-                    validate(Request, {"games": {"any": 1.0}, **fields}, f"{number}")
-                except UserError as error:
-                    raise ValueError(str(error)) from None
-            return demos
 
         @field_validator("recommended")
         @classmethod
@@ -145,7 +124,7 @@ class UNetTrainer:
     ) -> None:
         self.config, self.model, self.dataset = config, model, dataset
         self.distance = config.loss.build()
-        self.adaptive = AdaptiveDensity(config.sigma) if config.sigma.distribution == "adaptive" else None
+        self.levels = TrainingLevels(config.sigma, config.validation_sigma)
         if config.autoencoder and "vae" not in model.module_names():
             copy_modules(find_model(config.autoencoder), model, ("format", "vae"))
         self.labels = check_labels(model, dataset)
@@ -154,44 +133,41 @@ class UNetTrainer:
         self.fingerprint = model.fingerprint("vae")
         self.vae = load_module(model, "vae")
         self.format = load_module(model, "format")
-        self.module: Denoiser = build_module(model, "unet", self._denoiser(), self.labels, seed, init)
+        self.module: Denoiser = build_module(model, "unet", self._denoiser(self.vae), self.labels, seed, init)
         columns = self.format.frames_per_second * config.crop_seconds / self.vae.downsampling
         multiple = self.module.size_multiple
         check_fit(self.module, self.format, self.vae)
         self.columns = max(1, round(columns / multiple)) * multiple
-        self.column_seconds = self.vae.downsampling / self.format.frames_per_second
         self.module.index_notes = {WINDOW_COLUMNS: self.columns, **controls_of(self.module.told, self.dataset)}
         recommended = config.recommended or recommended_by(init)
         if recommended and not model.request_path.exists():
             write_json(model.request_path, recommended)
         self.recommended = read_recommended(model)
-        self.seconds_per_sample = self.columns * self.vae.downsampling / self.format.frames_per_second
+        column_seconds = self.vae.downsampling / self.format.frames_per_second
+        self.seconds_per_sample = self.columns * column_seconds
+        if config.pre_encoded:
+            told = self.module.told
+            self.latents: LatentSource = StoredLatents(dataset, self.columns, self.fingerprint, told, column_seconds)
+        else:
+            transforms = [part.build() for part in config.transforms]
+            self.latents = EncodedLatents(dataset, self.format, self.vae, self.columns, self.module.told, transforms)
         self.position = self.vae.latent_position(self.format.position())
-        self._check_demos()
+        check_demos(config.demos, self.labels, needed=bool(self.module.label_dim or self.module.told))
         if not new_games(model, self.labels):
             save_labels(model, self.labels)
 
-    def _check_demos(self) -> None:
-        """Games that a demo names and the model does not know would end the run at its first demo, at every start."""
-        for number, fields in enumerate(self.config.demos):
-            if "games" in fields:
-                try:
-                    request = validate(Request, fields, f"module_trainer.demos.{number}")
-                    request.check_games(self.labels, needed=bool(self.module.label_dim or self.module.told))
-                except UserError as error:
-                    raise UserError(f"module_trainer.demos.{number}: {error}") from None
-
     def _make_autoencoder(self) -> None:
-        format, vae = self.config.format.build(), self.config.vae.build()
+        format = self.config.format.build()
+        vae = of_format(self.config.vae, format).build()
         check_autoencoder(format, vae)  # nothing is written before everything fits together
         with torch.device("meta"):
-            denoiser = self._denoiser().build()
+            denoiser = self._denoiser(vae).build()
         check_fit(denoiser, format, vae)
         make_autoencoder(self.model, self.config.format, self.config.vae, self.dataset, self.config.crop_seconds)
 
-    def _denoiser(self) -> Component:
+    def _denoiser(self, vae: Autoencoder) -> Component:
         facts = (track.all_facts for track in self.dataset.tracks("train"))
-        return _denoiser(self.config, self.labels, self.model, facts)
+        return settled_denoiser(self.config, self.labels, self.model, vae.latent_channels, facts)
 
     def to(self, device: torch.device) -> None:
         """Moves what is not the trained module itself."""
@@ -199,38 +175,27 @@ class UNetTrainer:
         self.format.to(device)
         self.position = self.position.to(device)
 
-    def train_data(self, seed: int) -> LatentCrops:
-        """Random crops of the training split's latents."""
-        return self._crops("train", seed)
+    def train_data(self, seed: int) -> Dataset[Crop]:
+        """Random crops of the training split."""
+        return self.latents.crops("train", seed)
 
-    def validation_data(self) -> LatentCrops:
+    def validation_data(self) -> Dataset[Crop]:
         """The middle of each validation track, or of the training tracks where no other is long enough."""
-        return self._crops("validation" if self.holds_out else "train", None)
+        return self.latents.crops("validation" if self.holds_out else "train", None)
 
     @property
     def holds_out(self) -> bool:
         """Whether a validation track is long enough for a crop."""
         return any(track.seconds > self.seconds_per_sample + 1 for track in self.dataset.tracks("validation"))
 
-    def _crops(self, split: str, seed: int | None) -> LatentCrops:
-        tracks = self.dataset.tracks(split)
-        return LatentCrops(
-            self.dataset,
-            tracks,
-            self.columns,
-            vae_fingerprint=self.fingerprint,
-            seed=seed,
-            told=self.module.told,
-            column_seconds=self.column_seconds,
-        )
-
     def step(self, batch: Batch, *, generator: StepRandom) -> StepOutput:
-        """The denoising loss of one batch of latents (B, Z, f, t)."""
+        """The denoising loss of one batch of crops, as the source of latents gives them."""
+        batch = self.latents(batch, generator if self.module.training else None)
         latents = batch.data
-        levels = self._density().sigma(self._quantiles(generator)).to(latents.dtype)  # on the CPU
+        levels = self.levels.drawn(generator, training=self.module.training).to(latents.dtype)  # on the CPU
         sigma = levels.to(latents.device)
         noise = generator.randn_like(latents)
-        conditioning = self._conditioning(batch, generator)
+        conditioning = told_of(batch, self.module, self.config.label_dropout, generator)
         loss = denoising_loss(
             self.module,
             latents,
@@ -247,77 +212,21 @@ class UNetTrainer:
             "loss/weighted": loss.weighted,
             "loss/logvar": loss.log_variance,
             "histogram/ln_sigma": sigma.log(),
-            **self._by_sigma(levels, loss),
+            **by_noise_level(levels, loss, self.config.validation_sigma, self.config.loss_buckets),
         }
         return StepOutput(minimised, loss.weighted, {name: value.detach() for name, value in metrics.items()})
 
-    def _conditioning(self, batch: Batch, generator: StepRandom) -> Conditioning:
-        """What the batch's samples are told: where labels are dropped, everything is, as guidance needs it."""
-        drawn = [name for name, config in self.module.told.items() if config.of_latents]
-        if not self.module.label_dim and not batch.values and not drawn:
-            return Conditioning()
-        told = (generator.rand() >= self.config.label_dropout).to(batch.data)
-        labels = one_hot(batch.game_ids, self.module.label_dim).to(batch.data.device) if self.module.label_dim else None
-        kept = {
-            name: told * batch.known[name] * (generator.rand() >= self.module.told[name].dropout).to(told)
-            for name in batch.values
-        }
-        values = dict(batch.values)
-        for name in drawn:  # what is known of a clip is told whatever else is dropped
-            config = self.module.told[name]
-            values[name] = config.drawn(batch.data, generator.rand(), generator.rand(), generator.rand())
-            kept[name] = (generator.rand() >= config.dropout).to(told)
-        return Conditioning(labels, told if labels is not None else None, values, kept, frozenset(drawn))
-
-    def _quantiles(self, generator: StepRandom) -> Tensor:
-        if self.config.sigma.stratified or not self.module.training:
-            return generator.quantiles
-        return generator.rand().double()
-
-    def _density(self) -> SigmaDensity | AdaptiveDensity:
-        if not self.module.training:
-            return self.config.validation_sigma
-        return self.adaptive or self.config.sigma
-
-    def _by_sigma(self, levels: Tensor, loss: DenoisingLoss) -> dict[str, Tensor]:
-        """Of each range of sigma: its loss, and its share of all training, 1 where that is its fair share.
-
-        The share is how often the range is drawn, times 1 / exp(u) and the factor of `weighting`, which is how much its
-        error then counts.
-
-        Args:
-            levels: (B,), on the CPU: which sample is in which range is known there, so that no device is waited for.
-        """
-        count = self.config.loss_buckets
-        edges = self.config.validation_sigma.sigma(torch.linspace(0, 1, count + 1, dtype=torch.float64))
-        bucket = torch.bucketize(levels, edges[1:-1])
-        order, sizes = bucket.argsort(stable=True), bucket.bincount(minlength=count).tolist()
-        losses = loss.weighted[order.to(loss.weighted.device)].split(sizes)
-        inside = (bucket == torch.arange(count)[:, None]).to(loss.log_variance.device)
-        counts = torch.exp(-loss.log_variance)
-        weights = count * (counts if loss.factor is None else loss.factor * counts) * inside
-        metrics = {}
-        for i, (low, high) in enumerate(itertools.pairwise(edges.tolist())):
-            name = f"{low:.3g}-{high:.3g}"
-            metrics[f"loss_by_sigma/{name}"] = losses[i]
-            metrics[f"effective_weight_by_sigma/{name}"] = weights[i]
-        return metrics
-
     def after_update(self, samples: int) -> bool:
         """Lets an adaptive density of noise levels follow the log-variance; returns whether it moved."""
-        if self.adaptive is None or not self.adaptive.due(samples):
-            return False
-        self.adaptive.update(lambda sigma: self.module.log_variance(sigma.to(self.module.device)), samples)
-        return True
+        return self.levels.follow(self.module, samples)
 
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint holds of this trainer: the adaptive density."""
-        return {} if self.adaptive is None else self.adaptive.state()
+        return self.levels.state()
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Goes on from a checkpoint."""
-        if self.adaptive is not None:
-            self.adaptive.load_state(state)
+        self.levels.load_state(state)
 
     def demos(self) -> list[Demo]:
         """Clips made by the code that the command line and the page use."""
@@ -330,36 +239,7 @@ class UNetTrainer:
             window_columns=self.columns,
             controls=read_controls(self.module.index_notes, "in training"),
         )
-        if self.config.demos:
-            return [self._demo_of(generator, *asked) for asked in enumerate(self.config.demos, start=1)]
-        scales = (None,) if self.config.demo_cfg_scales is None else self.config.demo_cfg_scales
-        mixes = [{name: 1.0} for name in self.labels.names[: self.config.demo_games]]
-        if generator.is_unconditional:  # and hears no scale
-            mixes, scales = [{}] * min(1, self.config.demo_games), (None,)
-        return [self._demo(generator, mix, scale) for mix in mixes for scale in scales]
-
-    def _demo(self, generator: Generator, games: dict[str, float], cfg_scale: float | None) -> Demo:
-        said = {} if cfg_scale is None else {"cfg_scale": cfg_scale}
-        request = self._demo_request({"games": games, **said})
-        name = f"{' '.join(games)}/cfg{request.cfg_scale:g}" if games else "clip"
-        return self._made(generator, name, request)
-
-    def _demo_of(self, generator: Generator, number: int, fields: dict[str, Any]) -> Demo:
-        first = {} if generator.is_unconditional else {self.labels.names[0]: 1.0}
-        request = self._demo_request({"games": first, **fields})
-        return self._made(generator, f"{number}/{' '.join(request.games) or 'clip'}", request)
-
-    def _demo_request(self, fields: dict[str, Any]) -> Request:
-        steps = {} if self.config.demo_steps is None else {"steps": self.config.demo_steps}
-        # The weights of a weaker network may not exist yet.
-        without = ("guidance.weak_ema=null", "guidance.weak_scale=1")
-        asked = Asked({"seconds": self.config.demo_seconds, **steps, **fields}, without)
-        return validate(Request, asked.over(self.recommended), "demos")
-
-    def _made(self, generator: Generator, name: str, request: Request) -> Demo:
-        result = generator.generate(request)
-        images = {"spectrogram": spectrogram_pixels(result.spectrogram), "latents": latents_image(result.latents)}
-        return Demo(name, result.audio, result.sample_rate, images)
+        return make_demos(generator, self.config, self.recommended)
 
     def finish(self) -> None:
         """Nothing is measured after training; but new games are told only now that the weights have room for them."""
@@ -375,67 +255,4 @@ class UNetTrainer:
     @classmethod
     def plan(cls, config: Config, *, model: ModelFolder, labels: Labels, batch_size: int) -> Plan:
         """What training would do, on the meta device."""
-        source = model if "vae" in model.module_names() or not config.autoencoder else find_model(config.autoencoder)
-        parts = _stored_autoencoder(source, config)
-        if config.vae is not None:
-            check_autoencoder(*(parts[name].build() for name in ("format", "vae")))
-        rows, columns = _latent_size(parts, config)
-        with torch.device("meta"):
-            denoiser = _denoiser(config, labels, model).build()
-            multiple = denoiser.size_multiple
-            columns = max(1, round(columns / multiple)) * multiple
-            shape = (batch_size, denoiser.in_channels, rows, columns)
-            sigma, position = torch.ones(batch_size), torch.zeros(rows)
-            vae = [parts["vae"].build()] if "vae" in parts else []
-        format = [parts["format"].build()] if "format" in parts else []
-        if config.vae is not None:
-            check_fit(denoiser, *format, *vae)
-
-        def forward() -> Tensor:
-            latents, noise = (torch.zeros(shape, device="meta") for _ in range(2))
-            conditioning = Conditioning()
-            if denoiser.label_dim:
-                conditioning = Conditioning(torch.zeros(batch_size, denoiser.label_dim, device="meta"), sigma)
-            return denoising_loss(denoiser, latents, noise, sigma, conditioning, position=position).learned.sum()
-
-        return Plan(denoiser, {"latents": shape}, forward, (*vae, *format))
-
-
-def recommended_by(init: ModelFolder | None) -> dict[str, Any]:
-    """What the model that training starts from recommends to ask of it; nothing that only its own weights can do."""
-    fields = {} if init is None else read_recommended(init).fields
-    return {name: value for name, value in fields.items() if not (name == "guidance" and value.get("weak_ema"))}
-
-
-def _denoiser(
-    config: UNetTrainer.Config, labels: Labels, model: ModelFolder, facts: Iterable[Mapping[str, Any]] = ()
-) -> Component:
-    """With what hangs on the dataset: the number of games, and the names that the facts of its tracks have.
-
-    Names that the model's network has been told stay as they are.
-    """
-    made = module_component(model, "unet").config.backbone if "unet" in model.module_names() else None
-    known = conditioners_of(made) if made else {}
-    if made is None and GAMES in conditioners_of(config.denoiser.backbone):
-        raise UserError(
-            f"module_trainer.denoiser.backbone.conditioners: {GAMES!r} is the name of the labels; give it another name"
-        )
-    backbone = settled(with_label_dim(config.denoiser.backbone, labels), list(facts), known)
-    return Component(Denoiser, config.denoiser.model_copy(update={"backbone": backbone}))
-
-
-def _stored_autoencoder(model: ModelFolder, config: UNetTrainer.Config) -> dict[str, Component]:
-    """Format and VAE as far as a model has them, or else as the config says them."""
-    said = {name: part for name in ("format", "vae") if (part := getattr(config, name)) is not None}
-    stored = {name: module_component(model, name) for name in ("format", "vae") if name in model.module_names()}
-    return {**said, **stored}
-
-
-def _latent_size(parts: Mapping[str, Component], config: UNetTrainer.Config) -> tuple[int, float]:
-    """Rows and columns of a training sample; of the reference format (32 kHz) where the model does not exist yet."""
-    if {"format", "vae"} <= set(parts):
-        format = parts["format"].build()
-        with torch.device("meta"):
-            factor = parts["vae"].build().downsampling
-        return format.rows // factor, config.crop_seconds * format.frames_per_second / factor
-    return 32, config.crop_seconds * 1000 / 8 / 8
+        return plan(config, model=model, labels=labels, batch_size=batch_size)

@@ -22,9 +22,11 @@ from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.module import load_module, save_module
 from dualdiffusion.pictures.spectrogram import spectrogram_pixels
 from dualdiffusion.randomness import StepRandom
+from train.channels import with_channels
 from train.module_trainer import Demo, Plan, StepOutput
 from train.setup import build_module, check_labels, new_games, save_labels, stored_part, with_label_dim
 from train.starting import Source
+from train.transforming import transformed
 
 # Weights of the terms that this trainer adds to those of the loss.
 OWN_WEIGHTS = {"point": 0.0, "shift": 0.0, "kl": 0.1}
@@ -96,7 +98,9 @@ class VAETrainer:
         if init is not None:  # whose VAE knows its own constants
             self.format = load_module(init, "format")
         self.labels = check_labels(model, dataset)
-        self.module = build_module(model, "vae", with_label_dim(config.vae, self.labels), self.labels, seed, init)
+        self.module = build_module(
+            model, "vae", _settled(config.vae, self.labels, self.format), self.labels, seed, init
+        )
         if config.trained == "decoder":
             self.module.freeze_encoder()
         self.loss = config.loss.build()
@@ -134,7 +138,8 @@ class VAETrainer:
             )
         if format.num_channels != vae.in_channels:
             raise UserError(
-                f"module_trainer.vae.in_channels: is {vae.in_channels}, but the format has {format.num_channels}"
+                f"module_trainer.vae.in_channels: is {vae.in_channels}, but the format has {format.num_channels}; "
+                "leave it out"
             )
 
     def to(self, device: torch.device) -> None:
@@ -212,14 +217,7 @@ class VAETrainer:
 
     def _transformed(self, audio: Tensor, generator: StepRandom) -> Tensor:
         """Audio (B, C, N) as training sees it."""
-        if not self.transforms or not self.module.training:
-            return audio
-        count = sum(transform.numbers for transform in self.transforms)
-        random = torch.stack([generator.rand() for _ in range(count)], dim=1).to(audio)
-        sample = {"data": audio, "random": random}
-        for transform in self.transforms:
-            sample = transform(sample)
-        return sample["data"]
+        return transformed(audio, self.transforms, generator) if self.module.training else audio
 
     def _conditioning(self, batch: Batch, generator: StepRandom) -> Conditioning:
         if not self.module.label_dim:
@@ -289,7 +287,7 @@ class VAETrainer:
         format = config.format.build()
         check_spectrogram(format)
         with torch.device("meta"):
-            vae = with_label_dim(config.vae, labels).build()
+            vae = _settled(config.vae, labels, format).build()
         frames = crop_frames(format.frames_per_second * config.crop_seconds, vae.downsampling)
         audio = (batch_size, format.num_channels, format.num_samples(frames))
         format, measure, position = format.to("meta"), config.loss.build().to("meta"), format.position().to("meta")
@@ -316,9 +314,14 @@ class VAETrainer:
         return Plan(vae, shapes, forward, (format, measure))
 
 
+def _settled(vae: Component, labels: Labels, format: Format) -> Component:
+    """The VAE with the number of games and of channels that its config leaves open."""
+    return with_channels(with_label_dim(vae, labels), format.num_channels)
+
+
 def check_spectrogram(format: Format) -> None:
     """Raises UserError for a format without a frequency axis, on which this VAE cannot work."""
-    if len(format.sample_shape(0)) != 3:
+    if format.rows == 1:
         raise UserError(
             f"module_trainer.format.type: the VAE works on spectrograms, and {type(format).__name__} makes none; take "
             "mel_spectrogram.MelSpectrogram"

@@ -63,8 +63,8 @@ def request_schema(emas: list[str], told: Sequence[str] = ()) -> dict[str, Any]:
 
     Returns:
         "fields": of the request, parts by dotted keys, each {"key", "kind", "nullable", "default", "help"}, with the
-        bounds "ge", "gt", "le", "lt" that it has, "choices" where only some texts fit, and "names" where there is a
-        number for each of some names;
+        bounds "ge", "gt", "le", "lt" that it has, "choices" where only some texts fit, "words" that may stand in a
+        number's place, and "names" where there is a number for each of some names;
         "sampler_options": of each sampler, by its name, those of all samplers first;
         "samplers", "schedules": what each does, by its name.
     """
@@ -133,6 +133,8 @@ def _kind(about: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     parts = about.get("anyOf", [about])
     known = [part for part in parts if part.get("type") != "null"]
     found = {"nullable": len(known) < len(parts), "kind": _name_of(known[0])}
+    words = [part["const"] for part in known[1:] if "const" in part]
+    found |= {"words": words} if words and found["kind"] in ("number", "integer") else {}
     found |= {ours: known[0][theirs] for ours, theirs in BOUNDS.items() if theirs in known[0]}
     return found | ({"choices": known[0]["enum"]} if "enum" in known[0] else {})
 

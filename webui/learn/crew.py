@@ -51,13 +51,14 @@ class Crew:
         self._lasts[name] = last
         self.stopping.discard(name)
 
-    def status(self, generator: Generator, state: dict[str, Any]) -> str:
+    def status(self, name: str, state: dict[str, Any]) -> str:
         """new, prepared, running, paused, stopped, failed, done or interrupted.
 
         Args:
-            state: of the generator's run.
+            name: of the generator.
+            state: of its run.
         """
-        if self._runner_of(generator, state) is not None:
+        if self._runner_of(name, state) is not None:
             return RUNNING
         if not state:
             return "new"
@@ -65,9 +66,9 @@ class Crew:
             return PREPARED
         return INTERRUPTED if state.get("status") == RUNNING else str(state.get("status"))
 
-    def is_at_work(self, generator: Generator, state: dict[str, Any]) -> bool:
+    def is_at_work(self, name: str, state: dict[str, Any]) -> bool:
         """Whether a runner of it runs, or a command that has lost its runner."""
-        return self.status(generator, state) == RUNNING or is_alive(state.get("command"))
+        return self.status(name, state) == RUNNING or is_alive(state.get("command"))
 
     def ask_to_stop(self, generator: Generator, number: int) -> None:
         """Sends a signal to its runner, at which it has its command save its state and leave.
@@ -75,7 +76,7 @@ class Crew:
         Raises:
             RefusedError: 409, nothing of it runs.
         """
-        runner = self._runner_of(generator, generator.run_state())
+        runner = self._runner_of(generator.chosen.name, generator.run_state())
         if runner is None or not send(runner, number):
             raise RefusedError(409, "nothing of this generator runs")
         self.stopping.add(generator.chosen.name)
@@ -87,7 +88,7 @@ class Crew:
             RefusedError: 409, it is neither.
         """
         state = generator.run_state()
-        if self.status(generator, state) not in (PAUSED, FAILED, INTERRUPTED):
+        if self.status(generator.chosen.name, state) not in (PAUSED, FAILED, INTERRUPTED):
             raise RefusedError(409, "nothing of this generator runs")
         write_json(generator.run_path, {**state, "status": STOPPED, "error": None})
 
@@ -97,7 +98,7 @@ class Crew:
             runner.poll()
         for generator, state in self._all():
             command = state.get("command")
-            lost = self.status(generator, state) == INTERRUPTED and is_alive(command)
+            lost = self.status(generator.chosen.name, state) == INTERRUPTED and is_alive(command)
             # A command that outlived the process which ran it gets another one, to hear how it ends.
             if lost and command["pid"] not in self._adopted:
                 self._adopted.add(command["pid"])
@@ -106,7 +107,7 @@ class Crew:
 
     def running(self) -> list[str]:
         """The generators at work."""
-        return [g.chosen.name for g, state in self._all() if self.status(g, state) == RUNNING]
+        return [g.chosen.name for g, state in self._all() if self.status(g.chosen.name, state) == RUNNING]
 
     def training_device(self, known: str | None = None) -> str | None:
         """The device of the training at work; None where there is none.
@@ -115,7 +116,7 @@ class Crew:
             known: what it is, as far as that was found out before the training has said so.
         """
         for generator, state in self._all():
-            alive = self.is_at_work(generator, state)
+            alive = self.is_at_work(generator.chosen.name, state)
             own = self._own.get(generator.chosen.name)
             starting = own is not None and own.poll() is None  # it may not have written yet what it is to do
             last = self._lasts[generator.chosen.name] if starting else state.get("last")
@@ -123,8 +124,8 @@ class Crew:
                 return (state.get("forecast") or {}).get("device") or known or UNKNOWN_DEVICE
         return None
 
-    def _runner_of(self, generator: Generator, state: dict[str, Any]) -> dict[str, Any] | None:
-        own = self._own.get(generator.chosen.name)
+    def _runner_of(self, name: str, state: dict[str, Any]) -> dict[str, Any] | None:
+        own = self._own.get(name)
         if own is not None and own.poll() is None:
             return mark_of(own.pid)
         return state["runner"] if is_alive(state.get("runner")) else None

@@ -27,6 +27,7 @@ PREPARING = "scan,convert,filter,split,describe"
 StageName = Literal["prepare", "check", "vae", "encode", "unet"]
 STAGES: tuple[StageName, ...] = ("prepare", "check", "vae", "encode", "unet")
 TRAINING = ("vae", "unet")
+RUN = "run.json"
 
 
 class Chosen(Config):
@@ -92,7 +93,7 @@ class Generator:
     @property
     def run_path(self) -> Path:
         """How far its commands are."""
-        return self.folder / "run.json"
+        return self.folder / RUN
 
     def log(self, stage: str) -> Path:
         """What the commands of a stage have printed."""
@@ -130,11 +131,16 @@ class Generator:
 
     def run_state(self) -> dict[str, Any]:
         """What the runner has written last; empty before, and where it cannot be read."""
-        try:
-            state = read_json(self.run_path)
-        except UserError:
-            return {}
-        return state if isinstance(state, dict) and isinstance(state.get("stages"), dict) else {}
+        return run_state(self.folder)
+
+
+def run_state(folder: Path) -> dict[str, Any]:
+    """What the runner of the generator in `folder` has written last; empty before, and where it cannot be read."""
+    try:
+        state = read_json(folder / RUN)
+    except UserError:
+        return {}
+    return state if isinstance(state, dict) and isinstance(state.get("stages"), dict) else {}
 
 
 def names(work: Path) -> list[str]:

@@ -8,6 +8,7 @@ POST   /api/learn/generators                   {"name", "root", "path", "preset"
 GET    /api/learn/generators/{name}            how far it is
 PATCH  /api/learn/generators/{name}            {"label"}: what the page calls it
 DELETE /api/learn/generators/{name}            into the bin, with its dataset; POST .../restore undoes it
+GET    /api/learn/bin                          {"removed": [...]}; DELETE empties it
 POST   /api/learn/generators/{name}/prepare, /train, /pause, /stop, /play
 GET    /api/learn/generators/{name}/curves, /demos, /demos/{module}/{id}, /report, /report.html, /log?stage=vae
 POST   /api/learn/turn                         {"choice": "wait" | "cpu" | "share"}, while a training is at work
@@ -155,7 +156,18 @@ def _add_making(app: FastAPI, studio: Studio) -> None:
     async def restore(name: str) -> Response:
         """Brings the generator of this name back that was removed last."""
         await studio.restore(name)
-        return json_response(await asyncio.to_thread(studio.describe, name))
+        return json_response(await asyncio.to_thread(studio.summary, name))  # it may be damaged
+
+    @app.get(BASE + "/bin")
+    async def removed() -> Response:
+        """The generators that can be brought back: {"removed": [{"name", "label", "removed"}]}, the last one first."""
+        return json_response({"removed": await studio.removed()})
+
+    @app.delete(BASE + "/bin")
+    async def empty_bin() -> Response:
+        """Deletes the removed generators and their datasets for good; their models stay."""
+        await studio.empty_bin()
+        return json_response({"removed": []})
 
     @app.post(BASE + "/generators/{name}/prepare")
     async def prepare(name: str) -> Response:

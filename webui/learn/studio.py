@@ -16,7 +16,7 @@ from webui.http.refusal import RefusedError
 from webui.learn import removal
 from webui.learn.crew import Crew
 from webui.learn.forecast import Forecast
-from webui.learn.generator import NAME, NAME_RULE, Chosen, Generator, names
+from webui.learn.generator import NAME, NAME_RULE, Chosen, Generator, names, run_state
 from webui.learn.presets import load_presets
 from webui.learn.reading import Reading
 from webui.learn.roots import Place, Roots
@@ -79,18 +79,22 @@ class Studio:
         """Raises:
         RefusedError: 404, there is none of this name; 409, its file is damaged.
         """
-        if not NAME.fullmatch(name) or not (self._work / "generators" / name / "generator.json").is_file():
-            raise RefusedError(404, "there is no generator of this name", "name")
+        self._check_known(name)
         try:
             return Generator.load(self._work, name)
         except UserError as error:
-            raise RefusedError(409, one_line(error), "name") from None
+            told = one_line(error).replace(f"{self._work}/", "")  # visitors need not know where
+            raise RefusedError(409, told, "name") from None
+
+    def _check_known(self, name: str) -> None:
+        if not NAME.fullmatch(name) or not (self._work / "generators" / name / "generator.json").is_file():
+            raise RefusedError(404, "there is no generator of this name", "name")
 
     def status(self, generator: Generator) -> str:
         """new, prepared, running, paused, stopped, failed, done or interrupted."""
         if generator.chosen.name in self._starting:
             return RUNNING
-        status = self._crew.status(generator, generator.run_state())
+        status = self._crew.status(generator.chosen.name, generator.run_state())
         return FAILED if generator.chosen.name in self._refusals and status != RUNNING else status
 
     def summary(self, name: str) -> dict[str, Any]:
@@ -240,16 +244,17 @@ class Studio:
             await asyncio.to_thread(Generator(chosen, self._work).save)
 
     async def remove(self, name: str) -> None:
-        """Moves a generator and its dataset into the bin; its model stays.
+        """Moves a generator, which may be damaged, and its dataset into the bin; its model stays.
 
         Raises:
             RefusedError: 404, or 409 where it is at work.
         """
         async with self._turn:
-            generator = self.generator(name)
-            if name in self._starting or self._crew.is_at_work(generator, generator.run_state()):
+            self._check_known(name)
+            state = run_state(self._work / "generators" / name)
+            if name in self._starting or self._crew.is_at_work(name, state):
                 raise RefusedError(409, f"{name} is being made; pause or stop it first")
-            await asyncio.to_thread(removal.remove, generator)
+            await asyncio.to_thread(removal.remove, self._work, name)
             for known in (self._readings, self._refusals):
                 known.pop(name, None)
 
@@ -263,6 +268,19 @@ class Studio:
             raise RefusedError(404, "no generator of this name was removed", "name")
         async with self._turn:
             await asyncio.to_thread(removal.restore, self._work, name)
+
+    async def removed(self) -> list[dict[str, Any]]:
+        """What can be brought back; see `removal.removed`."""
+        return await asyncio.to_thread(removal.removed, self._work)
+
+    async def empty_bin(self) -> None:
+        """Deletes the removed generators and their datasets for good; their models stay.
+
+        Raises:
+            RefusedError: 503, some of it cannot be deleted.
+        """
+        async with self._turn:
+            await asyncio.to_thread(removal.empty, self._work)
 
     async def play(self, name: str) -> dict[str, Any]:
         """Opens the new model; where this server cannot, says how to start one that does.

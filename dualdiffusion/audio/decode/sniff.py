@@ -23,11 +23,11 @@ AUDIO_EXTENSIONS = frozenset(
     re.findall(
         r"\S+",
         "wav wave w64 rf64 flac ogg oga opus mp3 mp2 mp1 mpga aiff aif aifc au snd caf m4a m4b mp4 aac alac wv ape tta "
-        "wma asf mka webm weba mkv mov avi mpc spx ac3 eac3 ec3 dsf dff mid midi mod xm it s3m nsf nsfe spc vgm "
-        "vgz gbs hes kss ay sap gym mptm mtm med okt ult ptm dbm psf",
+        "wma asf mka webm weba mkv mov avi mpc spx ac3 eac3 ec3 dsf dff mid midi rmi kar mod xm it s3m nsf nsfe spc "
+        "vgm vgz gbs hes kss ay sap gym mptm mtm med okt ult ptm dbm psf",
     )
 )
-SCORE_EXTENSIONS = frozenset(("mid", "midi"))
+SCORE_EXTENSIONS = frozenset(("mid", "midi", "rmi", "kar"))
 """Notes without sound: side files where the recording of the same name is there, else worth a word to the user."""
 SIDE_EXTENSIONS = frozenset(
     re.findall(
@@ -44,7 +44,7 @@ class Kind:
 
     av_format is the one demuxer that FFmpeg may use for it (it must never guess: some of its demuxers open other files
     and addresses named in the data); empty where libsndfile reads it alone.
-    chip is the library that renders game music ("gme", "openmpt").
+    chip is the library that renders game music ("gme", "openmpt", "fluidsynth").
     """
 
     name: str
@@ -74,6 +74,7 @@ MUSEPACK7 = Kind("Musepack", ("mpc",), "mpc")
 AVI = Kind("AVI", ("avi",), "avi")
 AC3 = Kind("AC-3", ("ac3", "eac3", "ec3"), "ac3")
 MOD = Kind("MOD", ("mod", "nst", "wow"), chip="openmpt")
+MIDI = Kind("MIDI", ("mid", "midi", "rmi", "kar"), chip="fluidsynth")
 VGM = Kind("VGM", ("vgm", "vgz"), chip="gme")
 
 _SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
@@ -117,6 +118,8 @@ _SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"ZXAYEMUL", Kind("AY", ("ay",), chip="gme")),
     (0, b"SAP\r\n", Kind("SAP", ("sap",), chip="gme")),
     (0, b"GYMX", Kind("GYM", ("gym",), chip="gme")),
+    (0, b"MThd", MIDI),
+    (8, b"RMID", MIDI),
 )
 CHIP_EXTENSIONS = frozenset(
     extension for kind in (*(kind for _, _, kind in _SIGNATURES), MOD) if kind.chip for extension in kind.extensions
@@ -125,8 +128,6 @@ CHIP_EXTENSIONS = frozenset(
 _CONVERT = "is not supported; convert it to FLAC first (ffmpeg -i IN OUT.flac)"
 _UNSUPPORTED: tuple[tuple[int, bytes, str], ...] = (
     (0, b"version https://git-lfs", "a Git LFS pointer, not the audio itself; `git lfs pull` fetches it"),
-    (0, b"MThd", "a MIDI file: it holds notes, not audio; render it to WAV with a synthesizer first (FluidSynth)"),
-    (8, b"RMID", "a MIDI file: it holds notes, not audio; render it to WAV with a synthesizer first (FluidSynth)"),
     (0, b"DSD ", "DSD audio (DSF) is not supported; convert it to FLAC first"),
     (0, b"FRM8", "DSD audio (DFF) is not supported; convert it to FLAC first"),
     (0, b"RIFX", f"a WAV file with its bytes in the other order (RIFX), which {_CONVERT}"),

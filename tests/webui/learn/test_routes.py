@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import time
 from typing import Any
 
 import httpx
@@ -166,11 +167,35 @@ def test_a_generator_is_called_otherwise_removed_and_brought_back(studio: Studio
     assert client.post(f"{address}/restore").json()["label"] == "Castles & caves"
     assert (dataset / "report.json").read_text() == "first"
     shutil.copytree(folder, folder.with_name("copied"))
-    for answer in (client.delete(f"{address[:-4]}copied"), client.patch(f"{address[:-4]}copied", json={"label": "x"})):
-        assert not answer.is_success and "copied" in answer.json()["error"], "what it would be done to is another"
-    shutil.rmtree(folder.with_name("copied"))
+    refused = refusal(client.patch(f"{address[:-4]}copied", json={"label": "x"}))
+    assert refused[0] == 409 and "copied" in refused[1], "what it would be done to is another"
+    assert client.delete(f"{address[:-4]}copied").is_success, "which takes nothing of the other's"
     assert folder.is_dir() and dataset.is_dir()
     assert client.delete(address).is_success and client.post(f"{address}/restore").is_success
+
+
+def test_what_was_removed_is_listed_until_the_bin_is_emptied(studio: StudioServer) -> None:
+    client, generators, datasets = studio.client, studio.work / "generators", studio.work / "datasets"
+    assert client.delete("/api/learn/bin").is_success  # other tests throw away, too
+    for name in ("first", "broken"):
+        assert client.post("/api/learn/generators", json=NEW | {"name": name}).is_success
+        (datasets / name).mkdir(parents=True)
+    assert client.patch("/api/learn/generators/first", json={"label": "The first"}).is_success
+    (generators / "broken" / "generator.json").write_text('{"name": 3')
+    for name in ("first", "broken"):  # a damaged one can be thrown away, too
+        assert client.delete(f"/api/learn/generators/{name}").is_success
+    shutil.move(next((datasets / ".bin").glob("first.*")), next((generators / ".bin").glob("first.*")) / "dataset")
+    removed = client.get("/api/learn/bin").json()["removed"]
+    assert [(each["name"], each["label"]) for each in removed] == [("broken", "broken"), ("first", "The first")]
+    assert abs(removed[0]["removed"] - time.time()) < 60
+    assert client.post("/api/learn/generators/first/restore").json()["label"] == "The first"
+    assert (datasets / "first").is_dir(), "where an earlier version has put it"
+    assert client.post("/api/learn/generators/broken/restore").json()["status"] == "damaged"
+    assert client.delete("/api/learn/generators/broken").is_success
+    assert client.delete("/api/learn/bin").json() == {"removed": []} == client.get("/api/learn/bin").json()
+    assert not (datasets / "broken").exists() and (datasets / "first").is_dir()
+    assert refusal(client.post("/api/learn/generators/broken/restore"))[0] == 404
+    assert client.delete("/api/learn/generators/first").is_success  # others' tests list what there is
 
 
 @pytest.mark.browser
@@ -206,6 +231,14 @@ def test_on_the_page_a_generator_is_called_otherwise_removed_and_brought_back(
     page.click(".toast button")
     page.locator(".generator h2", has_text="Castles & <b>caves</b>").wait_for()
     assert folder.is_dir() and page.url.endswith("#learn/caves") and "<b>caves</b>" in page.inner_text(".generators")
+    page.click(".generator .bin")
+    page.click(".bin-card li:has-text('Castles & <b>caves</b>') button")  # later, the bin lists it
+    page.locator(".generator h2", has_text="Castles & <b>caves</b>").wait_for()
+    page.click(".generator .bin")
+    page.click(".bin-card > button")
+    page.click("#confirm-yes")
+    page.locator(".bin-card").wait_for(state="hidden")
+    assert not folder.exists() and studio.client.get("/api/learn/bin").json() == {"removed": []}
     page.close()
 
 

@@ -96,9 +96,13 @@ export function makeActions(library, player, applySettings, more) {
       player.drop(id);
       notice(TEXT.binned(titleOf(job)), { label: UNDO, action: () => restore(id) });
     },
-    reuse: (id) => {
-      announce(TEXT.reused);
-      applySettings(library.get(id).request).catch((error) => notice(error.message));
+    reuse: async (id) => {
+      try {
+        await applySettings(library.get(id).request);
+        announce(TEXT.reused);
+      } catch (error) {
+        notice(error.message);
+      }
     },
     play: (id, at) => {
       const job = library.get(id);

@@ -12,6 +12,9 @@ export function setGames(games) {
   for (const game of games) hues.set(game.name, (35 + game.id * 137.508) % 360);
 }
 
+/** Whether the model that plays knows games: without, nothing is mixed. */
+export const hasGames = () => hues.size > 0;
+
 /** Gives an element the hue of a game, for the style sheet's `--hue`. */
 export function colour(element, game) {
   element.style.setProperty('--hue', String(hues.get(game) ?? 0));

@@ -25,9 +25,12 @@ const player = new Player();
 const asked = new Set();
 
 const predict = (request) => predictedSeconds(library.history(), request);
-const actions = makeActions(library, player, async (request) => panel?.apply(request), {
-  edit: (id) => editor?.open(id),
-  compare: (id) => compare?.toggle(library.get(id)),
+/** Resolved once everything is connected: clips are seen, and asked something of, before. */
+let connected = () => {};
+const ready = new Promise((resolve) => { connected = resolve; });
+const actions = makeActions(library, player, async (request) => { await ready; return panel.apply(request); }, {
+  edit: async (id) => { await ready; editor.open(id); },
+  compare: async (id) => { await ready; compare.toggle(library.get(id)); },
 });
 const queue = new QueueView(library, { cancel: actions.cancel, cancelAll: (ids) => actions.batch(ids, 'cancel'), predict });
 const history = new HistoryView(library, player, actions);
@@ -46,6 +49,8 @@ let fitting = Promise.resolve();
 
 /** Waits for a server and a model, then connects everything; both may change later. */
 async function start() {
+  initTakeHome();
+  player.addEventListener('broken', (event) => onBroken(/** @type {CustomEvent} */ (event).detail.id));
   let health;
   let parts;
   for (;;) {
@@ -64,6 +69,7 @@ async function start() {
   }
   showHealth(health);
   connectControls(parts);
+  connected();
   const connection = new Connection({
     onEvent: (event) => {
       if (event.type === 'health') onHealth(event.health);
@@ -117,7 +123,6 @@ function connectControls(parts) {
   });
   editor.begin();
   initDecimals();
-  initTakeHome();
   new parts.BringIn(panel);
   new parts.GridDialog(panel, new parts.ContactSheet(library, player));
   initKeyboard({ generate, toggle: () => player.toggle(), cancel: actions.cancelRunning, help: showHelp, choose: (number) => compare.choose(number) });
@@ -128,7 +133,6 @@ function connectControls(parts) {
     const job = library.get(player.job?.id);
     if (job && titleOf(job) !== titleOf(player.job)) player.refresh(job); // renamed, perhaps in another tab
   });
-  player.addEventListener('broken', (event) => onBroken(/** @type {CustomEvent} */ (event).detail.id));
   setInterval(() => history.render(), 60_000); // "2 min ago" becomes "3 min ago"
 }
 

@@ -13,23 +13,23 @@ export function editTitle(heading, { label, longest, keep, back }) {
   const before = heading.textContent;
   const input = /** @type {HTMLInputElement} */ (el('input', { type: 'text', class: 'title-input', maxlength: longest, value: before, 'aria-label': label }));
   let open = true;
-  const close = (keeps) => {
+  const close = (keeps, stays) => {
     if (!open) return;
     open = false;
     const title = input.value.trim();
     input.remove();
     heading.hidden = false;
     if (keeps && title !== before) keep(title);
-    back.focus();
+    if (stays) back.focus();
   };
   input.addEventListener('keydown', (event) => {
     if (event.key === 'Enter' || event.key === 'Escape') {
       event.preventDefault();
       event.stopPropagation();
-      close(event.key === 'Enter');
+      close(event.key === 'Enter', true);
     }
   });
-  input.addEventListener('blur', () => close(true));
+  input.addEventListener('blur', () => close(true, false)); // whoever left it knows where to
   heading.hidden = true;
   heading.after(input);
   input.select();

@@ -43,6 +43,7 @@ class Library:
         name, file: what the system's search, and the shared object, call it.
         packages: what to install for it.
         dtype: of its samples.
+        is_in_ffmpeg: whether an ffmpeg that was built with it plays the same.
     """
 
     reader: str
@@ -50,11 +51,20 @@ class Library:
     file: str
     packages: str
     dtype: str
+    is_in_ffmpeg: bool = True
 
 
 LIBRARIES = {
     "gme": Library("gme", "gme", "libgme.so.0", "libgme0 (Debian) or game-music-emu (brew)", "<i2"),
     "openmpt": Library("openmpt", "openmpt", "libopenmpt.so.0", "libopenmpt0 (Debian) or libopenmpt (brew)", "<f4"),
+    "fluidsynth": Library(
+        "fluidsynth",
+        "fluidsynth",
+        "libfluidsynth.so.3",
+        "libfluidsynth3 and timgm6mb-soundfont (Debian) or fluid-synth and a General MIDI sound font (brew)",
+        "<f4",
+        is_in_ffmpeg=False,
+    ),
 }
 
 
@@ -74,7 +84,7 @@ def _song(told: _Told, fade: float | None, data: bytes) -> Song:
     length, loop = told["length"], told.get("loop")
     if loop:
         return Song(None, fade, told["intro"] or 0.0, loop, tags)
-    if "loop" not in told or data.startswith((b"Vgm ", b"GYMX")):  # a module, or the log of a chip: it really ends
+    if "loop" not in told or data.startswith((b"Vgm ", b"GYMX")):  # it really ends: module, score, log of a chip
         fade = 0.0
     return Song(length, fade if length is not None else None, tags=tags)
 
@@ -88,7 +98,7 @@ def render(library: Library, data: bytes, take: Take) -> Iterator[np.ndarray]:
     with _started(library, data, take.number - 1) as (player, told):
         if not 0 < take.number <= len(told):
             raise AudioError(f"a file of {len(told)} songs, which holds no song {take.number}")
-        if "loop" not in told[0]:  # a module ends by itself, and lets its last note fade a little longer than is stated
+        if "loop" not in told[0]:  # it ends by itself, and its last note fades a little longer than is stated
             take = replace(take, seconds=take.seconds + 1)
         yield from take.finish(_blocks(library, player), RATE)
 
@@ -127,7 +137,7 @@ def _answer(library: Library, player: _Player) -> list[_Told]:
     answer = json.loads(line)
     if "missing" in answer:
         needed = f"needs the library lib{library.reader}; install {library.packages} and run again"
-        raise MissingLibraryError(f"{needed}, or an ffmpeg that has it")
+        raise MissingLibraryError(f"{needed}, or an ffmpeg that has it" if library.is_in_ffmpeg else needed)
     if "error" in answer:
         raise AudioError(f"damaged or truncated: lib{library.reader} cannot play it ({answer['error']})")
     return answer["songs"]

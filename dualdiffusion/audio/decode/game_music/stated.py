@@ -1,7 +1,8 @@
 """How many bytes a file of game music says it has, by its own tables: the libraries play what is there.
 
 Sources: the layouts of ProTracker, FastTracker II, Scream Tracker 3 and Impulse Tracker modules
-(https://wiki.multimedia.cx/index.php/Category:Tracker_Formats) and of VGM (https://vgmrips.net/wiki/VGM_Specification).
+(https://wiki.multimedia.cx/index.php/Category:Tracker_Formats), of VGM (https://vgmrips.net/wiki/VGM_Specification),
+and of MIDI files (RP-001).
 """
 
 from __future__ import annotations
@@ -147,6 +148,20 @@ def _nsfe(data: bytes) -> int:
             return at
 
 
+def _midi(data: bytes) -> int:
+    """A header that says how many tracks follow, each with its length; a RIFF file may hold the same in a chunk."""
+    begin = max(data.find(b"MThd"), 0)
+    size, _, tracks = struct.unpack_from(">IHH", data, begin + 4)
+    if not tracks:
+        raise AudioError("damaged: a MIDI file without tracks")
+    at = begin + 8 + size
+    while tracks:
+        name, size = struct.unpack_from(">4sI", data, at)
+        at += 8 + size
+        tracks -= name == b"MTrk"
+    return at
+
+
 _SIZES: dict[str, Callable[[bytes], int]] = {
-    "MOD": _mod, "S3M": _s3m, "XM": _xm, "IT": _it, "VGM": _vgm, "NSFE": _nsfe,
+    "MOD": _mod, "S3M": _s3m, "XM": _xm, "IT": _it, "VGM": _vgm, "NSFE": _nsfe, "MIDI": _midi,
 }  # fmt: skip

@@ -6,7 +6,7 @@ import { labelOf } from './keys.js';
 
 /**
  * @typedef {{key: string, kind: string, nullable: boolean, default: any, help: string, ge?: number, gt?: number,
- *   le?: number, lt?: number, choices?: string[], names?: string[]}} Field as webui/desk/request_schema.py has it
+ *   le?: number, lt?: number, choices?: string[], words?: string[], names?: string[]}} Field as webui/desk/request_schema.py has it
  * @typedef {{element: HTMLElement, show: (value: any) => void}} Control
  */
 
@@ -16,7 +16,7 @@ const SENTENCE = /^[A-Z]/;
 export function makeControl(field, changed) {
   const make = { choice, switch: toggle, range, regions, number, integer: number, numbers }[field.kind] ?? text;
   const id = idOf(field.key);
-  const { input, show } = make(field, id, changed);
+  const { input, show } = (field.words ? numberOrWord : make)(field, id, changed);
   const element = el('div', { class: `field kind-${field.kind}`, 'data-field': field.key },
     el('label', { for: id }, labelOf(field.key)), input,
     field.help ? el('p', { class: 'hint', id: `help-${id}` }, SENTENCE.test(field.help) ? field.help : field.help.charAt(0).toUpperCase() + field.help.slice(1)) : null,
@@ -43,6 +43,28 @@ function number(field, id, changed) {
   const input = numberInput(field, { id, placeholder: field.nullable ? TEXT.usual : field.default === null ? TEXT.noLimit : undefined });
   input.oninput = () => changed(input.value === '' && field.default === null && !field.nullable ? undefined : numberOf(input));
   return { input, show: (value) => { if (numberOf(input) !== (value ?? null)) input.value = asText(value); } };
+}
+
+/** A number, or a word that stands for one. */
+function numberOrWord(field, id, changed) {
+  const options = [['', TEXT.asUsual], ...field.words.map((word) => [word, TEXT.words[word] ?? word]), ['number', TEXT.aNumber]];
+  const kind = /** @type {HTMLSelectElement} */ (el('select', { id }, ...options.map(([value, label]) => el('option', { value }, label))));
+  const input = numberInput(field, { 'aria-label': TEXT.number(labelOf(field.key)) });
+  const isNumber = () => kind.value === 'number';
+  kind.onchange = () => {
+    input.hidden = !isNumber();
+    if (isNumber()) input.focus(); // and nothing is said until there is one
+    changed(isNumber() ? numberOf(input) : kind.value || null);
+  };
+  input.oninput = () => changed(numberOf(input));
+  const show = (value) => {
+    if (field.words.includes(value)) kind.value = value;
+    else if (value !== null && value !== undefined) kind.value = 'number';
+    else if (!isNumber() || document.activeElement !== input) kind.value = '';
+    input.hidden = !isNumber();
+    if (isNumber() && numberOf(input) !== (value ?? null)) input.value = asText(value);
+  };
+  return { input: el('span', { class: 'pair' }, kind, input), show };
 }
 
 function choice(field, id, changed) {

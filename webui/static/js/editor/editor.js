@@ -1,6 +1,7 @@
 /** Works on a clip: each result is a version of it, and all versions can be walked. */
 
 import { call } from '../api.js';
+import { hasGames } from '../colours.js';
 import { byId, el, setText } from '../dom.js';
 import { titleOf } from '../format.js';
 import { icon } from '../icons.js';
@@ -158,8 +159,10 @@ export class Editor {
     return this.settings;
   }
 
-  #setTool(name) {
+  #setTool(wanted) {
+    const name = wanted === 'mix' && !hasGames() ? 'anew' : wanted;
     this.#timeline.tool = name;
+    this.tabs.querySelector('[data-tool="mix"]').hidden = !hasGames();
     for (const button of this.tabs.children) button.setAttribute('aria-pressed', String(/** @type {HTMLElement} */ (button).dataset.tool === name));
     setText(this.make, TOOLS[name].button);
     setText(this.error, '');

@@ -1,6 +1,7 @@
 /** Asking for a grid: one or two axes and their values, and the sheets of earlier ones. */
 
 import { call } from '../api.js';
+import { hasGames } from '../colours.js';
 import { ELSEWHERE } from '../controls/groups.js';
 import { get, labelOf } from '../controls/keys.js';
 import { byId, el, setText } from '../dom.js';
@@ -39,7 +40,8 @@ export class GridDialog {
 
   #makeAxis(number, first) {
     const none = number ? [el('option', { value: '' }, TEXT.none)] : [];
-    const key = /** @type {HTMLSelectElement} */ (el('select', { id: `grid-key-${number}` }, ...none, el('option', { value: 'game' }, labelOf('game')), ...this.#keys().map((field) => el('option', { value: field.key }, labelOf(field.key)))));
+    const games = hasGames() ? [el('option', { value: 'game' }, labelOf('game'))] : [];
+    const key = /** @type {HTMLSelectElement} */ (el('select', { id: `grid-key-${number}` }, ...none, ...games, ...this.#keys().map((field) => el('option', { value: field.key }, labelOf(field.key)))));
     const values = /** @type {HTMLInputElement} */ (el('input', { type: 'text', class: 'text-input', id: `grid-values-${number}`, spellcheck: 'false', 'aria-label': TEXT.values[number], 'aria-describedby': 'error-axes' }));
     key.value = first;
     values.value = this.#proposed(first);

@@ -62,7 +62,10 @@ export class GeneratorView {
     const status = state.stopping ? TEXT.stopping : state.starting ? TEXT.starting : now ? `${STAGES[now.name].title}${left}` : STATUS[state.status] ?? state.status;
     setText(this.#head, status);
     this.heading.show(state.label);
-    if (this.#shown.status && this.#shown.status !== state.status) announce(`${state.label}: ${STATUS[state.status]}`);
+    if (this.#shown.status && this.#shown.status !== state.status) {
+      announce(`${state.label}: ${STATUS[state.status]}`);
+      this.#problem = ''; // it was refused in another state
+    }
     this.#shown.status = state.status;
     this.#failure = state.status === 'failed' && state.error ? state.error : '';
     this.#showError();

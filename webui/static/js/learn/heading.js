@@ -8,7 +8,7 @@ import { LEARN as TEXT, UNDO } from '../texts.js';
 import { editTitle } from '../title_editor.js';
 
 const LONGEST = 80; // characters of a label
-const WAY_BACK = 20; // seconds: nothing on the page lists what lies in the bin
+const WAY_BACK = 20; // seconds; later it stands in the bin, below the form for a new one
 
 export class Heading extends EventTarget {
   #title = el('h2');

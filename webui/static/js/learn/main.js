@@ -7,6 +7,7 @@ import { LEARN as TEXT, SERVER, STATUS } from '../texts.js';
 
 const BUSY = 2_000; // ms between questions while something is made and looked at
 const IDLE = 8_000;
+const SETTLED = 3_000; // ms until the page has what it plays with
 const CURVES = 3; // every so many questions also for curves and demos
 
 const place = byId('learn');
@@ -21,6 +22,19 @@ let timer = 0;
 let asks = 0;
 let newest = 0; // number of the last question for everything
 let drawnTabs = '';
+
+/** @type {?ReturnType<typeof readParts>} */
+let parts = null;
+const readParts = () => Promise.all([import('./generator.js'), import('./wizard.js'), import('./bin.js')]);
+
+/** What this view is made of: read soon after the page, as a server that was brought up to date meanwhile has others. */
+function partsOfView() {
+  parts ??= readParts().catch((error) => {
+    parts = null; // the next look tries again
+    throw error;
+  });
+  return parts;
+}
 
 const isLearning = () => location.hash.startsWith('#learn');
 /** The generator that the address names; "" for a new one. */
@@ -60,8 +74,7 @@ async function refresh() {
 }
 
 async function showLearning(overview) {
-  // Read when they are first seen.
-  const [{ GeneratorView }, { Wizard }] = await Promise.all([import('./generator.js'), import('./wizard.js')]);
+  const [{ GeneratorView }, { Wizard }, { Bin }] = await partsOfView();
   drawTabs(overview.generators);
   const known = overview.generators.find((each) => each.name === named());
   const wanted = known?.name ?? 'new';
@@ -69,7 +82,7 @@ async function showLearning(overview) {
     shown = wanted;
     asks = 0;
     view = known ? attended(new GeneratorView(known)) : null;
-    body.replaceChildren(view ? view.element : newGenerator(overview, Wizard));
+    body.replaceChildren(...view ? [view.element] : [newGenerator(overview, Wizard), binOf(Bin)]);
   }
   if (view) {
     await view.refresh(asks % CURVES === 0);
@@ -103,6 +116,13 @@ function newGenerator(overview, Wizard) {
   return wizard.element;
 }
 
+/** @param {typeof import('./bin.js').Bin} Bin */
+function binOf(Bin) {
+  const bin = new Bin((name) => { location.hash = `#learn/${name}`; });
+  bin.refresh().catch(() => {}); // read again when the view is opened again
+  return bin.element;
+}
+
 function drawTabs(generators) {
   const key = JSON.stringify([generators.map((each) => [each.name, each.label, each.status]), named()]);
   if (key === drawnTabs) return;
@@ -130,3 +150,4 @@ place.before(banner.element);
 addEventListener('hashchange', switchView);
 document.addEventListener('visibilitychange', () => document.hidden || refresh());
 switchView();
+setTimeout(() => partsOfView().catch(() => {}), SETTLED);

@@ -1,6 +1,6 @@
 """`python player READER NAME FILE RATE [SONG]`, with the music on the standard input.
 
-READER is "gme" or "openmpt", NAME and FILE are what its library is called (`library.load`).
+READER is "gme", "openmpt" or "fluidsynth", NAME and FILE are what its library is called (`library.load`).
 
 Writes one line of JSON: {"songs": [...]}, {"error": "..."} or {"missing": true}; with SONG (from 0) then its samples,
 interleaved stereo of the library's own kind, until it ends or nobody reads on. Exit code 0, or the process was ended:
@@ -16,12 +16,15 @@ import sys
 from contextlib import suppress
 
 import ffmpeg
+import fluidsynth
 import gme
 import openmpt
 from library import CannotPlayError, MissingLibraryError, load
 
 PATIENCE = 60.0
 """Seconds for one block, which usually takes a few milliseconds."""
+_READERS = {"gme": gme, "openmpt": openmpt, "fluidsynth": fluidsynth}
+_Player = gme.Player | openmpt.Player | fluidsynth.Player | ffmpeg.Player
 _NOWHERE = open(os.devnull, "w")  # noqa: SIM115 - for the life of the process
 
 
@@ -45,12 +48,12 @@ def main(reader: str, name: str, file: str, rate: int, song: int | None) -> None
         sys.stdout.buffer.flush()
 
 
-def _player(reader: str, name: str, file: str, rate: int) -> gme.Player | openmpt.Player | ffmpeg.Player:
+def _player(reader: str, name: str, file: str, rate: int) -> _Player:
     try:
         library = load(name, file)
     except MissingLibraryError:
         return ffmpeg.Player(reader, rate)
-    return {"gme": gme, "openmpt": openmpt}[reader].Player(library, sys.stdin.buffer.read(), rate)
+    return _READERS[reader].Player(library, sys.stdin.buffer.read(), rate)
 
 
 if __name__ == "__main__":

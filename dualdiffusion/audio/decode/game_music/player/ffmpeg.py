@@ -22,14 +22,16 @@ _INPUT = "file:/dev/stdin"  # which is a file, so that it can be searched
 
 
 class Player:
-    """The music on the standard input. reader: "gme" or "openmpt"; rate: of what is played (Hz).
+    """The music on the standard input. reader: as in `__main__`; rate: of what is played (Hz).
 
     Raises:
-        MissingLibraryError: there is no such program, or it was built without the library.
+        MissingLibraryError: there is no such program, it was built without the library, or plays no such music.
         CannotPlayError: it cannot read the music.
     """
 
     def __init__(self, reader: str, rate: int) -> None:
+        if reader not in _WAYS:
+            raise MissingLibraryError
         self._demuxer, self._option, self._samples, self._bytes = _WAYS[reader]
         self._rate, self._program = rate, shutil.which("ffmpeg") or ""
         if os.name == "nt" or not self._program:
