@@ -6,6 +6,8 @@ starts with a `python` of its own, such as a launcher, and what looks at how lon
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import multiprocessing
 import os
 import runpy
@@ -44,6 +46,11 @@ PRELOADED = [
     "train.module_trainers.vae",
     "train.commands.overfit",
     "train.commands.sweep",
+    "tests.webui.fake_model",
+    "uvicorn.loops.auto",
+    "uvicorn.protocols.http.auto",
+    "uvicorn.protocols.websockets.auto",
+    "uvicorn.lifespan.on",
     "webui.server",
 ]
 ROOT = Path(__file__).resolve().parent.parent
@@ -73,14 +80,9 @@ def run(
     Raises:
         subprocess.TimeoutExpired: it took longer; it has been killed.
     """
-    arguments = [str(word) for word in words]
-    start_server()
-    context = multiprocessing.get_context("forkserver")
     with tempfile.TemporaryDirectory() as folder:
         streams = [Path(folder) / name for name in ("stdout", "stdout" if merged else "stderr")]
-        server = forkserver._forkserver._forkserver_address if (prepare is None if forks is None else forks) else None
-        process = context.Process(target=_child, args=(arguments, streams, prepare, server))
-        process.start()
+        process = _start(words, streams, prepare, prepare is None if forks is None else forks)
         process.join(timeout)
         hangs = process.is_alive()
         if hangs:
@@ -88,9 +90,51 @@ def run(
             process.join()
         output, errors = (path.read_text() if path.exists() else "" for path in streams)
         errors = "" if merged else errors
+    arguments = [str(word) for word in words]
     if hangs:
         raise subprocess.TimeoutExpired(arguments, timeout, output, errors)
     return subprocess.CompletedProcess(arguments, process.exitcode, output, errors)
+
+
+class Running:
+    """A command that goes on, with the members of `subprocess.Popen` that tests use.
+
+    Args:
+        streams: files that get what it prints to standard output and to standard error.
+    """
+
+    def __init__(self, *words: object, streams: tuple[Path, Path] = (Path(os.devnull), Path(os.devnull))) -> None:
+        self._process = _start(words, list(streams), None, True)
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+
+    def send_signal(self, number: int) -> None:
+        """Sends a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def poll(self) -> int | None:
+        """Its exit code, once it has ended."""
+        return self._process.exitcode
+
+    def wait(self, timeout: float) -> int:
+        """Waits for its end, and returns its exit code; raises `subprocess.TimeoutExpired`."""
+        self._process.join(timeout)
+        code = self.poll()
+        if code is None:
+            raise subprocess.TimeoutExpired(str(self.pid), timeout)
+        return code
+
+
+def _start(
+    words: Sequence[object], streams: list[Path], prepare: Callable[[], object] | None, forks: bool
+) -> ForkServerProcess:
+    start_server()
+    server = forkserver._forkserver._forkserver_address if forks else None
+    arguments = ([str(word) for word in words], streams, prepare, server)
+    process = multiprocessing.get_context("forkserver").Process(target=_child, args=arguments)
+    process.start()
+    return process
 
 
 def start_server() -> None:
@@ -100,9 +144,9 @@ def start_server() -> None:
 
 
 def _child(arguments: list[str], streams: list[Path], prepare: Callable[[], object] | None, server: str | None) -> None:
+    gc.freeze()  # what was imported stays: to look for garbage there costs a second each time
     for descriptor, path in enumerate([Path(os.devnull), *streams]):
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), descriptor)
-    sys.stdin = open(0, closefd=False)  # noqa: SIM115 (for as long as the process)
     os.chdir(ROOT)
     torch.set_num_threads(1)
     if server:
@@ -113,6 +157,8 @@ def _child(arguments: list[str], streams: list[Path], prepare: Callable[[], obje
 
 
 def _execute(arguments: list[str]) -> None:
+    multiprocessing.process._parent_process = None  # type: ignore[attr-defined] (none that it would know of)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115 (for as long as the process)
     for number in (signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -142,14 +188,54 @@ class _ForkedReader(ForkServerProcess):
 
 
 class _ForkedPopen(subprocess.Popen[Any]):
-    """`python WORDS`, where it inherits all streams, as a fork of this process; any other program as it is."""
+    """`python WORDS` as a fork of this process; any other program as it is."""
 
     def _execute_child(self, args: Any, *rest: Any) -> None:
-        pipes = rest[9:15]
-        python, *words = args if isinstance(args, list) else [args]
-        if python != sys.executable or (words[0].startswith("-") and words[0] != "-m") or set(pipes) != {-1}:
+        _, before, _, passed, folder, environment, *_ = rest
+        pipes, new_session = rest[9:15], rest[20]
+        python, *words = map(str, args) if isinstance(args, list | tuple) else [str(args)]
+        if python != sys.executable or not _can_be_fork(words) or before or passed:
             super()._execute_child(args, *rest)  # type: ignore[misc]
             return
         process = multiprocessing.get_context("fork").Process(target=_execute, args=(words,))
-        process.start()
-        self._child_created, self.pid = True, process.pid
+        sys.stdout.flush()
+        sys.stderr.flush()
+        ready, closed_when_ready = os.pipe()
+        self.pid = os.fork()  # not Process.start(), as multiprocessing would then wait for it before this object does
+        if self.pid == 0:
+            code = 1
+            try:
+                _become((pipes[0], pipes[3], pipes[5]), folder, environment, new_session)
+                code = process._bootstrap()  # type: ignore[attr-defined]
+            finally:
+                os._exit(code)
+        self._child_created = True
+        os.close(closed_when_ready)
+        os.read(ready, 1)
+        os.close(ready)
+        self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
+
+
+def _can_be_fork(words: list[str]) -> bool:
+    """Whether what `python WORDS` runs is a file or a module, and none that limits its own memory."""
+    return words[0][:1] != "-" or (words[0] == "-m" and words[1] != "webui.exchange.helper")
+
+
+def _become(streams: Sequence[int], folder: Any, environment: Any, new_session: bool) -> None:
+    """Makes a fork what a new process would be: its streams, folder and variables, and nothing else that is open."""
+    if new_session:
+        os.setsid()
+    if folder is not None:
+        os.chdir(folder)
+    if environment is not None:
+        os.environ.clear()
+        os.environ.update(environment)
+    for number, stream in enumerate(streams):
+        if stream >= 0:
+            os.dup2(stream, number)
+    kept = {forkserver._forkserver._forkserver_alive_fd, resource_tracker._resource_tracker._fd}  # type: ignore[attr-defined]
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in map(int, os.listdir("/proc/self/fd")):
+        if descriptor > 2 and descriptor not in kept:  # taken still: objects of the parent may close them any time
+            with contextlib.suppress(OSError):
+                os.dup2(nothing, descriptor)

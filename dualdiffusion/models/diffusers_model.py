@@ -8,8 +8,6 @@ Shapes: B batch, C latent channels, F frequency rows, T time columns.
 
 from __future__ import annotations
 
-import importlib
-import importlib.metadata
 import math
 from typing import Annotated, Any, Literal
 
@@ -18,6 +16,7 @@ from torch import Tensor, nn
 
 from dualdiffusion.conditioning import Conditioning, settled_label_dim
 from dualdiffusion.config import Config
+from dualdiffusion.model.extras import extra
 from dualdiffusion.model.module import Module
 from dualdiffusion.nn.magnitude_preserving import normalize_weights, project_gradients
 from dualdiffusion.nn.told import ToldVector, with_told
@@ -110,20 +109,12 @@ class DiffusersModel(Module):
 
 
 def _build(config: DiffusersModel.Config, channels: int) -> Any:
-    try:
-        version = importlib.metadata.version("diffusers")
-    except importlib.metadata.PackageNotFoundError:
-        raise ValueError(f"diffusers is not installed; install it: pip install diffusers=={config.version}") from None
-    if version != config.version:
-        raise ValueError(
-            f"version: the network is of diffusers {config.version}, but {version} is installed: pip install "
-            f"diffusers=={config.version}"
-        )
+    package = extra("diffusers", config.version)
     given = [name for name in OURS if name in config.settings]
     if given:
         raise ValueError(f"settings: {given[0]!r} follows from the rest of the config; leave it out")
     try:
-        return getattr(importlib.import_module("diffusers"), config.class_name)(
+        return getattr(package, config.class_name)(
             in_channels=channels + 1 + config.concat_channels,
             out_channels=channels,
             class_embed_type="identity",

@@ -6,7 +6,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -272,12 +271,12 @@ def test_a_process_that_has_nothing_to_do_waits_for_the_other(finished: Path, tm
 @pytest.mark.kills
 def test_a_killed_run_goes_on_and_ends_as_if_undisturbed(finished: Path, tmp_path: Path) -> None:
     arguments = not_encoded(finished, tmp_path / "dataset")
-    process = subprocess.Popen([sys.executable, *map(str, arguments)], cwd=tiny.ROOT, stderr=subprocess.DEVNULL)
+    process = commands.Running(*arguments)
     while not list((tmp_path / "dataset").glob("latents/*/*/[!.]*")):
         assert process.poll() is None
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.wait(60)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "dataset").glob("latents/*/*/[!.]*")}
     assert 1 <= len(before) < 6
     result = tiny.run(*arguments)

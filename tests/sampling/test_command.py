@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -20,9 +18,9 @@ from dualdiffusion import audio
 from dualdiffusion.command_line import _outcome
 from dualdiffusion.model.folder import ModelFolder
 from sampling.output.clips import read_settings
-from tests import tiny
+from tests import commands, tiny
 from tests.sampling.conftest import Command
-from tests.tiny import ROOT, assert_one_line_error, run
+from tests.tiny import assert_one_line_error, run
 
 SHORT = ("--seconds", 0.5, "--steps", 1)
 
@@ -118,15 +116,19 @@ def test_from_says_what_is_not_as_it_was(
 
 def test_an_interrupted_batch_leaves_whole_clips_and_goes_on(model: ModelFolder, tmp_path: Path) -> None:
     words = ["--model", model.path, "--game", "Castle", "--seconds", 1, "--grid", "steps=1,1000", "--out", tmp_path]
-    arguments = [sys.executable, "-m", "sampling", *map(str, words)]
-    process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    first = process.stdout.readline().strip()
+    streams = (tmp_path.with_name(f"{tmp_path.name}.out"), tmp_path.with_name(f"{tmp_path.name}.err"))
+    process = commands.Running("-m", "sampling", *words, streams=streams)
+    deadline = time.monotonic() + 60
+    while not (streams[0].exists() and streams[0].read_text().endswith("\n")):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.02)
+    first = streams[0].read_text().strip()
     time.sleep(0.2)  # into the second clip; its thousand steps take a minute
     process.send_signal(signal.SIGINT)
     began = time.monotonic()
-    _, errors = process.communicate(timeout=60)
+    assert process.wait(60) == 130
     assert time.monotonic() - began < 20
-    assert process.returncode == 130
+    errors = streams[1].read_text()
     assert errors.splitlines() == [
         f"interrupted: 1 of 2 clips are ready in {tmp_path}; the same command goes on from here"
     ]

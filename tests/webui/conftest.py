@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
+from tests import commands
 from tests.webui.serve import make_model
 
 T = TypeVar("T")
@@ -26,14 +26,15 @@ CHROMIUM = Path("/usr/bin/chromium")
 REQUEST: dict[str, Any] = {"games": {"Castle": 0.7, "Cave": 0.3}, "seed": 1, "seconds": 2, "steps": 3, "cfg_scale": 2}
 
 
-def until(condition: Callable[[], Any], what: str, timeout: float = 15.0) -> Any:
+def until(condition: Callable[[], Any], what: str, timeout: float = 60.0) -> Any:
     """Waits for `condition` to be true and returns its value."""
-    deadline = time.monotonic() + timeout
+    deadline, pause = time.monotonic() + timeout, 0.02
     while time.monotonic() < deadline:
         value = condition()
         if value:
             return value
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(1.3 * pause, 0.12)  # to ask a browser costs more than to wait
     raise AssertionError(f"not within {timeout} s: {what}")
 
 
@@ -52,6 +53,8 @@ def free_port() -> int:
 class Server:
     """The real server in a process of its own; it can be killed and started again on the same folders and port."""
 
+    context: Any = None  # the browser's, which visits one after another share
+
     def __init__(
         self,
         folder: Path,
@@ -68,13 +71,20 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "tests.webui.serve", self.model, self.outputs, str(self.port), *self.extra]
-        self.process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        self.process = self.run()
         try:
             until(self._answers, "the server answers", timeout=60)  # also on a busy machine
         except AssertionError:
             self.kill()
             raise
+
+    def command(self) -> list[object]:
+        """What `python` runs."""
+        return ["-m", "tests.webui.serve", self.model, self.outputs, self.port, *self.extra]
+
+    def run(self) -> commands.Running | subprocess.Popen[bytes]:
+        """Starts the process."""
+        return commands.Running(*self.command())
 
     def _answers(self) -> bool:
         with contextlib.suppress(httpx.TransportError):
@@ -97,7 +107,7 @@ class Server:
     def job(self, job_id: str) -> dict[str, Any]:
         return self.client.get(f"/api/jobs/{job_id}").json()
 
-    def wait(self, job_id: str, *statuses: str, timeout: float = 15.0) -> dict[str, Any]:
+    def wait(self, job_id: str, *statuses: str, timeout: float = 60.0) -> dict[str, Any]:
         """Waits until the job has one of these statuses."""
 
         def reached() -> dict[str, Any] | None:

@@ -79,8 +79,10 @@ def test_the_tab_key_reaches_everything(visit: Visit) -> None:
         page.evaluate("location.hash = '#play'")
         go(page, view)
         count = page.evaluate("probe.watchStops()")
-        for _ in range(2 * count):  # players and what scrolls have stops of their own
-            page.keyboard.press("Tab")
         assert count > 3
         left = "[...window.stops].filter((each) => each.isConnected).map((each) => each.outerHTML.slice(0, 120))"
+        for press in range(2 * count):  # players and what scrolls have stops of their own
+            page.keyboard.press("Tab")
+            if press >= count - 1 and not page.evaluate(left):
+                break
         assert page.evaluate(left) == [], view

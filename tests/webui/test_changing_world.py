@@ -31,7 +31,7 @@ class Visitor(Visit):
 
     def __init__(self, chromium: Any, server: Server, url: str | None = None, before: str = "") -> None:
         self.url, self.before = url or server.url, before
-        super().__init__(chromium, server)
+        super().__init__(chromium, server, **({"base_url": url} if url else {}))
 
     def open(self) -> None:
         if self.before:

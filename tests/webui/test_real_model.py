@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from sampling.generator import Generator
 from sampling.output.clips import read_settings
 from sampling.request import Request
 from tests import tiny
-from tests.webui.conftest import REPOSITORY, Server, free_port, until
+from tests.webui.conftest import Server, free_port, until
 
 SHORT = {"games": {"Castle": 0.7, "Cave": 0.3}, "seed": 1, "seconds": 1, "steps": 3, "cfg_scale": 2}
 
@@ -33,10 +31,9 @@ class RealServer(Server):
         self.start()
         until(lambda: self.client.get("/api/health").json()["status"] == "ready", "the model is loaded", timeout=60)
 
-    def start(self) -> None:
-        command = [sys.executable, "-m", "webui", "--model", self.folder.path, "--outputs", self.outputs]
-        self.process = subprocess.Popen([*command, "--port", str(self.port)], cwd=REPOSITORY, stdout=subprocess.DEVNULL)
-        until(self._answers, "the server answers", timeout=60)
+    def command(self) -> list[object]:
+        """See `Server.command`."""
+        return ["-m", "webui", "--model", self.folder.path, "--outputs", self.outputs, "--port", self.port]
 
 
 @pytest.fixture(scope="module")

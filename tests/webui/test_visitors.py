@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +15,8 @@ import pytest
 import uvicorn
 
 from dualdiffusion.errors import UserError
-from tests.webui.conftest import REPOSITORY, Server, until
+from tests import commands
+from tests.webui.conftest import Server, until
 from tests.webui.serve import make_model
 from webui import running
 from webui.__main__ import addresses, bind, models_root
@@ -162,8 +161,8 @@ def test_models_lie_beside_the_one_of_the_start(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs a folder that nobody can write, such as /proc")
 def test_an_outputs_folder_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "webui", "--model", make_model(tmp_path / "demo"), "--port", "0"]
-    result = subprocess.run([*command, "--outputs", "/proc/outputs"], cwd=REPOSITORY, capture_output=True, text=True)
+    command = ["-m", "webui", "--model", make_model(tmp_path / "demo"), "--port", "0"]
+    result = commands.run([*command, "--outputs", "/proc/outputs"], timeout=60)
     assert result.returncode == 2 and result.stderr.count("\n") == 1
     assert "/proc/outputs: cannot be written" in result.stderr and "--outputs" in result.stderr
 

@@ -6,7 +6,6 @@ Below FOLDER lie `music` (the root), `presets`, `work`, and what the page itself
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 import soundfile
 
 from dualdiffusion.command_line import run_command
-from tests.webui.conftest import REPOSITORY, Server, free_port
+from tests.webui.conftest import Server, free_port
 from tests.webui.serve import make_model
 from webui.__main__ import bind, serve
 from webui.settings import Settings
@@ -94,12 +93,9 @@ class StudioServer(Server):
     def work(self) -> Path:
         return self.folder / "work"
 
-    def start(self) -> None:
-        words = [sys.executable, "-m", "tests.webui.learn.studio_server", self.folder, str(self.port)]
-        self.process = subprocess.Popen(words, cwd=REPOSITORY, stdout=subprocess.DEVNULL)
-        from tests.webui.conftest import until
-
-        until(self._answers, "the server answers", timeout=60)
+    def command(self) -> list[object]:
+        """See `Server.command`."""
+        return ["-m", "tests.webui.learn.studio_server", self.folder, self.port]
 
     def generator(self, name: str) -> dict[str, Any]:
         return self.client.get(f"/api/learn/generators/{name}").json()

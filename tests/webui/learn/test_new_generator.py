@@ -86,8 +86,12 @@ def heard_and_seen(page: Any, studio: StudioServer) -> None:
     page.locator(".demos audio").first.wait_for()
     page.locator(".curves").nth(1).wait_for()
     assert "48 of 48 samples" in page.locator(".curves").first.get_attribute("aria-label")
-    names = page.locator(".demo-name").all_inner_texts()
-    assert any("reconstruction" in name for name in names) and any(name.startswith("UNet") for name in names)
+
+    def are_named() -> bool:
+        names = page.locator(".demo-name").all_inner_texts()
+        return any("reconstruction" in name for name in names) and any(name.startswith("UNet") for name in names)
+
+    until(are_named, "demos of both")
     demos = studio.client.get("/api/learn/generators/mine/demos").json()
     sound = studio.client.get(f"/api/learn/generators/mine/demos/unet/{demos['unet'][0]['id']}")
     assert sound.headers["content-type"] == "audio/wav" and sound.content.startswith(b"RIFF")
