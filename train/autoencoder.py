@@ -6,13 +6,14 @@ import torch
 
 from dualdiffusion.codec import Codec
 from dualdiffusion.component import Component
-from dualdiffusion.contracts import Autoencoder, Denoiser, Format
+from dualdiffusion.contracts import Autoencoder, Format
 from dualdiffusion.data.audio_crops import AudioCrops, long_enough
 from dualdiffusion.data.dataset_folder import DatasetFolder
+from dualdiffusion.diffusion.preconditioning import Denoiser
 from dualdiffusion.errors import UserError
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.module import save_module
-from train.channels import with_channels
+from train.channels import OPEN, with_channels
 from train.setup import stored_part
 
 MEASURED_CROPS = 64
@@ -94,9 +95,10 @@ def check_fit(denoiser: Denoiser, format: Format, vae: Autoencoder) -> None:
         UserError: the denoiser cannot take the latents.
     """
     if denoiser.in_channels != vae.latent_channels:
+        key = _channels_key(denoiser.config.backbone)
         raise UserError(
-            f"module_trainer.denoiser.backbone.in_channels: is {denoiser.in_channels}, but the VAE has "
-            f"{vae.latent_channels} latent channels; leave it out, or set it to {vae.latent_channels}"
+            f"module_trainer.denoiser.{key}: is {denoiser.in_channels}, but the VAE has {vae.latent_channels} latent "
+            f"channels; leave it out, or set it to {vae.latent_channels}"
         )
     for name, told in denoiser.told.items():
         if told.of_latents and told.columns_told != vae.latent_channels + 1:
@@ -115,3 +117,11 @@ def check_fit(denoiser: Denoiser, format: Format, vae: Autoencoder) -> None:
             f"module_trainer.denoiser.backbone.channel_mult: its levels need a multiple of {denoiser.row_multiple} "
             f"latent rows, but the VAE gives {rows}; use fewer levels"
         )
+
+
+def _channels_key(backbone: Component, path: str = "backbone") -> str:
+    """Where the config of a network, or of the one inside it, says how many channels it has."""
+    inner = getattr(backbone.config, "backbone", None)
+    if isinstance(inner, Component):
+        return _channels_key(inner, f"{path}.backbone")
+    return f"{path}.{next((name for name in OPEN if name in type(backbone.config).model_fields), 'in_channels')}"

@@ -14,11 +14,11 @@ from pydantic import model_validator
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dualdiffusion.codec import TILE_COLUMNS, Codec
+from dualdiffusion.codec import TILE_COLUMNS, Codec, tile_columns
 from dualdiffusion.component import part_of
 from dualdiffusion.conditioning import Conditioning, one_hot
 from dualdiffusion.config import Config
-from dualdiffusion.contracts import Autoencoder, ConditionerConfig, SpectrogramFormat, Transform
+from dualdiffusion.contracts import Autoencoder, ConditionerConfig, Format, Transform
 from dualdiffusion.data.audio_crops import Batch, Crop
 from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.data.excerpt_crops import Excerpt, ExcerptCrops
@@ -99,7 +99,7 @@ class EncodedLatents:
     """
 
     dataset: DatasetFolder | None
-    format: SpectrogramFormat
+    format: Format
     vae: Autoencoder
     columns: int
     told: Mapping[str, ConditionerConfig]
@@ -130,7 +130,7 @@ class EncodedLatents:
         codec, excerpt = Codec(self.format, self.vae, dtype=dtype), self.excerpt
         frames = excerpt.all_columns * self.vae.downsampling
         # As many at a time as one tile of a long track has columns: this bounds the memory.
-        count = max(1, TILE_COLUMNS // excerpt.all_columns)
+        count = max(1, tile_columns(self.format, self.vae, TILE_COLUMNS) // excerpt.all_columns)
         latents: list[Tensor] = []
         # The training's autocast may be on. (Meta tensors, of predictions, take the settings of the CPU.)
         with torch.autocast("cpu" if device.type == "meta" else device.type, enabled=False):

@@ -1,5 +1,8 @@
 """Phase recovery: audio from the magnitudes of frequency bands, without any phase.
 
+The fast Griffin-Lim algorithm, from coarse to fine: most of what is hard lies at low frequencies, where waves are long
+and frames overlap most, and these are found at a quarter of the sample rate for a quarter of the work.
+
 Shapes: C channels, T frames, M bands, K STFT bins, L = (T - 1) * hop_length + n_fft samples, T * hop_length in a loop.
 """
 
@@ -7,13 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from dualdiffusion.dsp.circular import fold, wrap
-from dualdiffusion.dsp.stft import istft, overlap_add, overlap_normalisation, stft
+from dualdiffusion.dsp.band_transform import BandTransform
 from dualdiffusion.dsp.tiles import HeldAudio
 
 # A band that is nearly empty in one estimate may grow by this factor in the next.
@@ -21,79 +22,20 @@ MAX_GAIN = 30.0
 EMPTY = 1e-9
 
 
-@dataclass(frozen=True)
-class BandTransform:
-    """A short-time Fourier transform and the bands that its magnitudes are summed to."""
-
-    window: Tensor
-    """(n_fft,)."""
-    hop_length: int
-    """In samples; divides n_fft."""
-    filters: Tensor
-    """(M, K), non-negative."""
-    spread: Tensor
-    """(M, K): the share of each band in each bin, see `bin_shares`."""
-    frames: int
-    """T."""
-
-    @property
-    def samples(self) -> int:
-        """L."""
-        return (self.frames - 1) * self.hop_length + len(self.window)
-
-    @cached_property
-    def normalisation(self) -> Tensor:
-        """(L,)."""
-        return overlap_normalisation(self.window, self.hop_length, self.frames)
-
-    def spectra(self, audio: Tensor) -> Tensor:
-        """(C, L) -> complex (C, T, K)."""
-        return stft(audio, self.window, self.hop_length)
-
-    def audio(self, spectra: Tensor) -> Tensor:
-        """Complex (C, T, K) -> (C, L)."""
-        return istft(spectra, self.window, self.hop_length, self.normalisation)
-
-
-class CircularTransform(BandTransform):
-    """The same on a circle: frame t is that of samples t * hop_length to t * hop_length + n_fft, modulo L."""
-
-    @cached_property
-    def normalisation(self) -> Tensor:
-        """(L,), what an overlap-add on the circle is multiplied with."""
-        # On the circle every sample has neighbours on both sides; only a window with gaps could leave one uncovered.
-        weight = fold(overlap_add(self.window.expand(self.frames, -1), self.hop_length, self.window), self.samples)
-        return 1 / weight.clamp(min=1e-6 * float(weight.max()))
-
-    @property
-    def samples(self) -> int:
-        """L."""
-        return self.frames * self.hop_length
-
-    def spectra(self, audio: Tensor) -> Tensor:
-        """(C, L) -> complex (C, T, K)."""
-        return stft(wrap(audio, 0, len(self.window) - self.hop_length), self.window, self.hop_length)
-
-    def audio(self, spectra: Tensor) -> Tensor:
-        """Complex (C, T, K) -> (C, L)."""
-        frames = torch.fft.irfft(spectra, n=len(self.window))
-        return fold(overlap_add(frames, self.hop_length, self.window), self.samples).mul_(self.normalisation)
-
-
-def bin_shares(filters: Tensor) -> Tensor:
-    """Filters (M, K) scaled so that the shares of all bands in a bin sum to 1, or to 0 in a bin outside all bands."""
-    return filters / filters.sum(dim=0).clamp(min=1e-4)
-
-
-def initial_audio(bands: Tensor, transform: BandTransform, phase: Tensor) -> Tensor:
+def initial_audio(bands: Tensor, transform: BandTransform, phase: Tensor, known: Tensor | None = None) -> Tensor:
     """A first estimate (C, L): each band's level, spread evenly over its bins, with the given phase.
 
     Args:
         bands: (C, T, M), non-negative.
-        phase: in radians, broadcast to (C, T, K).
+        phase: (1, T, K or more), in radians.
+        known: complex (C or 1, T, fewer bins), which the lowest bins are set to.
     """
     levels = bands / transform.filters.sum(dim=1).clamp(min=EMPTY)
-    return transform.audio(torch.polar(levels @ transform.spread, phase.expand(len(bands), -1, -1)))
+    magnitudes = levels @ transform.spread
+    spectra = torch.polar(magnitudes, phase[..., : magnitudes.shape[-1]].expand(len(bands), -1, -1))
+    if known is not None:
+        spectra[..., : known.shape[-1]] = known
+    return transform.audio(spectra)
 
 
 def impose_bands(spectra: Tensor, bands: Tensor, transform: BandTransform) -> Tensor:
@@ -146,56 +88,114 @@ def alternate_projections(
     return audio
 
 
+@dataclass(frozen=True)
+class Level:
+    """A part of the work, at a part of the sample rate.
+
+    Attributes:
+        factor: of how many samples it works on one.
+        merged: iterations on one signal with the mean of the channels' magnitudes.
+        separate: iterations on all channels after that.
+    """
+
+    factor: int
+    merged: int
+    separate: int
+
+    @property
+    def iterations(self) -> int:
+        """All of them."""
+        return self.merged + self.separate
+
+
+# At a quarter of the sample rate, iterations for one that is asked for; and so on. All together they take about as long
+# as those asked for would at the full rate, three quarters of them on merged channels. Settled on excerpts of real
+# music, see tests/benchmarks/RESULTS.md.
+QUARTER, HALF, FULL = 2.7, 0.2, 0.12
+# More coarse ones on separate channels bring each nearer, and the two apart from each other.
+MOST_SEPARATE = 60
+
+
+def levels_of(transform: BandTransform, iterations: int, merged_share: float) -> list[Level]:
+    """How the work of `iterations` full ones is spent: most at a quarter of the sample rate, the last at all of it.
+
+    Args:
+        merged_share: share of the coarsest iterations that work on the merged channels, from 0 to 1.
+    """
+    if transform.coarser(4) is None or iterations == 0:  # whose hop cannot be divided
+        merged = min(round(merged_share * iterations), max(iterations - 1, 0))
+        return [Level(1, merged, iterations - merged)]
+    coarse = round(QUARTER * iterations)
+    merged = max(round(merged_share * coarse), coarse - MOST_SEPARATE if merged_share else 0)
+    half, full = round(HALF * iterations), max(1, round(FULL * iterations))
+    levels = [Level(4, merged, coarse - merged), Level(2, 0, half), Level(1, 0, full)]
+    return [level for level in levels if level.iterations]
+
+
 def recover_audio(
     bands: Tensor,
     transform: BandTransform,
     *,
     phase: Tensor,
-    iterations: int,
+    levels: list[Level],
     momentum: float,
-    merged_share: float,
     held: HeldAudio | None = None,
     callback: Callable[[], None] | None = None,
 ) -> Tensor:
     """Audio (C, L) whose band magnitudes are close to the given ones.
 
-    The first iterations work on one signal with the mean of the channels' magnitudes, the others on all channels, which
-    start from the phase that the one has found. Independent phases would make a wide, hollow image out of every
-    centred sound; and one signal takes half the time of two.
+    Coarse levels find the phases of low frequencies, from which the next ones go on. Their first iterations work on one
+    signal with the mean of the channels' magnitudes, the others on all channels, which start from the phase that the
+    one has found. Independent phases would make a wide, hollow image out of every centred sound; and one signal takes
+    half the time of two.
 
     Args:
         bands: (C, T, M), non-negative.
         phase: (1, T, K), the initial phase in radians.
-        merged_share: share of the iterations that work on the merged signal, from 0 to 1; where there are any
-            iterations, at least the last one works on the channels.
+        levels: see `levels_of`.
         held: audio that is known already, from the beginning on, and how far it is kept.
+        callback: called after every iteration of every level.
     """
-    merged_iterations = min(round(merged_share * iterations), max(iterations - 1, 0))
-    if merged_iterations == 0 or len(bands) == 1:
-        audio = initial_audio(bands, transform, phase)
-    else:
-        merged = bands.mean(dim=0, keepdim=True)
-        merged_held = None if held is None else (held[0].mean(dim=0, keepdim=True), held[1])
+    audio, known = bands.new_zeros(()), None
+    for level in levels:
+        part = transform.coarser(level.factor) if level.factor > 1 else transform
+        here = _held_at(held, transform, part)
+        signals = bands.mean(dim=0, keepdim=True) if level.merged else bands
+        audio = initial_audio(signals, part, phase, known)
+        if level.merged:
+            mean = None if here is None else (here[0].mean(dim=0, keepdim=True), here[1])
+            audio = alternate_projections(
+                hold(audio, mean),
+                signals,
+                part,
+                iterations=level.merged,
+                momentum=momentum,
+                held=mean,
+                callback=callback,
+            )
+            audio = audio.repeat(len(bands), 1)
         audio = alternate_projections(
-            hold(initial_audio(merged, transform, phase), merged_held),
-            merged,
-            transform,
-            iterations=merged_iterations,
+            hold(audio, here),
+            bands,
+            part,
+            iterations=level.separate,
             momentum=momentum,
-            held=merged_held,
+            held=here,
             callback=callback,
         )
-        iterations -= merged_iterations
-        audio = audio.repeat(len(bands), 1)
-    return alternate_projections(
-        hold(audio, held),
-        bands,
-        transform,
-        iterations=iterations,
-        momentum=momentum,
-        held=held,
-        callback=callback,
-    )
+        known = part.spectra(audio)[..., : part.bins] if level.factor > 1 else None
+    return audio
+
+
+def _held_at(held: HeldAudio | None, transform: BandTransform, part: BandTransform) -> HeldAudio | None:
+    """What is held of the audio of `transform`, at the sample rate of its coarser `part`."""
+    if held is None or part is transform:
+        return held
+    audio, weight = held
+    whole = torch.nn.functional.pad(audio, (0, transform.samples - audio.shape[-1]))
+    low = part.audio(transform.spectra(whole)[..., : len(part.window) // 2 + 1])
+    weight = weight[:: transform.hop_length // part.hop_length]
+    return low[..., : len(weight)], weight
 
 
 def hold(audio: Tensor, held: HeldAudio | None) -> Tensor:

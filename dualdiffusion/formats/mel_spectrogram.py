@@ -14,9 +14,10 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 
 from dualdiffusion.config import Config
+from dualdiffusion.dsp.band_transform import BandTransform, CircularTransform, bin_shares
 from dualdiffusion.dsp.circular import wrap
 from dualdiffusion.dsp.frequency_scale import log_centers, log_filters, mel_centers, mel_filters, regrid_filters
-from dualdiffusion.dsp.phase_recovery import BandTransform, CircularTransform, bin_shares, recover_audio
+from dualdiffusion.dsp.phase_recovery import Level, levels_of, recover_audio
 from dualdiffusion.dsp.stft import hann_power_window, stft
 from dualdiffusion.dsp.tiles import HeldAudio, both_held, decode_loop_tiles, decode_tiles, loop_context, tile_starts
 from dualdiffusion.model.module import Module
@@ -60,11 +61,12 @@ class MelSpectrogram(Module):
         noise_floor: Annotated[float, Field(gt=0)] = 2e-5
         """Added to magnitudes; what lies far below is not told from silence. A full-scale sine is 1."""
         phase_iterations: Annotated[int, Field(ge=0)] = 72
-        """Iterations of phase recovery; 260 come nearer and take more than three times as long."""
+        """Work of phase recovery, in iterations at the full sample rate; most are made at a part of it, more for each.
+        260 come nearer and take more than three times as long."""
         phase_momentum: Annotated[float, Field(ge=0, le=1.2)] = 0.99
         """How far each iteration overshoots; 0 is the plain Griffin-Lim algorithm."""
         merged_share: Annotated[float, Field(ge=0, le=1)] = 0.75
-        """Share of the iterations that work on the merged channels, before these go their own ways."""
+        """Share of the coarsest iterations that work on the merged channels, before these go their own ways."""
         tile_seconds: Annotated[float, Field(ge=0)] = 30.0
         """Longer clips are recovered in overlapping tiles of this length, which bounds the memory; 0: never."""
 
@@ -192,14 +194,15 @@ class MelSpectrogram(Module):
         Args:
             iterations: of phase recovery; None for the config's.
             seeds: one per clip, of the initial phase; None is 0 for all.
-            callback: called with (iterations done, iterations), over all clips and tiles.
+            callback: called with (iterations done, iterations), of all levels, clips and tiles.
             held: audio that is known already, (C, T * hop_length), and how far it is kept, (T * hop_length,) in [0, 1]:
                 the phases of the rest are made to fit, and where it is 1 the output is exactly this.
             circular: the clip is a loop, whose end goes on into its beginning.
         """
         iterations = self.config.phase_iterations if iterations is None else iterations
+        levels = levels_of(self._transform(1), iterations, self.config.merged_share)
         starts = self._tile_starts(x.shape[-1], circular)
-        done, total = 0, len(x) * len(starts) * iterations
+        done, total = 0, len(x) * len(starts) * sum(level.iterations for level in levels)
 
         def on_iteration() -> None:
             nonlocal done
@@ -209,7 +212,7 @@ class MelSpectrogram(Module):
 
         return torch.stack(
             [
-                self._decode_clip(clip, starts, SeededNoise([seed]), iterations, on_iteration, held, circular)
+                self._decode_clip(clip, starts, SeededNoise([seed]), levels, on_iteration, held, circular)
                 for clip, seed in zip(x, seeds or [0] * len(x), strict=True)
             ]
         )
@@ -224,12 +227,18 @@ class MelSpectrogram(Module):
             return [0]
         return tile_starts(frames + around, max(tile, 2 * around))
 
+    def _transform(self, frames: int, *, circular: bool = False) -> BandTransform:
+        """That of phase recovery, of so many frames."""
+        transform = CircularTransform if circular else BandTransform
+        hop = self.config.hop_length
+        return transform(self.recovery_window, hop, self.recovery_filters, self.recovery_spread, frames)
+
     def _decode_clip(
         self,
         x: Tensor,
         starts: list[int],
         random: SeededNoise,
-        iterations: int,
+        levels: list[Level],
         callback: Callable[[], None],
         held: HeldAudio | None,
         circular: bool,
@@ -241,15 +250,14 @@ class MelSpectrogram(Module):
         on_circle, context = circular and len(starts) == 1, loop_context() if circular and len(starts) > 1 else 0
         bands = wrap(self.to_mel(x), context, context).transpose(-1, -2)
         length = bands.shape[-2] - starts[-1]
-        transform_class = CircularTransform if on_circle else BandTransform
-        transform = transform_class(window, hop, self.recovery_filters, self.recovery_spread, length)
+        transform = self._transform(length, circular=on_circle)
         wanted = present = x.new_zeros(())
 
         def decode(start: int, end: int, beginning: HeldAudio | None) -> Tensor:
             nonlocal wanted, present
             known = _held_in_tile(held, start * hop - before, transform.samples)
             if known is not None and bool((held[1][start * hop : end * hop] == 1).all()):
-                for _ in range(iterations):
+                for _ in range(sum(level.iterations for level in levels)):
                     callback()
                 return known[0]
             phase = 2 * torch.pi * random.rand((length, len(window) // 2 + 1))
@@ -258,9 +266,8 @@ class MelSpectrogram(Module):
                 tile,
                 transform,
                 phase=phase.to(x.device),
-                iterations=iterations,
+                levels=levels,
                 momentum=self.config.phase_momentum,
-                merged_share=self.config.merged_share,
                 held=both_held(beginning, known),
                 callback=callback,
             )

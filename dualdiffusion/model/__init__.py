@@ -2,6 +2,7 @@
 
 card.py           The model card of an exported model
 export.py         `python -m dualdiffusion export`
+extras.py         Packages that are optional: imported only where a network of theirs is built
 folder.py         The model folder
 foreign_names.py  Weights of Dance Diffusion networks from elsewhere, under the names that they have here
 importing.py      `python -m dualdiffusion import dance-diffusion`

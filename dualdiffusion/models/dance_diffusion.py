@@ -36,8 +36,9 @@ class DanceDiffusion(Module):
     class Config(Config):
         """Settings of a DanceDiffusion; the defaults are those of the published models."""
 
-        in_channels: PositiveInt = 2
-        """Latent channels: of a waveform with a patch of 1, its audio channels."""
+        in_channels: PositiveInt | None = None
+        """Latent channels: of a waveform with a patch of 1, its audio channels; null: those of the autoencoder that it
+        is trained with (2 without one)."""
         level_channels: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (128, 128, 256, 256, *([512] * 10))
         """Channels of each level, the finest first. Each has half of the columns of the one before."""
         attn_levels: Annotated[int, Field(ge=0)] = 6
@@ -65,7 +66,7 @@ class DanceDiffusion(Module):
         self.register_buffer("kernel", torch.tensor([*reversed(CUBIC), *CUBIC]), persistent=False)
         self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
         for level, width in enumerate(widths):
-            above = widths[level - 1] if level else config.in_channels
+            above = widths[level - 1] if level else self.in_channels
             told = 0 if level else config.noise_channels
             joined = width if level == len(widths) - 1 else 2 * width
             self.encoder.append(self._level(level, (above + told, width, width, width)))
@@ -88,7 +89,7 @@ class DanceDiffusion(Module):
     @property
     def in_channels(self) -> int:
         """C, latent channels."""
-        return self.config.in_channels
+        return self.config.in_channels or 2
 
     @property
     def size_multiple(self) -> int:

@@ -8,8 +8,6 @@ Shapes: B batch, C latent channels, F frequency rows, T time columns.
 
 from __future__ import annotations
 
-import importlib
-import importlib.metadata
 import math
 from typing import Annotated, Any, Literal
 
@@ -18,6 +16,7 @@ from torch import Tensor, nn
 
 from dualdiffusion.conditioning import Conditioning, settled_label_dim
 from dualdiffusion.config import Config
+from dualdiffusion.model.extras import extra
 from dualdiffusion.model.module import Module
 from dualdiffusion.nn.magnitude_preserving import normalize_weights, project_gradients
 from dualdiffusion.nn.told import ToldVector, with_told
@@ -45,8 +44,8 @@ class DiffusersModel(Module):
         """Arguments of the class, but for sizes of input and output and what it is told, which are ours."""
         version: str = VERSION
         """Of diffusers: weights and results hang on it."""
-        channels: PositiveInt = 4
-        """Latent channels."""
+        channels: PositiveInt | None = None
+        """Latent channels; null: those of the autoencoder that it is trained with (4 without one)."""
         label_dim: Annotated[int, Field(ge=0)] | None = None
         """Games; null: as many as the model's labels when it is created. 0: unconditional."""
         concat_channels: Channels = 0
@@ -61,7 +60,7 @@ class DiffusersModel(Module):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.label_dim = settled_label_dim(config.label_dim)
-        self.network = _build(config)
+        self.network = _build(config, self.in_channels)
         self.levels = len(self.network.config.block_out_channels)
         # As in the paper: the untrained denoiser is then the best linear guess.
         for parameter in self.network.conv_out.parameters():
@@ -75,7 +74,7 @@ class DiffusersModel(Module):
     @property
     def in_channels(self) -> int:
         """C, latent channels."""
-        return self.config.channels
+        return self.config.channels or 4
 
     @property
     def size_multiple(self) -> int:
@@ -109,23 +108,15 @@ class DiffusersModel(Module):
         normalize_weights(self)
 
 
-def _build(config: DiffusersModel.Config) -> Any:
-    try:
-        version = importlib.metadata.version("diffusers")
-    except importlib.metadata.PackageNotFoundError:
-        raise ValueError(f"diffusers is not installed; install it: pip install diffusers=={config.version}") from None
-    if version != config.version:
-        raise ValueError(
-            f"version: the network is of diffusers {config.version}, but {version} is installed: pip install "
-            f"diffusers=={config.version}"
-        )
+def _build(config: DiffusersModel.Config, channels: int) -> Any:
+    package = extra("diffusers", config.version)
     given = [name for name in OURS if name in config.settings]
     if given:
         raise ValueError(f"settings: {given[0]!r} follows from the rest of the config; leave it out")
     try:
-        return getattr(importlib.import_module("diffusers"), config.class_name)(
-            in_channels=config.channels + 1 + config.concat_channels,
-            out_channels=config.channels,
+        return getattr(package, config.class_name)(
+            in_channels=channels + 1 + config.concat_channels,
+            out_channels=channels,
             class_embed_type="identity",
             time_embedding_type="positional",
             **config.settings,

@@ -43,8 +43,8 @@ class DiT(Module):
     class Config(Config):
         """Settings of a diffusion transformer."""
 
-        channels: PositiveInt = 4
-        """Latent channels."""
+        channels: PositiveInt | None = None
+        """Latent channels; null: those of the autoencoder that it is trained with (4 without one)."""
         label_dim: Annotated[int, Field(ge=0)] | None = None
         """Games; null: as many as the model's labels when it is created. 0: unconditional."""
         patch: tuple[PositiveInt] | tuple[PositiveInt, PositiveInt] = (2, 2)
@@ -93,16 +93,16 @@ class DiT(Module):
         area = math.prod(self.patch)
         self.vector = ToldVector(self.label_dim, config.width, config.global_channels)
         # One more input tells the log-frequency of each row itself, where attention tells intervals.
-        self.input = linear((config.channels + 1 + config.concat_channels) * area, config.width, bias=True)
+        self.input = linear((self.in_channels + 1 + config.concat_channels) * area, config.width, bias=True)
         self.memory = nn.Parameter(torch.randn(config.memory_tokens, config.width)) if config.memory_tokens else None
         self.prepended = linear(config.prepend_channels, config.width, bias=True) if config.prepend_channels else None
         self.blocks = nn.ModuleList([TransformerBlock(config.width, settings) for _ in range(config.depth)])
-        self.output = Ending(config.width, config.channels * area, config.width)
+        self.output = Ending(config.width, self.in_channels * area, config.width)
 
     @property
     def in_channels(self) -> int:
         """C, latent channels."""
-        return self.config.channels
+        return self.config.channels or 4
 
     @property
     def size_multiple(self) -> int:

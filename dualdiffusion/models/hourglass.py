@@ -59,8 +59,8 @@ class Hourglass(Module):
     class Config(Config):
         """Settings of an hourglass transformer; lists have an entry for each level, the finest first."""
 
-        channels: PositiveInt = 4
-        """Latent channels."""
+        channels: PositiveInt | None = None
+        """Latent channels; null: those of the autoencoder that it is trained with (4 without one)."""
         label_dim: Annotated[int, Field(ge=0)] | None = None
         """Games; null: as many as the model's labels when it is created. 0: unconditional."""
         patch_size: tuple[PositiveInt] | tuple[PositiveInt, PositiveInt] = (1, 1)
@@ -122,7 +122,7 @@ class Hourglass(Module):
         widths, self.attentions = config.widths, config.attentions
         self.vector = ToldVector(self.label_dim, config.mapping_width, config.global_channels)
         # One more input tells the log-frequency of each row itself, where attention tells intervals.
-        self.input = linear((config.channels + 1 + config.concat_channels) * area, widths[0], bias=True)
+        self.input = linear((self.in_channels + 1 + config.concat_channels) * area, widths[0], bias=True)
         levels = range(len(widths) - 1)
         self.down = nn.ModuleList([self._blocks(level) for level in levels])
         self.merge = nn.ModuleList([linear(widths[i] * factor, widths[i + 1]) for i in levels])
@@ -131,7 +131,7 @@ class Hourglass(Module):
         # Share of what comes from the coarser level, against what was there before it.
         self.share = nn.ParameterList([nn.Parameter(torch.full((1,), 0.5)) for _ in levels])
         self.up = nn.ModuleList([self._blocks(level) for level in levels])
-        self.output = Ending(widths[0], config.channels * area, config.mapping_width)
+        self.output = Ending(widths[0], self.in_channels * area, config.mapping_width)
 
     def _blocks(self, level: int) -> nn.ModuleList:
         config, width = self.config, self.config.widths[level]
@@ -150,7 +150,7 @@ class Hourglass(Module):
     @property
     def in_channels(self) -> int:
         """C, latent channels."""
-        return self.config.channels
+        return self.config.channels or 4
 
     @property
     def size_multiple(self) -> int:

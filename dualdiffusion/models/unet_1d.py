@@ -37,8 +37,9 @@ class UNet1D(Module):
     class Config(Config):
         """Settings of a UNet1D."""
 
-        in_channels: PositiveInt = 32
-        """Latent channels: of a waveform, its audio channels times its patch."""
+        in_channels: PositiveInt | None = None
+        """Latent channels: of a waveform, its audio channels times its patch; null: those of the autoencoder that it is
+        trained with (32 without one)."""
         label_dim: Channels | None = None
         """Games; null: as many as the model's labels when it is created. 0: unconditional."""
         concat_channels: Channels = 0
@@ -102,7 +103,7 @@ class UNet1D(Module):
             nn.Linear(config.noise_channels, emb_channels), nn.SiLU(), nn.Linear(emb_channels, emb_channels)
         )
         self.label_embedding = LabelEmbedding(self.label_dim, emb_channels) if self.label_dim else None
-        self.input = nn.Conv1d(config.in_channels + config.concat_channels, widths[0], 3, padding=1)
+        self.input = nn.Conv1d(self.in_channels + config.concat_channels, widths[0], 3, padding=1)
         self.encoder, skip_widths = self._build_encoder(settings)
         self.middle = nn.ModuleList(
             [ResidualBlock(widths[-1], widths[-1], settings, attention) for attention in (True, False)]
@@ -112,7 +113,7 @@ class UNet1D(Module):
         self.output = nn.Sequential(
             nn.GroupNorm(config.norm_groups, widths[0]),
             nn.SiLU(),
-            zeroed(nn.Conv1d(widths[0], config.in_channels, 3, padding=1)),
+            zeroed(nn.Conv1d(widths[0], self.in_channels, 3, padding=1)),
         )
         self.told_embedding = nn.Linear(config.global_channels, emb_channels) if config.global_channels else None
 
@@ -155,7 +156,7 @@ class UNet1D(Module):
     @property
     def in_channels(self) -> int:
         """C, latent channels."""
-        return self.config.in_channels
+        return self.config.in_channels or 32
 
     @property
     def size_multiple(self) -> int:

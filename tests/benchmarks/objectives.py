@@ -6,6 +6,9 @@ backbone, data, budget, seeds and validation are equal. Prints the validation lo
 and of clips generated with them the class control and the kernel distance (KAD) from held-out music, which
 `sampling evaluate` measures; draws the validation loss against samples seen. Beside that: how far each predictor is
 from the closed form on Gaussian data, and from diffusers where that is installed. It goes on where it was stopped.
+
+`--quick` gives a first answer on one core: a smaller network, shorter crops, half the samples, and fewer and shorter
+clips of fewer steps. Whatever is given beside it counts.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ from sampling.evaluation.measures import GENERATED, THROUGH_VAE
 from sampling.recommended import Asked, read_recommended
 from sampling.request import Request
 from tests.benchmarks import objectives_peer
-from tests.benchmarks.learning import EMA, add_training_options, mean_curve, model_folder, train_with
+from tests.benchmarks.learning import EMA, ROOT, add_training_options, mean_curve, model_folder, train_with
 from tests.benchmarks.music import EMBEDDING
 from tests.benchmarks.training import find_diffusers
 from tests.gaussian import PREDICTORS, largest_error
@@ -78,6 +81,17 @@ OF_EDM = (("log_normal", -0.4, 1.2), "edm", True)  # Karras et al. 2023
 COSINE = ("log_sech", 0.0, 1.5707963)  # the cosine schedule's times, evenly: for data of unit variance
 EVEN_TIMES = ("log_logistic", 0.0, 1.8137994)  # those of rectified flow
 AS_EDM = ", as EDM"
+QUICK = {
+    "config": ROOT / "config/experiments/unet_tiny_quick.json",
+    "samples": 4800,
+    "points": 4,
+    "validation_samples": 96,
+    "clips": 4,
+    "seconds": 4.0,
+    "overrides": ["steps=20"],
+    "work": Path("models/objectives-quick"),
+}
+"""What `--quick` says of the options that are not given."""
 FEW_RESAMPLES = 20  # of the bootstrap: no interval is shown
 # Velocity with EDM's density and weighting is not among them: it is EDM with the other sign.
 OBJECTIVES: dict[str, Objective] = {
@@ -186,6 +200,7 @@ def make_parser() -> CommandParser:
     add_training_options(parser, seeds=1, work="models/objectives")
     parser.add_argument("--clips", type=positive_int, default=8, help="clips to generate of each game (default 8)")
     parser.add_argument("--seconds", type=float, default=8.0, help="their length (default 8)")
+    parser.add_argument("--quick", action="store_true", help="smaller in all, in another folder: a first answer")
     parser.add_argument("--only", action="append", choices=list(OBJECTIVES), help="this one; may be given again")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="PNG (default: objectives.png in the folder)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
@@ -200,7 +215,11 @@ def read_options(words: Sequence[object] | None = None) -> Any:
     Raises:
         UserError: anything that is wrong with them, model or dataset, before hours of training.
     """
-    options = make_parser().parse_args(None if words is None else list(map(str, words)))
+    parser, words = make_parser(), None if words is None else list(map(str, words))
+    options = parser.parse_args(words)
+    if options.quick:
+        parser.set_defaults(**QUICK)
+        options = parser.parse_args(words)
     options.only = [name for name in OBJECTIVES if not options.only or name in options.only]
     options.model = find_model(options.model).path
     for name in ("model", "dataset", "work", "config"):

@@ -1,12 +1,16 @@
 """Phase recovery: how near the sound comes back, and in what time, for four ways side by side on the same excerpts.
 
-    python -m tests.benchmarks.phase_recovery [--music DIR] [--json FILE] [--excerpts 6] [--seed 0]
+    python -m tests.benchmarks.phase_recovery [--music DIR] [--json FILE] [--excerpts 6] [--seed 0] [--seeds 1]
 
 DIR is a folder of music; without it the built-in corpus is composed and used. The ways:
 
 - reference: the plain stereo fast Griffin-Lim algorithm, 200 iterations, full window, pseudo-inverse of the mel scale;
 - fast and best: the format with its default settings and with 260 iterations;
 - torchaudio: InverseMelScale and GriffinLim, 200 iterations, the reference's FFT size.
+
+With several seeds the excerpts of all are measured, and the worst one of each figure is told beside the means.
+`--varied` also takes each excerpt as from a source of 22 kHz and of 16 kHz, and mixed with the one before it. `--skip`
+leaves ways out: reference and torchaudio take most of the time.
 
 Lower is better everywhere: sc is the relative error of the encoded spectrogram at the best gain, lr and ms the
 multi-resolution STFT distance of left and right and of mid and side after matching levels, seconds per excerpt.
@@ -55,7 +59,11 @@ Way = Callable[[Tensor], Tensor]
 
 
 def excerpts(folder: Path, count: int, seed: int) -> Iterator[tuple[str, Tensor]]:
-    """(name, (2, N) at 32 kHz) from the middle of `count` tracks; the choice depends on file names and seed alone."""
+    """(name, (2, N) at 32 kHz) from the middle of `count` tracks; the choice depends on file names and seed alone.
+
+    Raises:
+        UserError: there are fewer; told once all were looked at, so take the list before anything is measured.
+    """
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     random.Random(seed).shuffle(paths)
     length, found = int(SECONDS * SAMPLE_RATE), 0
@@ -72,6 +80,22 @@ def excerpts(folder: Path, count: int, seed: int) -> Iterator[tuple[str, Tensor]
             yield path.name, excerpt
     if found < count:
         raise UserError(f"{folder}: only {found} tracks of at least {SECONDS:g} s that sound; ask for fewer --excerpts")
+
+
+def varied(found: list[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+    """Each excerpt, and the same band-limited and mixed."""
+    for index, (name, audio) in enumerate(found):
+        yield name, audio
+        for rate in (22050, 16000):
+            yield f"{name}, of {rate} Hz", _limited(audio, rate)
+        if index:
+            yield f"{name}, mixed", (audio + found[index - 1][1]) / 2
+
+
+def _limited(audio: Tensor, rate: int) -> Tensor:
+    narrow = soxr.resample(soxr.resample(audio.T.numpy(), SAMPLE_RATE, rate), rate, SAMPLE_RATE).T[:, : audio.shape[1]]
+    narrow = torch.from_numpy(np.ascontiguousarray(narrow, np.float32))
+    return torch.nn.functional.pad(narrow, (0, audio.shape[1] - narrow.shape[1]))
 
 
 def read_stereo(path: Path) -> Tensor | None:
@@ -211,13 +235,17 @@ def ways(format: MelSpectrogram) -> dict[str, Way]:
     }
 
 
+Figures = dict[str, dict[str, list[float]]]
+"""Way -> measure -> values of all excerpts."""
+
+
 @torch.inference_mode()
-def measure(music: Path, count: int, seed: int, console: Console) -> dict[str, dict[str, float]]:
-    """Way -> measure -> mean over the excerpts."""
+def measure(found: list[tuple[str, Tensor]], skipped: list[str], console: Console) -> Figures:
+    """All figures of all excerpts."""
     format = MelSpectrogram(MelSpectrogram.Config())
-    table: dict[str, dict[str, list[float]]] = {}
-    tried = ways(format)
-    for name, audio in excerpts(music, count, seed):
+    table: Figures = {}
+    tried = {name: way for name, way in ways(format).items() if name not in skipped}
+    for name, audio in found:
         console.print(name, markup=False)
         for way, recover in tried.items():
             start = time.perf_counter()
@@ -231,13 +259,31 @@ def measure(music: Path, count: int, seed: int, console: Console) -> dict[str, d
             }
             for key, value in values.items():
                 table.setdefault(way, {}).setdefault(key, []).append(value)
+    return table
+
+
+def means(table: Figures) -> dict[str, dict[str, float]]:
+    """Way -> measure -> mean over the excerpts."""
     return {way: {key: mean(values) for key, values in columns.items()} for way, columns in table.items()}
+
+
+def worst(table: Figures, names: list[str]) -> list[str]:
+    """Of each of our ways and each figure, the excerpt that is worst beside the reference, in a line."""
+    lines = []
+    for way in ("fast", "best"):
+        for key in ("sc", "lr", "ms"):
+            pairs = zip(table[way][key], table["reference"][key], strict=True)
+            ratios = [ours / theirs for ours, theirs in pairs]
+            place = max(range(len(ratios)), key=ratios.__getitem__)
+            lines.append(f"{way}, {key}: at worst {ratios[place]:.2f} of the reference ({names[place]})")
+    return lines
 
 
 def show(found: dict[str, dict[str, float]], console: Console) -> None:
     table = Table("way", "sc", "lr", "ms", "s", *(f"{key}/ref" for key in ("sc", "lr", "ms", "time")))
+    against = found.get("reference", found["fast"])
     for way, values in found.items():
-        ratios = {key: value / found["reference"][key] for key, value in values.items()}
+        ratios = {key: value / against[key] for key, value in values.items()}
         time_ratio = f"1/{1 / ratios['seconds']:.1f}"
         table.add_row(
             way,
@@ -259,16 +305,28 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the figures here too")
     parser.add_argument("--excerpts", type=positive_int, default=6, help="excerpts, each of another track (default 6)")
     parser.add_argument("--seed", type=int, default=0, help="another seed chooses other tracks (default 0)")
+    parser.add_argument("--seeds", type=positive_int, default=1, help="the excerpts of so many seeds (default 1)")
+    parser.add_argument("--varied", action="store_true", help="each excerpt also band-limited, and mixed with others")
+    parser.add_argument("--skip", action="append", default=[], choices=("reference", "torchaudio", "best"))
     options = parser.parse_args()
     if options.music and not options.music.is_dir():
         raise UserError(f"{options.music}: no such folder; name a folder of music with --music")
     console = Console()
     with tempfile.TemporaryDirectory(prefix="phase-recovery-") as folder:
         music = options.music or compose(Path(folder) / "music")
-        found = measure(music, options.excerpts, options.seed, console)
-    show(found, console)
+        seeds = range(options.seed, options.seed + options.seeds)
+        found = {name: audio for seed in seeds for name, audio in excerpts(music, options.excerpts, seed)}
+        chosen = list(varied(list(found.items())) if options.varied else found.items())
+        table = measure(chosen, options.skip, console)
+    show(means(table), console)
+    if "reference" in table and "best" in table and len(chosen) > 1:
+        for line in worst(table, [name for name, _ in chosen]):
+            console.print(line, markup=False, soft_wrap=True)
     if options.json:
-        write_json(options.json, {f"{way}_{key}": value for way, keys in found.items() for key, value in keys.items()})
+        figures = means(table)
+        write_json(
+            options.json, {f"{way}_{key}": value for way, keys in figures.items() for key, value in keys.items()}
+        )
     return 0
 
 

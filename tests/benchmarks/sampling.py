@@ -13,6 +13,9 @@ overhead   Share of the time between the network's first call and the last step'
            not spent in the denoiser.
 guidance   One batch for both passes, and an interval, against the plain loop that calls the network twice, with the
            same result, for each number of threads; --compile tries torch.compile too (minutes).
+end        Steps that deterministic samplers save by stopping at the noise of the latents themselves (sigma_end): the
+           fewest that come within each of --distances (relative RMS) of what REFERENCE_STEPS steps of Heun's method
+           give that end where they do; and how far that end is from 0's.
 peer       Largest difference of the samples from those of diffusers' schedulers, from the same noise.
 """
 
@@ -44,7 +47,7 @@ from sampling.guidance import Guidance, PassCounter, conditional, guided
 from sampling.request import Request
 from sampling.solvers.samplers import SAMPLERS, Denoise
 from sampling.solvers.schedules import SCHEDULES
-from tests.benchmarks import sampling_peer
+from tests.benchmarks import sampling_end, sampling_peer
 
 LEVELS = {"sigma_min": 0.01, "sigma_max": 80.0, "rho": 7.0}
 STEPS_TRIED = (4, 6, 8, 12, 16, 24, 32, 48, 64)
@@ -71,10 +74,17 @@ class Case:
         """Without guidance."""
         return conditional(self.denoiser, self.conditioning(items), position=self.generator.position)
 
+    def until(self, end: float | None, name: str, steps: int) -> Tensor:
+        """The latents (1, Z, F, T) of seed 0 where sampling stops at a noise level; None: at 0."""
+        levels = Request(games={}, steps=steps, sigma_end=end).noise_levels()
+        return self.sample(name, self.denoise(), steps, [0], levels)
+
     @torch.inference_mode()
-    def sample(self, name: str, denoise: Denoise, steps: int, seeds: list[int]) -> Tensor:
+    def sample(
+        self, name: str, denoise: Denoise, steps: int, seeds: list[int], levels: list[float] | None = None
+    ) -> Tensor:
         """(items, Z, F, T) latents."""
-        levels, random = SCHEDULES["edm"](steps, **LEVELS), SeededNoise(seeds)
+        levels, random = levels or SCHEDULES["edm"](steps, **LEVELS), SeededNoise(seeds)
         noise = random.randn(self.shape).to(self.denoiser.device) * levels[0]
         return SAMPLERS[name](denoise, noise, levels, generator=random, callback=None)
 
@@ -278,7 +288,7 @@ def peer(case: Case, options: Any, console: Console) -> dict[str, Any]:
     return {"max_difference_to_peer": max(found.values()), "peer": found}
 
 
-PARTS = {"overhead": overhead, "guidance": guidance, "peer": peer, "samplers": samplers}
+PARTS = {"overhead": overhead, "guidance": guidance, "peer": peer, "end": sampling_end.end, "samplers": samplers}
 
 
 def measure(case: Case, options: Any, console: Console) -> dict[str, Any]:
@@ -308,6 +318,8 @@ def show(result: dict[str, Any], console: Console) -> None:
         for name, value in result["peer"].items():
             table.add_row(name, f"{value:.1e}")
         console.print(table)
+    if "end" in result:
+        sampling_end.show(result, console)
     if "samplers" in result:
         table = Table(
             "sampler", "equal quality by", "steps", "calls", "calls / s of audio", "s / s of audio", "distance"
@@ -332,6 +344,7 @@ def parser() -> CommandParser:
     parser.add_argument("--compile", action="store_true", help="try torch.compile too")
     parser.add_argument("--seeds", type=positive_int, default=6, help="clips of stochastic samplers (default 6)")
     parser.add_argument("--tolerance", type=float, default=0.05, help="of deterministic samplers (default 0.05)")
+    parser.add_argument("--distances", type=float, nargs="+", default=[0.2, 0.1, 0.05], help="of end")
     parser.add_argument("--reference-steps", type=positive_int, default=REFERENCE_STEPS, help="default 200")
     parser.add_argument("--steps-tried", type=positive_int, nargs="+", default=STEPS_TRIED, help="of samplers")
     return parser

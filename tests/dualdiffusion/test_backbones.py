@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+
 import pytest
 import torch
 
@@ -19,6 +21,7 @@ from tests.tiny import all_untold
 SMALLER = {
     "unet_edm2.UNet": {"channel_mult": (1,), "attn_levels": (0,), "num_layers_per_block": 1, "mlp_groups": 1},
     "dit.DiT": {"depth": 1},
+    "unet_1d.UNet1D": {"channel_mult": (1, 2), "strides": (2,), "attn_levels": (1,)},
 }
 NETWORKS = [
     Component(part.cls, part.config.model_copy(update=SMALLER.get(part.name, {})))
@@ -30,9 +33,12 @@ ADAPTER = {
     "conditioners": {"place": {"type": "numbers.Number"}, "loudness": {"type": "curves.Curve"}},
     "token_channels": 8,
 }
-each = pytest.mark.parametrize("part", NETWORKS, ids=lambda part: part.name)
-WITH_GAMES = [part for part in NETWORKS if "label_dim" in part.cls.Config.model_fields]
-each_with_games = pytest.mark.parametrize("part", WITH_GAMES, ids=lambda part: part.name)
+
+
+def each(*fields: str) -> pytest.MarkDecorator:
+    """Every network whose config has such fields."""
+    found = [part for part in NETWORKS if set(fields) <= set(part.cls.Config.model_fields)]
+    return pytest.mark.parametrize("part", found, ids=lambda part: part.name)
 
 
 def built(part: Component, seed: int = 0, **changes: object) -> torch.nn.Module:
@@ -60,7 +66,7 @@ def inputs(network: torch.nn.Module, batch: int = 2) -> tuple[torch.Tensor, torc
     return torch.randn(batch, network.in_channels, *size, generator=generator), torch.linspace(-1, 1, batch)
 
 
-@each
+@each()
 @pytest.mark.parametrize("route", ROUTES)
 @torch.inference_mode()
 def test_by_every_route_what_is_told_counts_and_what_is_untold_does_not(part: Component, route: str) -> None:
@@ -86,7 +92,7 @@ def test_by_every_route_what_is_told_counts_and_what_is_untold_does_not(part: Co
     assert torch.allclose(adapted(x, c_noise, conditioning=all_untold(Conditioning(values=values))), silent, atol=1e-6)
 
 
-@each_with_games
+@each("label_dim")
 def test_dropped_games_train_the_unconditional_model(part: Component) -> None:
     """Two games are constants of either sign. Told, the network says which; untold, it knows the mean of both alone."""
     torch.manual_seed(0)
@@ -119,7 +125,7 @@ def test_dropped_games_train_the_unconditional_model(part: Component) -> None:
         assert torch.allclose(said(all_untold(Conditioning(labels[0]))), between, atol=1e-5)
 
 
-@each_with_games
+@each("label_dim")
 @torch.inference_mode()
 def test_new_games_leave_old_ones_and_no_label_as_they_were(part: Component) -> None:
     old, grown = built(part), built(part, seed=5, label_dim=GAMES + 2)
@@ -133,7 +139,7 @@ def test_new_games_leave_old_ones_and_no_label_as_they_were(part: Component) -> 
     assert not torch.allclose(new, after[1][:1], atol=1e-4)
 
 
-@each
+@each("channels")  # the transformers; UNets take a compiler twice as long, and are compiled by tests/gpu
 def test_it_compiles_without_a_break_to_the_same(part: Component) -> None:
     network = built(part)
     x, c_noise = inputs(network)
@@ -144,7 +150,7 @@ def test_it_compiles_without_a_break_to_the_same(part: Component) -> None:
     assert torch.allclose(compiled(x, c_noise, conditioning=conditioning), expected, atol=1e-5)
 
 
-@each
+@each("activation_checkpointing")
 def test_activation_checkpointing_changes_no_gradient(part: Component) -> None:
     gradients = []
     for saving in (False, True):
@@ -155,3 +161,19 @@ def test_activation_checkpointing_changes_no_gradient(part: Component) -> None:
         gradients.append([p.grad for p in network.parameters() if p.grad is not None])
     assert len(gradients[0]) > 5
     assert all(torch.allclose(*pair, atol=1e-6) for pair in zip(*gradients, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [("diffusers_model.DiffusersModel", "diffusers"), ("x_transformers.XTransformer", "x-transformers")],
+)
+def test_a_network_of_another_package_is_one_line_without_it_or_with_another_version(
+    name: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = component_from_json("dualdiffusion.models", {"type": name, "label_dim": 0, "version": "0.1"})
+    if package not in {distribution.name for distribution in importlib.metadata.distributions()}:
+        with pytest.raises(UserError, match=f"{package} is not installed; install it: pip install {package}==0.1$"):
+            part.build()
+    monkeypatch.setattr("importlib.metadata.version", lambda _: "0.2")
+    with pytest.raises(UserError, match=f"is of {package} 0.1, but 0.2 is installed: pip install {package}==0.1$"):
+        part.build()

@@ -10,6 +10,8 @@ import torch
 
 from dualdiffusion.component import component_from_json
 from dualdiffusion.config import read_config
+from dualdiffusion.dsp.band_transform import BandTransform
+from dualdiffusion.dsp.phase_recovery import levels_of
 from dualdiffusion.dsp.tiles import CONTEXT, LOOKAHEAD, tile_starts
 from dualdiffusion.formats.mel_spectrogram import MelSpectrogram
 from tests.dualdiffusion.test_formats import chord
@@ -64,7 +66,51 @@ def test_progress_counts_all_clips_and_tiles() -> None:
     tiles = len(tile_starts(x.shape[-1], round(TILE_SECONDS * format.frames_per_second)))
     seen: list[tuple[int, int]] = []
     format.decode(x, iterations=3, callback=lambda done, total: seen.append((done, total)))
-    assert seen == [(i + 1, 2 * tiles * 3) for i in range(2 * tiles * 3)]
+    total = seen[-1][1]
+    assert seen == [(i + 1, total) for i in range(total)] and total % (2 * tiles) == 0
+
+
+def error(format: MelSpectrogram, audio: torch.Tensor, output: torch.Tensor) -> float:
+    wanted, given = format.encode(audio), format.encode(output)
+    return float((wanted - given).norm() / wanted.norm())
+
+
+def test_a_coarser_transform_has_the_lowest_bins_of_the_whole_one() -> None:
+    format = make()
+    transform = format._transform(40)
+    generator = torch.Generator().manual_seed(0)
+    low = transform.coarser(4)
+    quarter = torch.randn(1, low.samples, generator=generator)
+    # The same sound at the full rate: its spectra, with nothing above, at four times as many samples.
+    bins = torch.fft.rfft(quarter, norm="forward")
+    edge = int(0.8 * bins.shape[-1])
+    bins[..., edge:] = 0
+    whole = torch.fft.irfft(bins, n=transform.samples, norm="forward")
+    quarter = torch.fft.irfft(bins, n=low.samples, norm="forward")
+    full, part = transform.spectra(whole), low.spectra(quarter)
+    kept = int(0.7 * part.shape[-1])
+    assert torch.allclose(part[..., :kept], full[..., :kept], atol=2e-3 * float(full.abs().max()))
+    assert low.bins < part.shape[-1] and torch.equal(low.filters.sum(1) > 0, (low.filters > 0).any(1))
+    assert transform.coarser(3) is None, "whose frames would begin between samples"
+
+
+def test_most_work_at_a_part_of_the_sample_rate_comes_nearer_in_less_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    format = make()
+    audio = chord(format, 2.0)
+    x = format.encode(audio)
+    coarse = error(format, audio, format.decode(x, iterations=24))
+    monkeypatch.setattr(BandTransform, "coarser", lambda self, factor: None)
+    assert coarse < 0.85 * error(format, audio, format.decode(x, iterations=24))
+
+
+@pytest.mark.parametrize("iterations", [1, 9, 72, 260, 1000])
+@pytest.mark.parametrize("share", [0.0, 0.75, 1.0])
+def test_levels_cost_what_was_asked_for_and_end_at_the_full_rate(iterations: int, share: float) -> None:
+    levels = levels_of(make()._transform(1), iterations, share)
+    assert levels[-1].factor == 1 and levels[-1].separate > 0
+    cost = sum((level.merged + 2 * level.separate) / level.factor for level in levels)
+    assert cost < 2.1 * iterations + 3
+    assert any(level.merged for level in levels) == bool(share)
 
 
 @pytest.mark.parametrize("iterations", [0, 1, 2])

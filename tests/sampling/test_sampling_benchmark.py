@@ -11,7 +11,7 @@ from rich.console import Console
 
 from dualdiffusion.model.folder import ModelFolder
 from sampling.solvers.samplers import SAMPLERS
-from tests.benchmarks import sampling, sampling_peer
+from tests.benchmarks import sampling, sampling_end, sampling_peer
 from tests.tiny import assert_one_line_error, run
 
 SMALL = ["--seconds", "0.5", "--steps", "3", "--repeats", "1", "--threads", "1", "--seeds", "2"]
@@ -36,6 +36,22 @@ def test_overhead_and_guidance_give_shares_and_equal_results(case: sampling.Case
     assert result["guided_max_difference"] < 1e-4
     assert 0 < result["guided_work_saved_by_interval"] < 0.5
     assert set(result["guided_seconds"]["1"]) == {"two passes", "one batch", "interval"}
+
+
+def test_steps_that_are_saved_by_stopping_early_are_those_at_equal_distance(
+    case: sampling.Case, model: ModelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampling_end, "SAMPLERS", ("euler",))
+    monkeypatch.setattr(sampling_end, "MOST_STEPS", 6)
+    result = sampling_end.end(case, options(model, "--distances", "10", "1e-9"), Console(quiet=True))
+    near, far = result["end"]["euler"].values()
+    assert near == {"to 0": 3, "to the noise": 3, "saved": 0}  # any number of steps is so near
+    assert far == {"to 0": None, "to the noise": None, "saved": None}
+    assert result["end_noise_of_latents"] == case.generator.noise_of_latents
+    assert result["end_distance_of_the_ends"] > 0
+    limit = case.until(0.5, "euler", 6)
+    assert sampling_end.steps_within(case, "euler", 0.5, limit, [0.0]) == [6]
+    assert sampling_end.steps_within(case, "euler", None, limit, [0.0]) == [None], "the other end is another place"
 
 
 @pytest.mark.benchmarks

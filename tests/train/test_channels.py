@@ -76,6 +76,14 @@ def test_a_number_that_is_given_and_wrong_is_one_line(
         trainer_for(wide, dataset, backbone)
 
 
+def test_transformers_have_them_too_and_the_line_names_their_own_key(wide: ModelFolder, dataset: Path) -> None:
+    transformer = {"type": "dit.DiT", "width": 16, "depth": 1, "heads": 1}
+    assert trainer_for(wide, dataset, transformer).module.in_channels == CHANNELS
+    adapted = {**told(), "backbone": {**transformer, "channels": 4}}
+    with pytest.raises(UserError, match=r"denoiser\.backbone\.backbone\.channels: is 4, but the VAE has 6"):
+        trainer_for(wide, dataset, adapted)
+
+
 def test_a_vae_and_an_identity_have_the_channels_of_their_format(dataset: Path, tmp_path: Path) -> None:
     mono = tmp_path / "mono"
     mono.mkdir()

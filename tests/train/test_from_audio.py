@@ -13,6 +13,7 @@ import torch
 
 from dataset_processing.step import Paths, Record
 from dataset_processing.steps.encode import Encode
+from dualdiffusion import audio
 from dualdiffusion.component import component_from_json
 from dualdiffusion.conditioners.numbers import Number
 from dualdiffusion.config import load_config
@@ -27,6 +28,7 @@ from tests import tiny
 from tests.benchmarks.memory import measure
 from tests.dataset_processing.latents import OneProcess
 from tests.train.test_training import assert_equal, digest, fresh_model, train_until
+from train.channels import with_channels
 from train.latent_source import EncodedLatents
 from train.loader import PackedBatch
 from train.memory.preflight import make_plan, predict
@@ -237,3 +239,27 @@ def test_a_batch_that_comes_through_a_pipe_holds_all_that_it_held() -> None:
     assert found.skips == (3, 1) and torch.equal(found.data, batch.data) and torch.equal(found.indices, batch.indices)
     assert torch.equal(found.values["tempo"], batch.values["tempo"])
     assert torch.equal(found.known["tempo"], batch.known["tempo"])
+
+
+def test_raw_audio_needs_nothing_around_it(audio_alone: Path) -> None:
+    raw = {"type": "waveform.Waveform", "sample_rate": tiny.SAMPLE_RATE, "num_channels": 2, "patch": 16}
+    format = component_from_json("dualdiffusion.formats", raw).build()
+    identity = with_channels(component_from_json("dualdiffusion.models", {"type": "identity.Identity"}), 32).build()
+    source = EncodedLatents(DatasetFolder(audio_alone), format, identity, 40, {})
+    data = source.crops("train", 0)
+    item, start = data.place(3)
+    found = source(collate([data[3]]), None).data
+    samples, _ = audio.read(data.tracks[item].path, start=start, frames=40 * 16)
+    assert torch.equal(found, format.encode(samples[None]))
+
+
+def test_without_a_vae_nothing_is_encoded_beforehand(audio_alone: Path, tmp_path: Path) -> None:
+    model = ModelFolder(tmp_path / "model")
+    identity = {"format": tiny.FORMAT, "vae": {"type": "identity.Identity", "patch": 4}}
+    trainer = trainer_for(model, audio_alone, pre_encoded=False, **identity)
+    assert model.module_names() == ["format", "vae"]
+    batch = collate([trainer.train_data(seed=0)[index] for index in range(8)])
+    latents = trainer.latents(batch, None).data
+    assert latents.shape == (8, 2 * 4 * 4, 8, trainer.columns)
+    assert float(latents.std()) == pytest.approx(1, abs=0.2)  # as its statistics make it
+    assert trainer.step(batch, generator=random_of(batch)).loss.isfinite().all()

@@ -42,6 +42,23 @@ def test_every_predictor_is_trained_as_its_paper_does_and_as_edm_is_and_all_sett
     assert trainers["EDM"] == before  # the first row is the project's own training
 
 
+def test_quick_is_smaller_in_all_but_in_what_is_given(model: ModelFolder, dataset: Path, tmp_path: Path) -> None:
+    base = ["--model", model.path, "--dataset", dataset]
+    given = ["--work", tmp_path, "--seconds", 1]
+    quick = read_options([*base, "--quick", *given, "--set", "steps=2"])
+    whole = read_options([*base, *given])
+    assert (quick.seconds, quick.overrides[-1], quick.work) == (1.0, "steps=2", tmp_path)  # the last one counts
+    assert (quick.samples, quick.clips, quick.points) == (4800, 4, 4)
+    assert whole.samples > quick.samples and whole.clips > quick.clips and whole.overrides == []
+    small, usual = (load_config(TrainConfig, of.config, OBJECTIVES["Flow"].settings()) for of in (quick, whole))
+    widths = [c.module_trainer.config.denoiser.backbone.config.backbone.config.model_channels for c in (small, usual)]
+    assert widths == [16, 32]
+    assert small.module_trainer.config.crop_seconds < usual.module_trainer.config.crop_seconds
+    assert small.schedule.reference_samples == quick.samples  # the rate falls to its end within the training
+    same = ("sigma", "weighting", "learned_log_variance")
+    assert all(getattr(small.module_trainer.config, k) == getattr(usual.module_trainer.config, k) for k in same)
+
+
 def test_the_densities_are_even_in_the_time_of_their_papers() -> None:
     settings = [load_config(TrainConfig, tiny.ROOT / CONFIG, OBJECTIVES[name].settings()) for name in ("Noise", "Flow")]
     assert [config.module_trainer.config.sigma.distribution for config in settings] == [COSINE[0], EVEN_TIMES[0]]

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.graph import _engine_run_backward
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
@@ -221,7 +222,7 @@ def _simulate(plan: Plan, config: TrainConfig, device_type: str, *, accumulates:
         with torch.autocast("cpu", torch.bfloat16, enabled=half):  # meta tensors take part
             loss = plan.forward()
         activations = tracker.live - before
-        loss.backward()
+        _backward(loss)
         del loss
         gradients = _bytes(p.grad for p in module.parameters() if p.grad is not None)
         # Before and after the step all gradients and weights are changed, which takes copies: they count too.
@@ -232,6 +233,13 @@ def _simulate(plan: Plan, config: TrainConfig, device_type: str, *, accumulates:
     buckets = gradients if several else 0  # in which processes exchange their gradients
     peak = tracker.peak + beside + buckets
     return Memory(peak, weights, gradients + buckets, state, averages, beside, activations)
+
+
+def _backward(loss: Tensor) -> None:
+    """loss.backward(), inside TargetDevice: it may compute activations again. The method itself is a function that a
+    mode takes over, and is left to do all of its work without."""
+    one = torch.ones_like(loss)
+    _engine_run_backward((loss,), (one,), False, False, (), allow_unreachable=True, accumulate_grad=True)
 
 
 def validated_bytes(config: TrainConfig, device_type: str) -> int:
