@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.webui.conftest import until
 from tests.webui.learn.studio_server import NEW, StudioServer
 from tests.webui.test_page import Visit
 
@@ -78,8 +79,7 @@ def test_the_tab_key_reaches_everything(visit: Visit) -> None:
     for view in ("play", "editor", "models"):
         page.evaluate("location.hash = '#play'")
         go(page, view)
-        count = page.evaluate("probe.watchStops()")
-        assert count > 3
+        count = until(lambda: (found := page.evaluate("probe.watchStops()")) > 3 and found, f"{view} is drawn")
         left = "[...window.stops].filter((each) => each.isConnected).map((each) => each.outerHTML.slice(0, 120))"
         for press in range(2 * count):  # players and what scrolls have stops of their own
             page.keyboard.press("Tab")
