@@ -164,7 +164,11 @@ def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> dict[str,
         keys, text = split_override(override)
         if names_file(text):
             _set_path(data, keys, None, override)
-            _set_path(data, keys, read_config(from_home(Path(text[1:]))), override)
+            try:
+                file = from_home(Path(text[1:]))
+            except ValueError as error:
+                raise UserError(f"--set {override}: {error}") from None
+            _set_path(data, keys, read_config(file), override)
         else:
             _set_path(data, keys, _parse_value(text), override)
     return data

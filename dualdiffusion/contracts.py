@@ -347,6 +347,11 @@ class Denoiser(Protocol):
         ...
 
     @property
+    def rows(self) -> int | None:
+        """What f must be, where the network takes no other number; None where it does."""
+        ...
+
+    @property
     def sigma_data(self) -> float:
         """Standard deviation of the clean latents."""
         ...

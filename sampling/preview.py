@@ -44,9 +44,10 @@ class Preview:
         begin, end, whole = (round(at * self._scale) for at in (first, last, columns))
         if self._seen is None:
             self._seen = part.mean(dim=-1, keepdim=True).repeat(1, 1, whole)
-        if part.shape[-1] != end - begin:  # latent columns are not whole pixels
-            part = torch.nn.functional.interpolate(part, size=end - begin)
-        self._seen[..., begin:end] = part
+        if end > begin:  # latent columns are not whole pixels: the last ones may be none
+            if part.shape[-1] != end - begin:
+                part = torch.nn.functional.interpolate(part, size=end - begin)
+            self._seen[..., begin:end] = part
         return picture(self._seen)
 
     def _decoded(self, latents: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from dualdiffusion.codec import Codec
@@ -95,7 +97,7 @@ def check_fit(denoiser: Denoiser, format: Format, vae: Autoencoder) -> None:
         UserError: the denoiser cannot take the latents.
     """
     if denoiser.in_channels != vae.latent_channels:
-        key = _channels_key(denoiser.config.backbone)
+        key = _key_of(denoiser.config.backbone, OPEN, "in_channels")
         raise UserError(
             f"module_trainer.denoiser.{key}: is {denoiser.in_channels}, but the VAE has {vae.latent_channels} latent "
             f"channels; leave it out, or set it to {vae.latent_channels}"
@@ -112,16 +114,21 @@ def check_fit(denoiser: Denoiser, format: Format, vae: Autoencoder) -> None:
             f"module_trainer.denoiser.backbone.type: works on a frequency axis, which {type(format).__name__} lacks; "
             "take a network in one dimension, such as unet_1d.UNet1D"
         )
-    if rows % denoiser.row_multiple:
+    if denoiser.rows not in (None, rows) or rows % denoiser.row_multiple:
+        needed = f"{denoiser.rows}" if denoiser.rows else f"a multiple of {denoiser.row_multiple}"
+        key = _key_of(denoiser.config.backbone, ROWS_KEYS, "type")
         raise UserError(
-            f"module_trainer.denoiser.backbone.channel_mult: its levels need a multiple of {denoiser.row_multiple} "
-            f"latent rows, but the VAE gives {rows}; use fewer levels"
+            f"module_trainer.denoiser.{key}: takes {needed} latent rows, but the VAE gives {rows}; choose another"
         )
 
 
-def _channels_key(backbone: Component, path: str = "backbone") -> str:
-    """Where the config of a network, or of the one inside it, says how many channels it has."""
+ROWS_KEYS = ("channel_mult", "rows", "patch", "patch_size")
+"""By which of its keys a network says how many rows it takes: levels that halve them, or patches."""
+
+
+def _key_of(backbone: Component, names: Sequence[str], usual: str, path: str = "backbone") -> str:
+    """Where the config of a network, or of the one inside it, has one of these keys."""
     inner = getattr(backbone.config, "backbone", None)
     if isinstance(inner, Component):
-        return _channels_key(inner, f"{path}.backbone")
-    return f"{path}.{next((name for name in OPEN if name in type(backbone.config).model_fields), 'in_channels')}"
+        return _key_of(inner, names, usual, f"{path}.backbone")
+    return f"{path}.{next((name for name in names if name in type(backbone.config).model_fields), usual)}"

@@ -78,7 +78,7 @@ def plan(config: UNetTrainer.Config, *, model: ModelFolder, labels: Labels, batc
         shape = (batch_size, denoiser.in_channels, rows, columns)
         sigma, position = torch.ones(batch_size), torch.zeros(rows)
     format = [parts["format"].build()] if "format" in parts else []
-    if config.vae is not None:
+    if format and vae:
         check_fit(denoiser, *format, *vae)
 
     encoded, shapes = None, {"latents": shape}

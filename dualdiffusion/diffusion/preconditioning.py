@@ -72,6 +72,11 @@ class Denoiser(Module):
         return getattr(self.backbone, "row_multiple", self.backbone.size_multiple)
 
     @property
+    def rows(self) -> int | None:
+        """How many rows the backbone takes, where it takes no other number."""
+        return getattr(self.backbone, "rows", None)
+
+    @property
     def sigma_data(self) -> float:
         """Standard deviation of the clean latents."""
         return self.config.sigma_data

@@ -120,7 +120,8 @@ def levels_of(transform: BandTransform, iterations: int, merged_share: float) ->
     """How the work of `iterations` full ones is spent: most at a quarter of the sample rate, the last at all of it.
 
     Args:
-        merged_share: share of the coarsest iterations that work on the merged channels, from 0 to 1.
+        merged_share: least share of the coarsest iterations that work on the merged channels, from 0 to 1; where it is
+            not 0, at most MOST_SEPARATE work on separate ones.
     """
     if transform.coarser(4) is None or iterations == 0:  # whose hop cannot be divided
         merged = min(round(merged_share * iterations), max(iterations - 1, 0))

@@ -66,7 +66,8 @@ class MelSpectrogram(Module):
         phase_momentum: Annotated[float, Field(ge=0, le=1.2)] = 0.99
         """How far each iteration overshoots; 0 is the plain Griffin-Lim algorithm."""
         merged_share: Annotated[float, Field(ge=0, le=1)] = 0.75
-        """Share of the coarsest iterations that work on the merged channels, before these go their own ways."""
+        """Least share of the coarsest iterations on the merged channels, before these go their own ways; where
+        it is not 0, at most 60 are separate."""
         tile_seconds: Annotated[float, Field(ge=0)] = 30.0
         """Longer clips are recovered in overlapping tiles of this length, which bounds the memory; 0: never."""
 

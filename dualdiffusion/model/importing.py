@@ -36,7 +36,17 @@ from dualdiffusion.tensor_files import read_tensors
 SAMPLE_SIZE = 65536  # samples of the crops that most published models were trained on
 FEATURES = "timestep_embed.weight"  # in a nested state dict
 WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
-UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, KeyError, UnpicklingError, SafetensorError)
+UNREADABLE = (  # what torch lets through of a file that is none of its own, too
+    OSError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    UnpicklingError,
+    SafetensorError,
+)
 # The recipe that the authors sample with, as far as it has a place here.
 RECOMMENDED = {"sampler": "dpmpp_2m", "schedule": "cosine", "steps": 100, "cfg_scale": 1.0}
 
@@ -73,11 +83,14 @@ def import_dance_diffusion(
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: is there already; choose another folder")
-    foreign, taken, says = _read(checkpoint)
+    try:
+        foreign, taken, says = _read(checkpoint)
+        network = DanceDiffusion(foreign.config)
+    except (KeyError, ValueError) as error:  # of its tensors, one is missing or of a size that cannot be
+        raise UserError(f"{checkpoint}: is no Dance Diffusion network that is known ({one_line(error)})") from None
     sample_rate = sample_rate or says.get("sample_rate")
     if not sample_rate:
         raise UserError(f"{checkpoint}: does not say its sample rate; give it by --sample-rate, such as 48000 or 16000")
-    network = DanceDiffusion(foreign.config)
     load_state(network, foreign.weights, checkpoint)
     multiple = network.size_multiple
     size = max(1, round((sample_size or says.get("sample_size") or SAMPLE_SIZE) / multiple)) * multiple
@@ -160,7 +173,8 @@ def _tensors(path: Path) -> dict[str, Tensor]:
             "state_dict alone"
         ) from None
     data = data.get("state_dict", data) if isinstance(data, dict) else {}
-    return {name: value for name, value in data.items() if isinstance(value, Tensor)}
+    pairs = data.items() if isinstance(data, dict) else ()
+    return {name: value for name, value in pairs if isinstance(name, str) and isinstance(value, Tensor)}
 
 
 def _read_diffusers(folder: Path) -> tuple[Foreign, str, Mapping[str, Any]]:

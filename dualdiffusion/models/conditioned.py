@@ -148,6 +148,11 @@ class Conditioned(Module):
         """Rows must be a multiple of this."""
         return getattr(self.backbone, "row_multiple", self.backbone.size_multiple)
 
+    @property
+    def rows(self) -> int | None:
+        """How many rows the backbone takes, where it takes no other number."""
+        return getattr(self.backbone, "rows", None)
+
     def forward(
         self, x: Tensor, c_noise: Tensor, *, conditioning: Conditioning, position: Tensor | None = None
     ) -> Tensor:

@@ -41,7 +41,7 @@ class DanceDiffusion(Module):
         is trained with (2 without one)."""
         level_channels: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (128, 128, 256, 256, *([512] * 10))
         """Channels of each level, the finest first. Each has half of the columns of the one before."""
-        attn_levels: Annotated[int, Field(ge=0)] = 6
+        attn_levels: Annotated[int, Field(ge=0)] = 8
         """So many of the coarsest levels have self-attention, of which the finest never is one."""
         channels_per_head: PositiveInt = 32
         noise_channels: Annotated[int, Field(gt=0, multiple_of=2)] = 16

@@ -110,6 +110,11 @@ class DiT(Module):
         return self.patch[1]
 
     @property
+    def rows(self) -> int | None:
+        """1 of patches with a single number; None: any number that divides."""
+        return 1 if len(self.config.patch) == 1 else None
+
+    @property
     def row_multiple(self) -> int:
         """F must be a multiple of this."""
         return self.patch[0]

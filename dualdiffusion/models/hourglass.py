@@ -158,6 +158,11 @@ class Hourglass(Module):
         return self.patch[1] * self.merged[1] ** (len(self.config.depths) - 1)
 
     @property
+    def rows(self) -> int | None:
+        """1 of patches with a single number; None: any number that divides."""
+        return 1 if len(self.config.patch_size) == 1 else None
+
+    @property
     def row_multiple(self) -> int:
         """F must be a multiple of this."""
         return self.patch[0] * self.merged[0] ** (len(self.config.depths) - 1)

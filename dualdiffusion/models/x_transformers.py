@@ -85,8 +85,13 @@ class XTransformer(Module):
         return self.config.patch
 
     @property
-    def row_multiple(self) -> int:
+    def rows(self) -> int:
         """F, which cannot be another."""
+        return self.config.rows
+
+    @property
+    def row_multiple(self) -> int:
+        """The same."""
         return self.config.rows
 
     def forward(

@@ -28,11 +28,13 @@ from dualdiffusion.command_line import CommandParser, add_set_option, positive_i
 from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.config import load_config
 from dualdiffusion.data.dataset_folder import DatasetFolder
-from dualdiffusion.errors import UserError
+from dualdiffusion.errors import UserError, one_line
 from dualdiffusion.files import atomic_path, read_json, write_json
+from dualdiffusion.model.extras import extra
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.module import describe
 from dualdiffusion.model.shipped import find_model
+from dualdiffusion.models import diffusers_model
 from dualdiffusion.models.hourglass import Hourglass
 from dualdiffusion.pictures.chart import Line, line_chart
 from sampling.evaluation import command
@@ -241,6 +243,11 @@ def read_options(words: Sequence[object] | None = None) -> Any:
     DatasetFolder(options.dataset).labels()
     for name in options.only:
         load_config(TrainConfig, preset(name, options), changes(options))
+    if any(name.startswith("diffusers") for name in options.only):
+        try:
+            extra("diffusers", diffusers_model.VERSION)
+        except ValueError as error:
+            raise UserError(one_line(error)) from None
     options.config = options.presets  # what trainings are of, which `keep_to` notes
     return options
 

@@ -61,6 +61,7 @@ def make_model(path: Path) -> ModelFolder:
     vae = component_from_json("dualdiffusion.models", read_config(ROOT / "config/models/vae_tiny.json")).build()
     save_module(folder, "vae", vae)
     backbone = {**read_config(ROOT / "config/models/unet_tiny.json"), "label_dim": games.dim}
+    backbone["in_channels"] = vae.latent_channels
     config = Denoiser.Config(backbone=component_from_json("dualdiffusion.models", backbone))
     save_module(folder, "unet", Denoiser(config))
     games.save(folder.labels_path)

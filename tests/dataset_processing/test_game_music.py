@@ -139,6 +139,7 @@ def test_a_score_that_is_cut_or_holds_no_notes_is_refused(tmp_path):
         (b"MThd" + bytes(100), "a MIDI file without tracks"),
         (modules.midi(()), "it holds no notes"),
         (whole[:-1] + b"\x81", "its events end in the middle of one"),
+        (whole[:12] + b"\xe2\x78" + whole[14:], "its times are in film frames"),
     ):
         (record,) = scan(written(tmp_path, "game/a.mid", data))
         assert not record.kept and reason in record.reason, record.reason

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from dualdiffusion.dsp.band_transform import BandTransform, CircularTransform
 from dualdiffusion.dsp.circular import fold, resample_circular, wrap
-from dualdiffusion.dsp.phase_recovery import BandTransform, CircularTransform
 from dualdiffusion.dsp.stft import hann_power_window
 from dualdiffusion.dsp.tiles import both_held
 from dualdiffusion.formats.waveform import Waveform

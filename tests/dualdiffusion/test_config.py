@@ -199,3 +199,5 @@ def test_the_value_of_a_key_may_be_what_a_file_holds(tmp_path: Path) -> None:
     assert apply_overrides({}, ["title=@home", "games.@x.json=1"])["title"] == "@home"
     with pytest.raises(UserError, match=r"nowhere\.json"):
         apply_overrides(data, ["backbone=@nowhere.json"])
+    with pytest.raises(UserError, match="nosuchuser"):
+        apply_overrides(data, ["backbone=@~nosuchuser/x.json"])

@@ -279,6 +279,13 @@ def test_what_is_no_such_checkpoint_is_one_line_and_nothing_is_written(
     assert [path.name for path in tmp_path.iterdir()] == ["a.ckpt"]
 
 
+@pytest.mark.parametrize("data", [{0: torch.zeros(1)}, {"state_dict": [1]}, [1], torch.zeros(1)])
+def test_a_file_of_something_else_is_one_line(data: object, tmp_path: Path) -> None:
+    torch.save(data, tmp_path / "a.ckpt")
+    with pytest.raises(UserError, match="is no Dance Diffusion checkpoint"):
+        import_dance_diffusion(tmp_path / "a.ckpt", tmp_path / "out", sample_rate=RATE)
+
+
 def test_an_import_needs_a_sample_rate_and_a_folder_of_its_own(reference: Nested, model: ModelFolder, tmp_path) -> None:
     torch.save(checkpoint(reference), tmp_path / "a.ckpt")
     words = ("-m", "dualdiffusion", "import", "dance-diffusion")

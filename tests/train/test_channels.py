@@ -84,6 +84,20 @@ def test_transformers_have_them_too_and_the_line_names_their_own_key(wide: Model
         trainer_for(wide, dataset, adapted)
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"patch": [2]}, r"denoiser\.backbone\.patch: takes 1 latent rows, but the VAE gives"),
+        ({"patch": [3, 2]}, r"denoiser\.backbone\.patch: takes a multiple of 3 latent rows"),
+    ],
+)
+def test_a_network_for_other_rows_is_one_line_that_names_its_key(
+    wide: ModelFolder, dataset: Path, changes: dict, words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        trainer_for(wide, dataset, {"type": "dit.DiT", "width": 16, "depth": 1, "heads": 1, **changes})
+
+
 def test_a_vae_and_an_identity_have_the_channels_of_their_format(dataset: Path, tmp_path: Path) -> None:
     mono = tmp_path / "mono"
     mono.mkdir()

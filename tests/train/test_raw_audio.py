@@ -126,6 +126,9 @@ def test_a_preview_shows_seconds_of_the_sound(trained, monkeypatch: pytest.Monke
     monkeypatch.setattr("sampling.preview.PREVIEW_SECONDS", 0.333)
     part = Preview(codec)
     assert {part.picture(latents).size for _ in range(7)} == {(200, 128)}
+    odd = Preview(codec)
+    beyond = torch.randn(1, 2 * PATCH, 1, odd._most + 1)  # whose last part is less than half a pixel
+    assert odd.picture(beyond).size == odd.picture(beyond).size
 
 
 def test_an_evaluation_works(command, trained: tuple[ModelFolder, Path, Path], tmp_path: Path) -> None:

@@ -46,6 +46,14 @@ def test_a_sweep_over_files_compares_networks() -> None:
     assert [str(run.config.model) for run in runs] == [f"models/m_sweep_backbone={name}" for name in files]
 
 
+def test_files_of_one_name_are_refused_as_their_runs_would_share_a_folder(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "o.json").write_text('{"type": "AdamW"}')
+    with pytest.raises(UserError, match="would share a model folder"):
+        build_runs(CONFIG, [f"optimizer=@{tmp_path}/a/o.json,@{tmp_path}/b/o.json"])
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [

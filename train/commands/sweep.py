@@ -89,6 +89,11 @@ def build_runs(path: Path, overrides: Sequence[str]) -> list[Run]:
         if getattr(part, "autoencoder", "none") is None and "vae" in ModelFolder(config.model).module_names():
             data = apply_overrides(data, [f"module_trainer.autoencoder={json.dumps(str(config.model))}"])
         runs.append(Run(settings, validate(TrainConfig, {**data, **own}, str(path))))
+    folders = [run.config.model for run in runs]
+    if len(set(folders)) < len(folders):
+        raise UserError(
+            "--set: two combinations would share a model folder; give each value once, and files different names"
+        )
     return runs
 
 
@@ -146,9 +151,6 @@ def sweep(path: Path, overrides: Sequence[str], *, stop_above: float | None = No
     if stop_above is not None and not stop_above > 1:
         raise UserError(f"--stop-above {stop_above:g}: must be above 1")
     runs = build_runs(path, overrides)
-    folders = [run.config.model for run in runs]
-    if len(set(folders)) < len(folders):
-        raise UserError("--set: two combinations would share a model folder; do not give a value twice")
     for number, run in enumerate(runs, 1):
         what = ", ".join(f"{key}={value}" for key, value in run.settings.items())
         print(f"sweep: run {number} of {len(runs)}: {what}", flush=True)

@@ -27,6 +27,7 @@ from dualdiffusion.model.folder import ModelFolder
 from train.averages.ema import ema_name
 from train.memory.meta_operations import KnownOperations, operate
 from train.module_trainer import Plan
+from train.optimizer_parts import Parts
 from train.precision import in_half
 from train.setup import check_labels
 from train.train_config import TrainConfig
@@ -267,12 +268,13 @@ def _warm_optimizer(config: TrainConfig, module: nn.Module, device_type: str) ->
 
 
 def _step(optimizer: torch.optim.Optimizer) -> None:
-    try:
-        optimizer.step()
-    except RuntimeError as error:
-        if "meta tensors" not in str(error):
-            raise
-        # It looks at values, which are not there; by then it has made its state.
+    for each in optimizer.optimizers if isinstance(optimizer, Parts) else (optimizer,):
+        try:
+            each.step()
+        except RuntimeError as error:
+            if "meta tensors" not in str(error):
+                raise
+            # It looks at values, which are not there; by then it has made its state.
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:

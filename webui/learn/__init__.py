@@ -11,7 +11,7 @@ presets.py    How a generator can be made: one JSON file in config/generators/ f
 processes.py  Processes by number and start time
 progress.py   How far a stage is, from what its command writes
 reading.py    What the commands of one generator have written, as the page shows it
-removal.py    Generators that were removed: their folders lie in a bin until somebody empties that by hand
+removal.py    Generators that were removed: their folders lie in a bin until that is emptied
 roots.py      The folders of music that a visitor may choose from
 routes.py     The addresses of new generators
 runner.py     Runs the commands that make a generator, one after another: a process of its own

@@ -42,6 +42,8 @@ def told_of(data: bytes) -> dict[str, str | float | None]:
             at += 8 + size
     except (struct.error, IndexError):
         raise CannotPlayError("its events end in the middle of one") from None
+    if division & 0x8000:
+        raise CannotPlayError("its times are in film frames, which FluidSynth does not play")
     if not found.notes:
         raise CannotPlayError("it holds no notes")
     texts = {name: text_of(found.texts.get(kind)) for name, kind in (("title", _TITLE), ("copyright", _COPYRIGHT))}
@@ -49,8 +51,6 @@ def told_of(data: bytes) -> dict[str, str | float | None]:
 
 
 def _seconds(found: _Found, division: int) -> float:
-    if division & 0x8000:  # ticks of film frames, which no tempo changes
-        return found.end / ((256 - (division >> 8)) * max(division & 0xFF, 1))
     seconds, before, tempo = 0.0, 0, _DEFAULT_TEMPO
     for tick, changed in sorted(found.tempi):
         seconds += (tick - before) * tempo
