@@ -97,7 +97,7 @@ def check_fit(denoiser: Denoiser, format: Format, vae: Autoencoder) -> None:
         UserError: the denoiser cannot take the latents.
     """
     if denoiser.in_channels != vae.latent_channels:
-        key = _key_of(denoiser.config.backbone, OPEN, "in_channels")
+        key = _key_of(denoiser.network, OPEN, "in_channels")
         raise UserError(
             f"module_trainer.denoiser.{key}: is {denoiser.in_channels}, but the VAE has {vae.latent_channels} latent "
             f"channels; leave it out, or set it to {vae.latent_channels}"
@@ -116,7 +116,7 @@ def check_fit(denoiser: Denoiser, format: Format, vae: Autoencoder) -> None:
         )
     if denoiser.rows not in (None, rows) or rows % denoiser.row_multiple:
         needed = f"{denoiser.rows}" if denoiser.rows else f"a multiple of {denoiser.row_multiple}"
-        key = _key_of(denoiser.config.backbone, ROWS_KEYS, "type")
+        key = _key_of(denoiser.network, ROWS_KEYS, "type")
         raise UserError(
             f"module_trainer.denoiser.{key}: takes {needed} latent rows, but the VAE gives {rows}; choose another"
         )

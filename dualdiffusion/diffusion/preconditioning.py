@@ -72,6 +72,11 @@ class Denoiser(Module):
         return getattr(self.backbone, "row_multiple", self.backbone.size_multiple)
 
     @property
+    def network(self) -> Component:
+        """The backbone as a part of a config."""
+        return self.config.backbone
+
+    @property
     def rows(self) -> int | None:
         """How many rows the backbone takes, where it takes no other number."""
         return getattr(self.backbone, "rows", None)

@@ -112,6 +112,8 @@ class Level:
 # as those asked for would at the full rate, three quarters of them on merged channels. Settled on excerpts of real
 # music, see tests/benchmarks/RESULTS.md.
 QUARTER, HALF, FULL = 2.7, 0.2, 0.12
+# With fewer at the full rate, what lies above its half stays a noise between the notes.
+FEWEST_FULL = 4
 # More coarse ones on separate channels bring each nearer, and the two apart from each other.
 MOST_SEPARATE = 60
 
@@ -128,7 +130,7 @@ def levels_of(transform: BandTransform, iterations: int, merged_share: float) ->
         return [Level(1, merged, iterations - merged)]
     coarse = round(QUARTER * iterations)
     merged = max(round(merged_share * coarse), coarse - MOST_SEPARATE if merged_share else 0)
-    half, full = round(HALF * iterations), max(1, round(FULL * iterations))
+    half, full = round(HALF * iterations), max(min(iterations, FEWEST_FULL), round(FULL * iterations))
     levels = [Level(4, merged, coarse - merged), Level(2, 0, half), Level(1, 0, full)]
     return [level for level in levels if level.iterations]
 

@@ -119,7 +119,7 @@ def test_configs_that_came_along_are_found_from_any_folder(installed: Installed,
 
 def test_the_command_lists_its_commands_and_each_says_what_to_type() -> None:
     text = commands.run(["-m", "dualdiffusion", "--help"], timeout=240).stdout
-    assert set(re.findall(r"^ {4}([a-z-]+)", text, re.MULTILINE)) == {*PROGRAMS, "latent-report", "export"}
+    assert set(re.findall(r"^ {4}([a-z-]+)", text, re.MULTILINE)) == {*PROGRAMS, "latent-report", "export", "import"}
     for name in PROGRAMS:
         result = commands.run(["-m", "dualdiffusion", name, "--help"], timeout=240)
         assert result.stdout.startswith(f"usage: dualdiffusion {name} "), result.stderr

@@ -238,14 +238,17 @@ def test_what_a_launcher_was_asked_for_beside_the_config_is_told(
     launcher_settings.check_launcher()
 
 
+POINTS = ((0, 1.0), (300, 0.1))
+
+
 @pytest.mark.parametrize("type", list(SCHEDULES))
 def test_what_a_learning_rate_does_not_follow_is_told(type: str) -> None:
-    usual = ScheduleConfig(type=type, reference_samples=100)
+    usual = ScheduleConfig(type=type, reference_samples=100, points=POINTS if type == "points" else ())
     for name, value in {"reference_samples": 200, "power": 2.0, "final_factor": 0.3}.items():
         other = usual.model_copy(update={name: value})
         follows = any(other.factor(samples) != usual.factor(samples) for samples in range(0, 400, 20))
         assert (name in other.unused) != follows
-    assert not set(ScheduleConfig(type=type).unused)
+    assert not set(ScheduleConfig(type=type, points=usual.points).unused)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "config" / "train").glob("*.json")), ids=lambda path: path.stem)

@@ -21,6 +21,7 @@ from webui.__main__ import bind, serve
 from webui.settings import Settings
 
 SAMPLE_RATE = 8000
+SAMPLES = {"vae": 480, "unet": 48}  # of the trainings: that of the VAE can be seen to run
 NEW = {"name": "mine", "root": 0, "path": "snes", "preset": "tiny"}  # a generator of this music
 
 
@@ -67,8 +68,10 @@ def make_presets(folder: Path) -> Path:
     }
     (folder / "dataset.json").write_text(json.dumps(dataset))
     parts = {
-        name: str(write_train_config(folder / f"{name}.json", name, Path("model"), Path("dataset")))
-        for name in ("vae", "unet")
+        name: str(
+            write_train_config(folder / f"{name}.json", name, Path("model"), Path("dataset"), total_samples=samples)
+        )
+        for name, samples in SAMPLES.items()
     }
     preset = {"title": "Tiny", "description": "For tests.", "rank": 1, "dataset": str(folder / "dataset.json"), **parts}
     (presets / "tiny.json").write_text(json.dumps(preset))

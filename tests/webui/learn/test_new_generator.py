@@ -85,7 +85,7 @@ def heard_and_seen(page: Any, studio: StudioServer) -> None:
     """Curves of both trainings, and demos that are sounds."""
     page.locator(".demos audio").first.wait_for()
     page.locator(".curves").nth(1).wait_for()
-    assert "48 of 48 samples" in page.locator(".curves").first.get_attribute("aria-label")
+    assert "480 of 480 samples" in page.locator(".curves").first.get_attribute("aria-label")
 
     def are_named() -> bool:
         names = page.locator(".demo-name").all_inner_texts()

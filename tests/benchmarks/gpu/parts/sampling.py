@@ -13,6 +13,7 @@ from sampling.output.clips import save
 from sampling.request import Request
 from tests.benchmarks.gpu.context import Context
 from tests.benchmarks.memory import make_run
+from train.channels import with_channels
 from train.setup import with_label_dim
 
 ORDER, LIMIT = 4, 80
@@ -56,7 +57,9 @@ def random_model(context: Context) -> ModelFolder:
     unet = make_run(context.folder / "unet", "unet", preset, []).module_trainer.config
     Labels((Game(0, "Castle", 2), Game(1, "Cave", 2))).save(model.labels_path)
     save_module(model, "format", vae.format.build())
-    save_module(model, "vae", vae.vae.cls(vae.vae.config.model_copy(update={"label_dim": 0})))
-    denoiser = unet.denoiser.model_copy(update={"backbone": with_label_dim(unet.denoiser.backbone, model.labels())})
+    autoencoder = vae.vae.cls(vae.vae.config.model_copy(update={"label_dim": 0}))
+    save_module(model, "vae", autoencoder)
+    backbone = with_channels(with_label_dim(unet.denoiser.backbone, model.labels()), autoencoder.latent_channels)
+    denoiser = unet.denoiser.model_copy(update={"backbone": backbone})
     save_module(model, "unet", Denoiser(denoiser))
     return model

@@ -118,6 +118,7 @@ export class GeneratorView {
       const answer = await call('POST', `${this.base}/${what}`);
       if (what === 'play') this.#showPlay(answer);
       else this.#show(answer);
+      this.heading.dispatchEvent(new CustomEvent('change')); // something is at work now, or no more: looked at often
     } catch (error) {
       this.#problem = error.message;
     }
