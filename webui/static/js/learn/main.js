@@ -17,7 +17,7 @@ const body = el('div');
 const lost = el('p', { class: 'soft lost', role: 'status' });
 /** @type {?import('./generator.js').GeneratorView} */
 let view = null;
-let shown = ''; // which generator, "new", or nothing yet
+let shown = ''; // which generator, a form for a new one, or nothing yet
 let timer = 0;
 let asks = 0;
 let newest = 0; // number of the last question for everything
@@ -63,7 +63,7 @@ async function refresh() {
     busy = Boolean(working);
     watched = isLearning() || overview.generators.length > 0;
     banner.show(overview.turn, working ?? null, refresh);
-    if (isLearning()) await showLearning(overview);
+    if (isLearning()) await showLearning(overview, asked);
     lost.textContent = '';
   } catch (error) {
     if (asked !== newest) return;
@@ -73,12 +73,14 @@ async function refresh() {
   if (watched) timer = setTimeout(refresh, busy && !document.hidden ? BUSY : IDLE);
 }
 
-async function showLearning(overview) {
+async function showLearning(overview, asked) {
   const [{ GeneratorView }, { Wizard }, { Bin }] = await partsOfView();
+  if (asked !== newest) return; // asked again while they were read
   drawTabs(overview.generators);
   const known = overview.generators.find((each) => each.name === named());
-  const wanted = known?.name ?? 'new';
-  if (wanted !== shown || (wanted === 'new' && !body.firstChild)) {
+  // A form for a new one is of the folders that the server was started with.
+  const wanted = known ? `of ${known.name}` : `new ${JSON.stringify(overview.roots)}`;
+  if (wanted !== shown) {
     shown = wanted;
     asks = 0;
     view = known ? attended(new GeneratorView(known)) : null;
