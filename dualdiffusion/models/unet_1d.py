@@ -27,6 +27,7 @@ from dualdiffusion.model.module import Module
 from dualdiffusion.nn.blocks import LabelEmbedding
 from dualdiffusion.nn.blocks_1d import BlockSettings, ResidualBlock, zeroed
 from dualdiffusion.nn.magnitude_preserving import MPFourier, normalize_weights, project_gradients
+from dualdiffusion.nn.told import told_along_time
 
 Channels = Annotated[int, Field(ge=0)]
 
@@ -194,7 +195,11 @@ class UNet1D(Module):
         rows = x.shape[2]
         emb = self.embed(c_noise.to(x.dtype), conditioning).repeat_interleave(rows, 0)
         tokens = _of_rows(conditioning.cross, rows) if self.config.cross_channels else None
-        x = self.input(torch.cat([x, *self._told(x, conditioning)], dim=1).transpose(1, 2).flatten(0, 1))
+        x = self.input(
+            torch.cat([x, *told_along_time(x, conditioning, self.config.concat_channels)], dim=1)
+            .transpose(1, 2)
+            .flatten(0, 1)
+        )
         skips = [x]
         for name, layer in self.encoder.items():
             x = layer(x) if name.endswith("down") else self._run(layer, x, emb, tokens)
@@ -204,15 +209,6 @@ class UNet1D(Module):
         for name, layer in self.decoder.items():
             x = layer(x) if name.endswith("up") else self._run(layer, torch.cat([x, skips.pop()], 1), emb, tokens)
         return self.output(x).unflatten(0, (-1, rows)).transpose(1, 2)
-
-    def _told(self, x: Tensor, conditioning: Conditioning) -> list[Tensor]:
-        """What is told along time, mostly the same in all rows: nothing, or one tensor (B, concat_channels, F, T)."""
-        if not self.config.concat_channels:
-            return []
-        if conditioning.concat is None:  # untold
-            return [x.new_zeros(len(x), self.config.concat_channels, *x.shape[2:])]
-        concat = conditioning.concat.to(x.dtype)
-        return [concat if concat.ndim == 4 else concat[:, :, None].expand(-1, -1, x.shape[2], -1)]
 
     def _run(self, block: nn.Module, *inputs: Tensor | Tokens | None) -> Tensor:
         if self.config.activation_checkpointing and self.training:

@@ -33,6 +33,7 @@ from dualdiffusion.nn.magnitude_preserving import (
     normalize_weights,
     project_gradients,
 )
+from dualdiffusion.nn.told import told_along_time
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -202,7 +203,7 @@ class UNet(Module):
         tokens = conditioning.cross if self.config.cross_channels else None
         ones = torch.ones_like(x[:, :1])
         rows = torch.zeros_like(ones) if position is None else ones * position.to(x.dtype)[:, None]
-        x = torch.cat([x, ones, rows, *self._told(x, conditioning)], dim=1)
+        x = torch.cat([x, ones, rows, *told_along_time(x, conditioning, self.config.concat_channels)], dim=1)
 
         x = self.input(x)
         skips = [x]
@@ -217,15 +218,6 @@ class UNet(Module):
             x, skip = (double(x), None) if doubled else (x, skips.pop())
             x = self._run(block, x, emb, skip, tokens, self._rows(position, x))
         return self.output(x, gain=self.output_gain)
-
-    def _told(self, x: Tensor, conditioning: Conditioning) -> list[Tensor]:
-        """What is told along time, mostly the same in all rows: nothing, or one tensor (B, concat_channels, F, T)."""
-        if not self.config.concat_channels:
-            return []
-        if conditioning.concat is None:  # untold
-            return [x.new_zeros(len(x), self.config.concat_channels, *x.shape[2:])]
-        concat = conditioning.concat.to(x.dtype)
-        return [concat if concat.ndim == 4 else concat[:, :, None].expand(-1, -1, x.shape[2], -1)]
 
     def _rows(self, position: Tensor | None, x: Tensor) -> Tensor | None:
         """The log-frequency of each row of a level, where attention is told it: the mean of the rows it stands for."""

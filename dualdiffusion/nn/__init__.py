@@ -6,6 +6,6 @@ magnitude_preserving.py  Magnitude-preserving layers
 neighbourhood.py         Neighbourhood attention: every position sees a window around it, in plain attention kernels
 recomputation.py         Two operations whose backward pass keeps little and computes the rest again
 rotary.py                Rotary position embedding: attention that knows how far apart two positions are
-told.py                  How a network without convolutions takes in what it is told
+told.py                  How networks take in what they are told
 transformer.py           What transformers are built of
 """

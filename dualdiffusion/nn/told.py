@@ -1,4 +1,4 @@
-"""How a network without convolutions takes in what it is told: as one vector, and as further input channels.
+"""How networks take in what they are told: as further input channels, and those without convolutions as one vector.
 
 Shapes: B batch, C channels, E length of the vector, F frequency rows, T time columns.
 """
@@ -58,14 +58,14 @@ def with_told(x: Tensor, position: Tensor | None, conditioning: Conditioning, co
     rows = torch.zeros_like(x[:, :1])
     if position is not None:
         rows = rows + position.to(x.dtype)[:, None]
-    parts = [x, rows]
-    if concat_channels:
-        concat = conditioning.concat
-        if concat is None:  # untold
-            concat = x.new_zeros(len(x), concat_channels, *x.shape[2:])
-        parts.append(concat.to(x.dtype) if concat.ndim == 4 else _in_all_rows(concat.to(x.dtype), x.shape[2]))
-    return torch.cat(parts, dim=1)
+    return torch.cat([x, rows, *told_along_time(x, conditioning, concat_channels)], dim=1)
 
 
-def _in_all_rows(told: Tensor, rows: int) -> Tensor:
-    return told[:, :, None].expand(-1, -1, rows, -1)
+def told_along_time(x: Tensor, conditioning: Conditioning, concat_channels: int) -> list[Tensor]:
+    """What is told beside x (B, C, F, T), mostly the same in all rows: nothing, or one tensor (B, channels, F, T)."""
+    if not concat_channels:
+        return []
+    if conditioning.concat is None:  # untold
+        return [x.new_zeros(len(x), concat_channels, *x.shape[2:])]
+    concat = conditioning.concat.to(x.dtype)
+    return [concat if concat.ndim == 4 else concat[:, :, None].expand(-1, -1, x.shape[2], -1)]
