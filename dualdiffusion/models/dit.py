@@ -16,12 +16,12 @@ from typing import Annotated
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from dualdiffusion.conditioning import Conditioning, Tokens, settled_label_dim
 from dualdiffusion.config import Config
 from dualdiffusion.model.module import Module
 from dualdiffusion.nn.magnitude_preserving import normalize_weights, project_gradients
+from dualdiffusion.nn.recomputation import run_block
 from dualdiffusion.nn.rotary import axial_angles, column_angles
 from dualdiffusion.nn.told import ToldVector, with_told
 from dualdiffusion.nn.transformer import (
@@ -136,11 +136,9 @@ class DiT(Module):
         sequence, seen = self._with_prefix(self.input(patches(told, self.patch)), conditioning)
         place = self._place(x, position, sequence.shape[1], seen)
         tokens = conditioning.cross if self.config.cross_channels else None
+        recompute = self.config.activation_checkpointing and self.training
         for block in self.blocks:
-            if self.config.activation_checkpointing and self.training:
-                sequence = checkpoint(block, sequence, emb, place, tokens, use_reentrant=False)
-            else:
-                sequence = block(sequence, emb, place, tokens)
+            sequence = run_block(block, sequence, emb, place, tokens, recompute=recompute)
         count = x.shape[2] * x.shape[3] // math.prod(self.patch)
         return unpatched(self.output(sequence[:, -count:], emb), x.shape[2], self.patch)
 

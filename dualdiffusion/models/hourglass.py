@@ -17,13 +17,13 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from dualdiffusion.conditioning import Conditioning, Tokens, settled_label_dim
 from dualdiffusion.config import Config
 from dualdiffusion.model.module import Module
 from dualdiffusion.nn.magnitude_preserving import normalize_weights, project_gradients
 from dualdiffusion.nn.neighbourhood import window
+from dualdiffusion.nn.recomputation import run_block
 from dualdiffusion.nn.rotary import axial_angles, column_angles
 from dualdiffusion.nn.told import ToldVector, with_told
 from dualdiffusion.nn.transformer import (
@@ -214,11 +214,9 @@ class Hourglass(Module):
         return places
 
     def _run(self, blocks: nn.ModuleList, x: Tensor, emb: Tensor, place: Place, tokens: Tokens | None) -> Tensor:
+        recompute = self.config.activation_checkpointing and self.training
         for block in blocks:
-            if self.config.activation_checkpointing and self.training:
-                x = checkpoint(block, x, emb, place, tokens, use_reentrant=False)
-            else:
-                x = block(x, emb, place, tokens)
+            x = run_block(block, x, emb, place, tokens, recompute=recompute)
         return x
 
     def before_update(self) -> None:

@@ -19,7 +19,6 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from dualdiffusion.conditioning import Conditioning, Tokens, settled_label_dim
 from dualdiffusion.config import Config
@@ -27,6 +26,7 @@ from dualdiffusion.model.module import Module
 from dualdiffusion.nn.blocks import LabelEmbedding
 from dualdiffusion.nn.blocks_1d import BlockSettings, ResidualBlock, zeroed
 from dualdiffusion.nn.magnitude_preserving import MPFourier, normalize_weights, project_gradients
+from dualdiffusion.nn.recomputation import run_block
 from dualdiffusion.nn.told import told_along_time
 
 Channels = Annotated[int, Field(ge=0)]
@@ -211,10 +211,7 @@ class UNet1D(Module):
         return self.output(x).unflatten(0, (-1, rows)).transpose(1, 2)
 
     def _run(self, block: nn.Module, *inputs: Tensor | Tokens | None) -> Tensor:
-        if self.config.activation_checkpointing and self.training:
-            # The reentrant variant would need an input with a gradient.
-            return checkpoint(block, *inputs, use_reentrant=False)
-        return block(*inputs)
+        return run_block(block, *inputs, recompute=self.config.activation_checkpointing and self.training)
 
     def before_update(self) -> None:
         """Keeps the lengths of the games' vectors out of the update, the only part here that has one length."""

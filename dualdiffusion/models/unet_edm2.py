@@ -17,7 +17,6 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from dualdiffusion.conditioning import Conditioning, Tokens, settled_label_dim
 from dualdiffusion.config import Config
@@ -33,6 +32,7 @@ from dualdiffusion.nn.magnitude_preserving import (
     normalize_weights,
     project_gradients,
 )
+from dualdiffusion.nn.recomputation import run_block
 from dualdiffusion.nn.told import told_along_time
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -226,10 +226,7 @@ class UNet(Module):
         return position.reshape(x.shape[2], -1).mean(dim=1)
 
     def _run(self, block: nn.Module, *inputs: Tensor | Tokens | None) -> Tensor:
-        if self.config.activation_checkpointing and self.training:
-            # The reentrant variant would need an input with a gradient.
-            return checkpoint(block, *inputs, use_reentrant=False)
-        return block(*inputs)
+        return run_block(block, *inputs, recompute=self.config.activation_checkpointing and self.training)
 
     def before_update(self) -> None:
         """Keeps the filters' lengths out of the update: see `project_gradients`."""

@@ -1,4 +1,4 @@
-"""Activation recomputation: two operations whose backward pass keeps little and computes the rest again.
+"""Activation recomputation: operations whose backward pass keeps little and computes the rest again, and whole blocks.
 
 What they give is plain arithmetic.
 
@@ -15,12 +15,21 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import FunctionCtx
+from torch.utils.checkpoint import checkpoint
 
 # Keeps a vector of zeros, such as the features of silence, from being divided by zero.
 EPSILON = 1e-4
+
+
+def run_block(block: nn.Module, *inputs: object, recompute: bool) -> Tensor:
+    """What a block gives for its inputs; with `recompute` its activations are not kept, but computed again backward."""
+    if recompute:
+        # The reentrant variant would need an input with a gradient.
+        return checkpoint(block, *inputs, use_reentrant=False)
+    return block(*inputs)
 
 
 class UnitMagnitude(Function):
