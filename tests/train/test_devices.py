@@ -26,7 +26,7 @@ from tests import commands, tiny
 from tests.train import forked
 from tests.train.test_preflight import make_config
 from train.averages.tracked import TrackedAverages
-from train.loss_by_level import by_noise_level
+from train.denoiser.loss_by_level import by_noise_level
 from train.memory.auto_batch import choose_micro_batch, remedies
 from train.memory.preflight import predict
 from train.module_trainer import Demo, StepOutput

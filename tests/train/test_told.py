@@ -33,8 +33,8 @@ from tests import tiny
 from tests.benchmarks.telling import RUNS, Listener, overrides
 from tests.dualdiffusion.test_beat import clicks, regular
 from tests.train.test_training import assert_equal, digest, fresh_model, train_until
+from train.denoiser.telling import told_of
 from train.module_trainers.unet import UNetTrainer
-from train.telling import told_of
 from train.train_config import TrainConfig
 
 COLUMN = 64 * 8 / tiny.SAMPLE_RATE

@@ -29,16 +29,16 @@ from dualdiffusion.randomness import StepRandom
 from sampling.generator import Generator
 from sampling.recommended import check_recommended, read_recommended
 from train.autoencoder import check_autoencoder, check_fit, is_trained, make_autoencoder, of_format
-from train.denoiser_demos import DemosConfig, check_demos, make_demos
-from train.denoiser_setup import plan, recommended_by, settled_denoiser
-from train.latent_source import EncodedLatents, LatentsConfig, LatentSource, StoredLatents
-from train.loss_by_level import by_noise_level
+from train.denoiser.demos import DemosConfig, check_demos, make_demos
+from train.denoiser.latent_source import EncodedLatents, LatentsConfig, LatentSource, StoredLatents
+from train.denoiser.loss_by_level import by_noise_level
+from train.denoiser.noise_levels import TrainingLevels
+from train.denoiser.setup import plan, recommended_by, settled_denoiser
+from train.denoiser.telling import controls_of, told_of
 from train.losses.denoising import DenoisingDistance, Squared
 from train.module_trainer import Demo, Plan, StepOutput
 from train.setup import build_module, check_labels, copy_modules, new_games, save_labels
 from train.starting import Source
-from train.telling import controls_of, told_of
-from train.training_levels import TrainingLevels
 
 
 class UNetTrainer:
