@@ -31,7 +31,6 @@ from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.errors import UserError, one_line
 from dualdiffusion.files import atomic_path, read_json, write_json
 from dualdiffusion.model.extras import extra
-from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.module import describe
 from dualdiffusion.model.shipped import find_model
 from dualdiffusion.models import diffusers_model
@@ -41,8 +40,7 @@ from sampling.evaluation import command
 from sampling.evaluation.music.figures import OF_CORPUS
 from tests.benchmarks.learning import EMA, ROOT, add_training_options, mean_curve, model_folder, train_with
 from tests.benchmarks.memory import measure as measured_bytes
-from tests.benchmarks.music import EMBEDDING
-from tests.benchmarks.objectives import FEW_RESAMPLES, keep_to
+from tests.benchmarks.objectives import evaluated, keep_to
 from tests.benchmarks.steps import RealSteps
 from train.memory.preflight import make_plan
 from train.train_config import TrainConfig
@@ -65,25 +63,13 @@ def changes(options: Any) -> list[str]:
     return [f"schedule.reference_samples={options.samples}", f"schedule.warmup_samples={options.samples // 25}"]
 
 
-def evaluation(folder: ModelFolder, options: Any) -> dict[str, Any]:
-    """Class control, and beat and notes in relation to the corpus', or what an earlier call has measured."""
-    path = folder.path / "backbone.json"
-    words: list[object] = ["--model", folder.path, "--dataset", options.dataset, "--embedding", EMBEDDING]
-    words += ["--ema", EMA, "--clips", options.clips, "--seconds", options.seconds, "--resamples", FEW_RESAMPLES]
-    words += ["--set", *options.overrides] if options.overrides else []
-    asked = [*map(str, words), folder.fingerprint("unet", EMA)]
-    if path.exists() and (known := read_json(path))["asked"] == asked:
-        return known
-    print(f"generating clips with {folder.path.name}", flush=True)
-    result, _ = command.measure(command.parse(words), Console(quiet=True))
+def figures_of(result: dict[str, Any]) -> dict[str, Any]:
+    """Class control of an evaluation, and beat and notes in relation to the corpus'."""
     kept, told = result["music"]["kept"][OF_CORPUS]["measures"], result["class_control"]
-    found = {
-        "asked": asked,
+    return {
         "class_control": told["generated"]["accuracy"]["value"],
         **{name: kept[name]["value"] or 0.0 for name in MUSIC},  # None: no clip tells it
     }
-    write_json(path, found)
-    return found
 
 
 def cost(name: str, options: Any) -> dict[str, float]:
@@ -154,7 +140,7 @@ def measure(options: Any) -> list[dict[str, Any]]:
             own = argparse.Namespace(**{**vars(options), "config": preset(name, options)})
             curve = train_with(BACKBONES[name], changes(options), seed, own)[EMA]
             folder = model_folder(BACKBONES[name], seed, options)
-            found[name].append({"curve": curve, **evaluation(folder, options)})
+            found[name].append({"curve": curve, **evaluated(folder, options, "backbone.json", figures_of)})
     return [row(name, found[name], cost(name, options)) for name in options.only]
 
 

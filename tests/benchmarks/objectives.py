@@ -14,7 +14,7 @@ samples, and fewer and shorter clips of fewer steps. Whatever is given beside it
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,9 +104,15 @@ OBJECTIVES: dict[str, Objective] = {
 }
 
 
-def evaluation(folder: ModelFolder, options: Any) -> dict[str, Any]:
-    """Class control and kernel distances of one training's averaged weights, or what an earlier call has measured."""
-    path = folder.path / "objective.json"
+def evaluated(
+    folder: ModelFolder, options: Any, name: str, figures: Callable[[dict[str, Any]], dict[str, Any]]
+) -> dict[str, Any]:
+    """What `figures` takes of an evaluation of one training's averaged weights, or took of it at an earlier call.
+
+    Args:
+        name: of the file in the model folder that keeps it.
+    """
+    path = folder.path / name
     words: list[object] = ["--model", folder.path, "--dataset", options.dataset, "--embedding", EMBEDDING]
     words += ["--ema", EMA, "--clips", options.clips, "--seconds", options.seconds, "--resamples", FEW_RESAMPLES]
     words += ["--set", *options.overrides] if options.overrides else []
@@ -115,25 +121,30 @@ def evaluation(folder: ModelFolder, options: Any) -> dict[str, Any]:
         return known
     print(f"generating clips with {folder.path.name}", flush=True)
     result, _ = command.measure(command.parse(words), Console(quiet=True))
+    found = {"asked": asked, **figures(result)}
+    write_json(path, found)
+    return found
+
+
+def figures_of(result: dict[str, Any]) -> dict[str, Any]:
+    """Class control and kernel distances of an evaluation."""
     sets, told = result["distances"][EMBEDDING]["sets"], result["class_control"]
-    found = {
-        "asked": asked,
+    return {
         "class_control": told["generated"]["accuracy"]["value"],
         "chance": told["chance"],
         "kad": sets[GENERATED]["kad"]["value"],
         "kad_through_vae": sets[THROUGH_VAE]["kad"]["value"],
     }
-    write_json(path, found)
-    return found
 
 
 def measure(options: Any) -> dict[str, list[dict[str, Any]]]:
-    """Of each objective and seed: the validation curve, and what `evaluation` finds."""
+    """Of each objective and seed: the validation curve, and what `figures_of` finds."""
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in options.only}
     for seed in range(options.seeds):
         for name in options.only:
             curve = train_with(name, OBJECTIVES[name].settings(), seed, options)[EMA]
-            found[name].append({"curve": curve, **evaluation(model_folder(name, seed, options), options)})
+            folder = model_folder(name, seed, options)
+            found[name].append({"curve": curve, **evaluated(folder, options, "objective.json", figures_of)})
     return found
 
 
