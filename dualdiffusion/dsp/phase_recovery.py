@@ -114,7 +114,7 @@ class Level:
 QUARTER, HALF, FULL = 2.7, 0.2, 0.12
 # With fewer at the full rate, what lies above its half stays a noise between the notes.
 FEWEST_FULL = 4
-# More coarse ones on separate channels bring each nearer, and the two apart from each other.
+# With more coarse iterations on separate channels each channel comes nearer, but mid and side suffer.
 MOST_SEPARATE = 60
 
 
