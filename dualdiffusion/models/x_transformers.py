@@ -126,8 +126,16 @@ class XTransformer(Module):
         normalize_weights(self)
 
 
+class _Autocast(torch.autocast):
+    """On the meta device, where memory is predicted, that of the CPU: torch has none for it."""
+
+    def __init__(self, device_type: str, **options: Any) -> None:
+        super().__init__("cpu" if device_type == "meta" else device_type, **options)
+
+
 def _build(config: XTransformer.Config) -> Any:
     package = extra("x-transformers", config.version)
+    package.x_transformers.autocast = _Autocast  # the package asks for one of whatever device its positions are on
     given = [name for name in OURS if name in config.settings]
     if given:
         raise ValueError(f"settings: {given[0]!r} follows from the rest of the config; leave it out")

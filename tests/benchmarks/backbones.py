@@ -1,11 +1,12 @@
 """Which backbone learns best? `python -m tests.benchmarks.backbones --model M --dataset D [--json FILE]`.
 
 Trains the tiny preset of every backbone with the real command: presets of about equal operations per sample, equal
-samples, data, seeds and validation, each with its own learning rates. An outsider, the U-Net of diffusers, is trained
-under the same denoiser where the package is installed. Prints the validation loss of averaged weights, and of clips
-generated with them class control, beat and notes against the corpus, as `sampling evaluate` measures them; parameters,
-operations, seconds and peak memory of training; and draws the validation loss against time. Beside that: how much more
-an hourglass costs below its top when the sound is twice as long. It goes on where it was stopped.
+samples, data, seeds and validation, each with its own learning rates. Outsiders, the U-Net of diffusers and an encoder
+of x-transformers, are trained under the same denoiser where those packages are installed. Prints the validation loss of
+averaged weights, and of clips generated with them class control, beat and notes against the corpus, as `sampling
+evaluate` measures them; parameters, operations, seconds and peak memory of training; and draws the validation loss
+against time. Beside that: how much more an hourglass costs below its top when the sound is twice as long. It goes on
+where it was stopped.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from dualdiffusion.files import atomic_path, read_json, write_json
 from dualdiffusion.model.extras import extra
 from dualdiffusion.model.module import describe
 from dualdiffusion.model.shipped import find_model
-from dualdiffusion.models import diffusers_model
+from dualdiffusion.models import diffusers_model, x_transformers
 from dualdiffusion.models.hourglass import Hourglass
 from dualdiffusion.pictures.chart import Line, line_chart
 from sampling.evaluation import command
@@ -45,12 +46,28 @@ from tests.benchmarks.steps import RealSteps
 from train.memory.preflight import make_plan
 from train.train_config import TrainConfig
 
-BACKBONES = {"UNet": "unet", "DiT": "dit", "hourglass": "hourglass", "diffusers UNet2DModel": "diffusers"}
+BACKBONES = {
+    "UNet": "unet",
+    "DiT": "dit",
+    "hourglass": "hourglass",
+    "diffusers UNet2DModel": "diffusers",
+    "x-transformers": "x_transformers",
+}
 """Presets are config/train/<name>_tiny.json."""
+OUTSIDERS = {
+    "diffusers UNet2DModel": ("diffusers", diffusers_model.VERSION),
+    "x-transformers": ("x-transformers", x_transformers.VERSION),
+}
+"""Networks of other packages: which, and in what version."""
 MUSIC = ("beat", "sharpness", "pitch")
 """Of rhythm, of notes, and of pitch classes: see sampling/evaluation/music/record.py."""
 MEASURED = ("class_control", *MUSIC)
 LENGTHS = (256, 512)
+REQUIREMENTS = "tests/benchmarks/requirements.txt"
+
+
+def _is_installed(package: str) -> bool:
+    return importlib.util.find_spec(package.replace("-", "_")) is not None
 
 
 def preset(name: str, options: Any) -> Path:
@@ -165,7 +182,7 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
             [samples * of["seconds_per_sample"] / 60 for samples in of["curve"]],
             list(of["curve"].values()),
             number,
-            of["backbone"].startswith("diffusers"),
+            of["backbone"] in OUTSIDERS,
         )
         for number, of in enumerate(rows)
     ]
@@ -213,10 +230,10 @@ def read_options(words: Sequence[object] | None = None) -> Any:
     """
     options = make_parser().parse_args(None if words is None else list(map(str, words)))
     asked = options.only or list(BACKBONES)
-    installed = importlib.util.find_spec("diffusers") is not None
-    options.only = [name for name in BACKBONES if name in asked and (installed or not name.startswith("diffusers"))]
-    if len(options.only) < len(set(asked)):
-        print("diffusers is not installed; going on without: pip install -r tests/benchmarks/requirements.txt")
+    options.only = [name for name in BACKBONES if name in asked]
+    for name in [name for name in options.only if name in OUTSIDERS and not _is_installed(OUTSIDERS[name][0])]:
+        print(f"{OUTSIDERS[name][0]} is not installed; going on without: pip install -r {REQUIREMENTS}")
+        options.only.remove(name)
     if not options.only:
         raise UserError("--only: nothing is left to train")
     if options.clips < 2 or not options.seconds >= command.MIN_SECONDS:
@@ -229,9 +246,9 @@ def read_options(words: Sequence[object] | None = None) -> Any:
     DatasetFolder(options.dataset).labels()
     for name in options.only:
         load_config(TrainConfig, preset(name, options), changes(options))
-    if any(name.startswith("diffusers") for name in options.only):
+    for name in OUTSIDERS.keys() & set(options.only):
         try:
-            extra("diffusers", diffusers_model.VERSION)
+            extra(*OUTSIDERS[name])
         except ValueError as error:
             raise UserError(one_line(error)) from None
     options.config = options.presets  # what trainings are of, which `keep_to` notes

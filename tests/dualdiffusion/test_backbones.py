@@ -62,7 +62,8 @@ def inputs(network: torch.nn.Module, batch: int = 2) -> tuple[torch.Tensor, torc
     """x of a few rows and columns, and noise levels."""
     generator = torch.Generator().manual_seed(1)
     rows, columns = getattr(network, "row_multiple", network.size_multiple), network.size_multiple
-    size = (rows * max(1, 4 // rows), columns * max(1, 8 // columns))
+    given = getattr(network, "rows", None)  # of a network that takes no other number of them
+    size = (given or rows * max(1, 4 // rows), columns * max(1, 8 // columns))
     return torch.randn(batch, network.in_channels, *size, generator=generator), torch.linspace(-1, 1, batch)
 
 

@@ -215,7 +215,8 @@ def test_a_denoiser_around_every_backbone_keeps_its_contract(part: Component) ->
     backbone = denoiser.backbone
     said = (denoiser.in_channels, denoiser.size_multiple, denoiser.label_dim)
     assert said == (backbone.in_channels, backbone.size_multiple, backbone.label_dim)
-    clean = 0.5 * torch.randn(2, denoiser.in_channels, *[2 * denoiser.size_multiple] * 2)
+    size = (denoiser.rows or 2 * denoiser.size_multiple, 2 * denoiser.size_multiple)
+    clean = 0.5 * torch.randn(2, denoiser.in_channels, *size)
     sigma = torch.full((2,), 1e-3)
     noisy = clean + 1e-3 * torch.randn_like(clean)
     estimate = denoiser(noisy, sigma, mixes(2))
