@@ -57,9 +57,10 @@ def all_untold(conditioning: Conditioning) -> Conditioning:
     return conditioning.without(conditioning.ids)
 
 
-def make_denoiser(seed: int = 0, *, label_dim: int = len(GAMES)) -> Denoiser:
+def make_denoiser(seed: int = 0, *, label_dim: int = len(GAMES), **changes: object) -> Denoiser:
+    """A denoiser around the tiny UNet with random weights; `changes` are of the UNet's config."""
     torch.manual_seed(seed)
-    backbone = component_from_json("dualdiffusion.models", {**UNET, "label_dim": label_dim})
+    backbone = component_from_json("dualdiffusion.models", {**UNET, "label_dim": label_dim, **changes})
     denoiser = Denoiser(Denoiser.Config(backbone=backbone)).eval()
     for name, parameter in denoiser.named_parameters():
         if name.endswith("gain"):  # zero at initialisation, which would hide what conditions do

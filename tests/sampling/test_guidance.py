@@ -360,7 +360,9 @@ def test_everything_stays_finite_at_extreme_scales_with_every_sampler(sampler: s
     guidance = ALL.model_copy(update={"weak_scale": 100.0, "interval": None})
     one = Conditioning(LABELS.labels[1:])  # dpm_adaptive takes no more at a time
     closure = guided(DENOISER, one, cfg_scale=100.0, position=None, guidance=guidance, weak=WEAK)
-    samples = SAMPLERS[sampler](closure, X[1:] * levels[0], levels, generator=SeededNoise([0]), callback=None)
+    options = {"rtol": 10.0, "atol": 100.0} if sampler == "dpm_adaptive" else {}  # else it takes hundreds of steps
+    noise = SeededNoise([0])
+    samples = SAMPLERS[sampler](closure, X[1:] * levels[0], levels, generator=noise, callback=None, **options)
     assert bool(samples.isfinite().all())
     flat = torch.zeros_like(X)
     assert bool(rescaled(flat, flat, 1.0).isfinite().all())
