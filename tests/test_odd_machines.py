@@ -114,6 +114,24 @@ def test_no_other_command_is_ended_or_held_up_either(
 needs_mounts = pytest.mark.skipif(not odd_machines.can_mount(), reason="needs root, and mounts of its own")
 
 
+def train_a_vae(folder: Path, dataset: Path, workers: int, prepare: Callable[[], object] | None) -> tuple[bytes, str]:
+    """The weights, and what was printed to standard error."""
+    folder.mkdir(exist_ok=True)
+    changes = {"total_samples": 16, "micro_batch_size": 4, "validation": {"samples": 4, "batch_size": 4}}
+    config = tiny.write_train_config(
+        folder / "train.json", "vae", folder / "model", dataset, num_workers=workers, **changes
+    )
+    config.write_text(config.read_text().replace('"demos": 1', '"demos": 0'))
+    result = commands.run(["train.py", config], timeout=LIMIT, prepare=prepare)
+    assert result.returncode == 0, result.stderr
+    return ModelFolder(folder / "model").weights_path("vae", "raw").read_bytes(), result.stderr
+
+
+@pytest.fixture(scope="module")
+def vae_of_a_plain_machine(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return train_a_vae(tmp_path_factory.mktemp("plain"), dataset, 0, None)[0]
+
+
 @needs_mounts
 @pytest.mark.parametrize(
     ("size", "told"),
@@ -121,23 +139,12 @@ needs_mounts = pytest.mark.skipif(not odd_machines.can_mount(), reason="needs ro
     ids=["too little for batches", "too little for anything"],
 )
 def test_a_training_with_little_shared_memory_reads_another_way_and_makes_the_same_weights(
-    size: str, told: str, dataset: Path, tmp_path: Path
+    size: str, told: str, dataset: Path, tmp_path: Path, vae_of_a_plain_machine: bytes
 ) -> None:
-    weights = []
-    changes = {"total_samples": 16, "micro_batch_size": 4, "validation": {"samples": 4, "batch_size": 4}}
-    for folder, workers, prepare in (
-        ("plain", 0, None),
-        ("small", 2, functools.partial(odd_machines.small_shared_memory, size)),
-    ):
-        config = tiny.write_train_config(
-            tmp_path / f"{folder}.json", "vae", tmp_path / folder, dataset, num_workers=workers, **changes
-        )
-        config.write_text(config.read_text().replace('"demos": 1', '"demos": 0'))
-        result = commands.run(["train.py", config], timeout=LIMIT, prepare=prepare)
-        assert result.returncode == 0, result.stderr
-        weights.append(ModelFolder(tmp_path / folder).weights_path("vae", "raw").read_bytes())
-    assert result.stderr.count(told) == 1 and result.stderr.count("\n") == 1
-    assert weights[0] == weights[1]
+    little = functools.partial(odd_machines.small_shared_memory, size)
+    weights, printed = train_a_vae(tmp_path, dataset, 1, little)
+    assert printed.count(told) == 1 and printed.count("\n") == 1
+    assert weights == vae_of_a_plain_machine
 
 
 def end_workers(number: int) -> None:
@@ -174,7 +181,7 @@ def fail_after_a_step() -> None:
 
 
 def test_a_fault_of_ours_ends_the_processes_that_read_data_too(run_model: Path, dataset: Path, tmp_path: Path) -> None:
-    config = write_config(tmp_path / "train.json", run_model, dataset, num_workers=2)
+    config = write_config(tmp_path / "train.json", run_model, dataset, num_workers=1)
     result = commands.run(["train.py", config], timeout=LIMIT, prepare=fail_after_a_step)  # which once never ended
     assert result.returncode == 1
     assert "ValueError: a fault of ours" in result.stderr

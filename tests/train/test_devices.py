@@ -161,12 +161,12 @@ def test_memory_of_a_validation_is_predicted_in_the_precision_of_training(
 def test_a_validation_that_needs_more_than_training_is_told_with_what_helps(
     model: ModelFolder, dataset: Path, tmp_path: Path
 ) -> None:
-    changes = ("micro_batch_size=1", "validation.samples=256", "validation.batch_size=256")
+    changes = ("micro_batch_size=1", "validation.samples=96", "validation.batch_size=96")
     config = make_config("unet", model, dataset, tmp_path, *changes)
     memory = predict(config, device_type="cuda")
     assert memory.peak < memory.need == memory.validation
-    assert "validation.batch_size=128" in remedies(config, device_type="cuda")
-    with pytest.raises(UserError, match=r"validation\.batch_size=128"):
+    assert "validation.batch_size=48" in remedies(config, device_type="cuda")
+    with pytest.raises(UserError, match=r"validation\.batch_size=48"):
         choose_micro_batch(config, memory.peak, device_type="cuda")
 
 
