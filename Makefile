@@ -71,9 +71,9 @@ lint: $(VENV)/.ready-more
 # Two at a time on two cores: three, and other ways of sharing them out, took longer.
 PYTEST := $(BIN)/python -m pytest -n 2
 
-# All but kills and benchmarks.
+# All but kills, benchmarks and what takes seconds a test, which `make test-all` and CI run too.
 test: lint
-	$(PYTEST) -m "not kills and not benchmarks"
+	$(PYTEST) -m "not slow and not kills and not benchmarks"
 
 test-all: lint
 	$(PYTEST)

@@ -154,6 +154,7 @@ def test_nothing_reads_the_environment_and_the_library_no_command_line() -> None
     assert wrong == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", TORCH_FREE_COMMANDS)
 def test_help_needs_no_torch(command: str) -> None:
     program, *words = command.split()

@@ -30,10 +30,13 @@ def test_each_part_has_costs_at_any_size(part: str, tmp_path: Path) -> None:
     assert costs and all(seconds > 0 for seconds in costs.values()) and memory >= 0
 
 
+@pytest.mark.benchmarks
 def test_the_command_writes_exponents_and_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["growth", *("--part", "tracks"), *("--json", str(tmp_path / "g.json"))])
     monkeypatch.setattr(growth.sys, "argv", [*growth.sys.argv, "--picture", str(tmp_path / "g.png")])
     monkeypatch.setattr(growth.PARTS["tracks"], "largest", 32)
+    # A fork of a warmed process instead of a python for each size.
+    monkeypatch.setattr(growth.subprocess, "run", lambda words, cwd: tiny.run(*words[1:]))
     assert growth.main() == 0
     written = json.loads((tmp_path / "g.json").read_text())
     assert set(written["exponents"]) == {"tracks.load_seconds", "tracks.memory_mib"} == set(written["costs"])
@@ -46,6 +49,7 @@ def test_a_size_alone_needs_its_folder() -> None:
     tiny.assert_one_line_error(run, "--measure", "--folder")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["growth", "page"])
 def test_without_the_packages_of_tests_one_line_says_how_to_get_them(name: str) -> None:
     hide = "import sys, runpy; sys.modules['httpx'] = None\n"

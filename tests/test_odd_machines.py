@@ -63,6 +63,7 @@ def run_model(model: ModelFolder, tmp_path: Path) -> Path:
     return fresh_model(model, tmp_path / "model", "unet")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", odd_machines.READERS, ids=lambda reader: reader.__name__)
 def test_a_training_whose_output_nobody_reads_ends_with_the_same_weights(
     reader: Callable[[], None], run_model: Path, dataset: Path, tmp_path: Path, trained: dict[str, torch.Tensor]
@@ -88,6 +89,7 @@ def test_a_hangup_beside_it_saves_and_tells_by_its_code(
     assert samples_of(checkpoints(run_model)[0]) >= 2 * BATCH
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", [odd_machines.closed_pipe, odd_machines.stuck_terminal], ids=lambda r: r.__name__)
 def test_no_other_command_is_ended_or_held_up_either(
     reader: Callable[[], None], model: ModelFolder, dataset: Path, music: Path, tmp_path: Path
@@ -132,6 +134,7 @@ def vae_of_a_plain_machine(dataset: Path, tmp_path_factory: pytest.TempPathFacto
     return train_a_vae(tmp_path_factory.mktemp("plain"), dataset, 0, None)[0]
 
 
+@pytest.mark.slow
 @needs_mounts
 @pytest.mark.parametrize(
     ("size", "told"),
@@ -180,6 +183,7 @@ def fail_after_a_step() -> None:
     Update.backward = broken
 
 
+@pytest.mark.slow
 def test_a_fault_of_ours_ends_the_processes_that_read_data_too(run_model: Path, dataset: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path / "train.json", run_model, dataset, num_workers=1)
     result = commands.run(["train.py", config], timeout=LIMIT, prepare=fail_after_a_step)  # which once never ended

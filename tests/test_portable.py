@@ -106,6 +106,7 @@ def module_names() -> list[str]:
     return [".".join(path.parts).removesuffix(".__init__") for path in paths if path.parts != ("train",)]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_every_module_is_imported_and_a_training_and_a_clip_are_made_without_it(
     elsewhere: dict[str, str], model: ModelFolder, dataset: Path, tmp_path: Path
@@ -124,6 +125,7 @@ def test_every_module_is_imported_and_a_training_and_a_clip_are_made_without_it(
     assert len(list((tmp_path / "clips").glob("*.flac"))) == 1
 
 
+@pytest.mark.slow
 def test_a_dataset_is_made_by_several_processes_without_it(elsewhere: dict[str, str], tmp_path: Path) -> None:
     source = make_source(tmp_path / "music", tracks=2, seconds=8)
     words = ["--set", f"source={source}", f"dataset={tmp_path / 'dataset'}", "processes=2"]

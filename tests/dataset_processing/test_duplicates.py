@@ -65,6 +65,7 @@ def test_a_recording_is_found_in_any_disguise(disguise, recording):
     assert pair.similarity > 0.8
 
 
+@pytest.mark.slow
 def test_different_recordings_are_told_apart():
     assert find(*(tune(15, seed=seed) for seed in range(20))) == []
 
@@ -157,6 +158,7 @@ def test_what_a_file_manager_called_a_copy_is_the_copy(name):
     assert (copy.kept, kept.kept) == (False, True)
 
 
+@pytest.mark.slow
 def test_the_command_keeps_one_of_the_copies_and_says_which(tmp_path):
     sound = tune(12, seed=5, rate=44100)
     write(tmp_path / "source" / "Castle" / "theme.flac", sound, 44100)

@@ -239,6 +239,7 @@ def launch(processes: int, arguments: list[object]) -> None:
     assert [result.returncode for result in results] == [0] * processes, [result.stderr for result in results]
 
 
+@pytest.mark.slow
 def test_the_command_writes_latents_that_say_what_they_are(model: ModelFolder, finished: Path) -> None:
     records = [json.loads(line) for line in (finished / "dataset" / "train.jsonl").read_text().splitlines()]
     path = finished / "dataset" / records[0]["latents_file_name"]

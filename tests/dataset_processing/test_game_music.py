@@ -216,6 +216,7 @@ TAGGED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "make", "tags"), TAGGED, ids=[row[0] for row in TAGGED])
 def test_what_a_file_says_of_its_song_becomes_tags(tmp_path, name, make, tags):
     needs(library_of(name))

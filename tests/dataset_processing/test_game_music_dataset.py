@@ -117,6 +117,7 @@ def test_another_length_is_played_by_the_songs_that_state_none_and_by_no_other(f
     assert {name for name in after if after[name] != before[name]} == {"castle #01.flac", "castle #02.flac"}
 
 
+@pytest.mark.slow
 def test_songs_keep_their_names_when_their_file_and_what_lies_beside_it_change(folder):
     before = audio(folder)
     source = folder / "source" / "Castle"

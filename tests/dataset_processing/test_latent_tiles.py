@@ -22,6 +22,7 @@ def parts(model: ModelFolder) -> tuple:
     return load_module(model, "format"), load_module(model, "vae")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [31, 32, 33, 77, 125])
 def test_tiles_of_every_variation_equal_the_track_encoded_in_one_piece(
     columns: int, parts: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -113,6 +114,7 @@ def test_half_precision_is_close_to_full_precision(precision: str, error: float,
     assert 0 < deviation < error
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_track(model: ModelFolder, tmp_path: Path) -> None:
     """The peaks of a track of half a minute and of 5 minutes differ by less than 16 MiB (0 to 9 were measured for 20).
 

@@ -156,6 +156,7 @@ def test_refused_files_can_be_heard_in_the_page(page):
     assert all(player["preload"] == "none" and "controls" in player for player in players)
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.parametrize(("width", "scheme"), [(1180, "light"), (360, "dark")])
 def test_the_page_plays_and_fits_when_it_is_opened_from_disk(finished, width, scheme):

@@ -128,6 +128,7 @@ def test_tiny_lengths_and_low_rates(seconds: float, rate: int) -> None:
         assert 0.79 * seconds <= audio.shape[1] / rate <= 1.21 * seconds
 
 
+@pytest.mark.slow
 def test_games_are_told_apart_by_mel_statistics() -> None:
     def clips(name: str, track: int) -> list[np.ndarray]:
         audio = compose_track(name, track, seconds=14.0, seed=11, sample_rate=MEL_RATE).audio

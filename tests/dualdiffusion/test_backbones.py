@@ -93,6 +93,7 @@ def test_by_every_route_what_is_told_counts_and_what_is_untold_does_not(part: Co
     assert torch.allclose(adapted(x, c_noise, conditioning=all_untold(Conditioning(values=values))), silent, atol=1e-6)
 
 
+@pytest.mark.slow
 @each("label_dim")
 def test_dropped_games_train_the_unconditional_model(part: Component) -> None:
     """Two games are constants of either sign. Told, the network says which; untold, it knows the mean of both alone."""
@@ -140,6 +141,7 @@ def test_new_games_leave_old_ones_and_no_label_as_they_were(part: Component) -> 
     assert not torch.allclose(new, after[1][:1], atol=1e-4)
 
 
+@pytest.mark.slow
 @each("channels")  # the transformers; UNets take a compiler twice as long, and are compiled by tests/gpu
 def test_it_compiles_without_a_break_to_the_same(part: Component) -> None:
     network = built(part)

@@ -223,6 +223,7 @@ def test_scaling_to_unit_magnitude_has_a_finite_gradient_also_where_all_is_zero(
     assert bool(x.grad.isfinite().all())
 
 
+@pytest.mark.slow
 def test_the_denoiser_compiles_to_one_graph_that_is_not_made_again_and_gives_the_same() -> None:
     torch._dynamo.reset()
     counters = torch._dynamo.utils.counters

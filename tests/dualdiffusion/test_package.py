@@ -100,6 +100,7 @@ print([name for name in ("train", "webui", "dataset_processing", "fastapi", "acc
 """
 
 
+@pytest.mark.slow
 def test_a_model_plays_from_any_folder_and_nothing_of_page_or_training_is_loaded(
     installed: Installed, tmp_path: Path
 ) -> None:

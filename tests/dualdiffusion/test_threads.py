@@ -84,6 +84,7 @@ def commands(model: ModelFolder, dataset: Path, tmp_path_factory: pytest.TempPat
     }
 
 
+@pytest.mark.slow
 def test_whatever_starts_torch_has_prepared_threads_by_then(commands: dict[str, list[object]]) -> None:
     wrong = {name: found for name, words in commands.items() if (found := settings_at_torch(*words)) != OURS}
     assert wrong == {}

@@ -163,6 +163,7 @@ def test_log_likelihood_of_a_wrapped_network_is_that_of_the_denoiser_itself() ->
     assert torch.allclose(wrapped, own, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_more_probes_come_closer_to_the_trace_of_a_network_that_mixes_its_numbers() -> None:
     mixing = torch.eye(8) * 0.5 + 0.2 * torch.randn(8, 8, generator=torch.Generator().manual_seed(0))
 

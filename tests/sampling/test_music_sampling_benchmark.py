@@ -16,6 +16,7 @@ from tests.benchmarks import music_sampling
 from tests.tiny import assert_one_line_error, run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", music_sampling.SETTINGS)
 def test_a_budget_is_used_as_far_as_whole_steps_go_and_the_count_is_that_of_a_clip(
     model: ModelFolder, name: str

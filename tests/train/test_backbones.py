@@ -47,6 +47,7 @@ def test_predicted_memory_is_within_a_tenth_of_the_measured(
     assert predict(config, device_type="cpu").peak == pytest.approx(measure(config), rel=0.1)
 
 
+@pytest.mark.slow
 @each
 def test_it_learns_a_batch_by_heart(name: str, model: ModelFolder, dataset: Path, tmp_path: Path) -> None:
     config = load_config(TrainConfig, write(tmp_path, name, model, dataset))

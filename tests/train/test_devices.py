@@ -143,6 +143,7 @@ def test_validation_is_in_the_precision_of_training_and_demos_in_that_of_their_r
     assert watched.half[2:] == [False]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["unet", "vae"])
 def test_memory_of_a_validation_is_predicted_in_the_precision_of_training(
     module: str, model: ModelFolder, dataset: Path, tmp_path: Path
@@ -158,6 +159,7 @@ def test_memory_of_a_validation_is_predicted_in_the_precision_of_training(
     assert half < four if module == "unet" else half <= four
 
 
+@pytest.mark.slow
 def test_a_validation_that_needs_more_than_training_is_told_with_what_helps(
     model: ModelFolder, dataset: Path, tmp_path: Path
 ) -> None:

@@ -158,6 +158,7 @@ def ema_command(model: Path, *arguments: object) -> object:
     return tiny.run("-m", "train", "ema", "--model", model, *arguments)
 
 
+@pytest.mark.slow
 def test_the_command_writes_an_ema_like_the_followed_one_that_sampling_takes(trained: Path, tmp_path: Path) -> None:
     result = ema_command(trained, "--module", "unet", "--std", 0.15)
     assert result.returncode == 0, result.stderr

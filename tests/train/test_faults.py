@@ -287,7 +287,7 @@ def test_a_signal_to_all_processes_spares_those_that_read_data_until_the_checkpo
     number: signal.Signals, run_model: Path, dataset: Path, tmp_path: Path
 ) -> None:
     """Ctrl-C in a terminal, or the end of a batch job: also while the reading processes have only just started."""
-    changes = {"total_samples": 1_000_000, "checkpoint": {"every_samples": 1_000_000}, "num_workers": 2}
+    changes = {"total_samples": 1_000_000, "checkpoint": {"every_samples": 1_000_000}, "num_workers": 1}
     config = write_config(tmp_path / "train.json", run_model, dataset, **changes)
     process = start([sys.executable, "train.py", config], tmp_path / "log")
     wait_for(lambda: (run_model / "runs" / "unet" / "config.json").exists())
@@ -326,6 +326,7 @@ def _text(path: Path) -> str:
     return path.read_text() if path.exists() else ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damaged", ["optimizer.pt", "manifest.json", "progress.json"])
 def test_a_damaged_newest_checkpoint_is_passed_over_and_what_is_lost_is_said(
     damaged: str, run_model: Path, run_config: Path, tmp_path: Path, short: dict[str, torch.Tensor]

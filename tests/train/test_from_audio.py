@@ -178,6 +178,7 @@ def test_a_vae_that_knows_games_is_told_those_that_it_knows(audio_alone: Path, t
     assert torch.allclose(unknown, other, atol=1e-6)  # games that it has never seen: no label
 
 
+@pytest.mark.slow
 def test_a_dataset_without_latents_trains_and_a_run_that_was_stopped_goes_on_bit_for_bit(
     model: ModelFolder, audio_alone: Path, tmp_path: Path
 ) -> None:
@@ -196,6 +197,7 @@ def test_a_dataset_without_latents_trains_and_a_run_that_was_stopped_goes_on_bit
     assert_equal(*(digest(tmp_path / name / "model", "unet") for name in ("straight", "stopped")))
 
 
+@pytest.mark.slow
 def test_memory_is_predicted_with_the_encoding(model: ModelFolder, audio_alone: Path, tmp_path: Path) -> None:
     wider = ("micro_batch_size=2", "module_trainer.denoiser.backbone.model_channels=32")
     config = load_config(TrainConfig, config_for(tmp_path, model, audio_alone, *wider))

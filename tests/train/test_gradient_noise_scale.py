@@ -46,6 +46,7 @@ def test_one_micro_batch_tells_no_noise() -> None:
         GradientNoiseScale(nn.Linear(1, 1), batch_size=4, micro_batch_size=4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("micro", "logged"), [(1, True), (4, False)])
 def test_training_logs_it_where_there_are_micro_batches(
     micro: int, logged: bool, model: ModelFolder, dataset: Path, tmp_path: Path

@@ -207,6 +207,7 @@ def weights(model: ModelFolder, name: str = "unet") -> torch.Tensor:
     return load_file(model.module_path("unet") / f"{name}.safetensors")[LABELS]
 
 
+@pytest.mark.slow
 def test_the_same_command_makes_room_and_goes_on_where_it_was(grown: Grown) -> None:
     assert "unet: room for 1 new game (Harbour)" in grown.output
     assert "going on from sample 24 of 48" in grown.output
@@ -280,6 +281,7 @@ def killed_while_publishing(grown: Grown, path: Path, written: int) -> ModelFold
     return ModelFolder(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("written", range(len(PUBLICATION) + 1))
 def test_a_kill_between_any_two_files_leaves_a_model_that_plays_every_game_it_lists(
     grown: Grown, tmp_path: Path, written: int
@@ -385,6 +387,7 @@ def test_a_config_that_fixes_the_number_of_games_is_told_when_it_is_too_small(
     assert bool(clip(ModelFolder(path), NEW).isfinite().all())  # room to spare does no harm
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label_dim", [0, None])
 def test_a_vae_makes_room_only_when_it_is_told_games_and_trained_on(
     dataset: Path, tmp_path: Path, label_dim: int | None

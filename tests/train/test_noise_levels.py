@@ -201,6 +201,7 @@ def test_tensorboard_shows_the_noise_levels_drawn_and_what_each_range_weighs(ada
     assert not any("histogram" in tag for tag in events.Tags()["scalars"])
 
 
+@pytest.mark.slow
 def test_a_stopped_run_with_an_adaptive_density_goes_on_bit_for_bit(
     adaptive_run: Path, model: ModelFolder, dataset: Path, tmp_path: Path
 ) -> None:
@@ -217,6 +218,7 @@ def test_a_stopped_run_with_an_adaptive_density_goes_on_bit_for_bit(
     assert_equal(*tables)
 
 
+@pytest.mark.slow
 def test_all_processes_share_one_adaptive_density(model: ModelFolder, dataset: Path, tmp_path: Path) -> None:
     tables = []
     for processes in (1, 2):
