@@ -8,6 +8,7 @@ import itertools
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,12 +27,23 @@ TEMPORARY_MARK = ".tmp-"
 MAX_NAME_BYTES = 255  # of one name in a folder, on all usual file systems
 
 
+# As shells write variables; where quotes or a file keep one from them, it would become a folder of that name.
+_VARIABLE = re.compile(r"\$(\w+)|\$\{(\w+)\}|%(\w+)%")
+_HOME = ("HOME", "USERPROFILE")
+
+
 def from_home(path: Path) -> Path:
-    """The path with a first part of `~` or `~NAME` replaced by that user's home folder.
+    """The path with a first part of `~`, `~NAME` or `$HOME` replaced by that user's home folder.
 
     Raises:
-        ValueError: there is no such user, or the home folder is not known.
+        ValueError: there is no such user, the home folder is not known, or the first part is another variable.
     """
+    variable = _VARIABLE.fullmatch(path.parts[0]) if path.parts else None
+    if variable and not Path(path.parts[0]).exists():
+        # No others: requests come from elsewhere too, and an error would show them what a variable holds.
+        if variable[variable.lastindex or 1] not in _HOME:
+            raise ValueError(f"{path}: {path.parts[0]} is replaced by shells alone; write the whole path")
+        path = Path("~", *path.parts[1:])
     try:
         return path.expanduser()
     except RuntimeError:

@@ -17,6 +17,7 @@ from dualdiffusion.files import (
     TEMPORARY_MARK,
     atomic_path,
     folder_lock,
+    from_home,
     numbered_names,
     publish,
     read_json,
@@ -233,3 +234,16 @@ def test_what_editors_write_for_json_is_told_with_what_to_write(text: str, told:
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=f"a.json: not valid JSON: .*line .*; .*{told}"):
         read_json(path)
+
+
+def test_a_variable_at_the_beginning_of_a_path_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MUSIC", "/secret")
+    for home in ("$HOME/Castle", "${HOME}/Castle", "%USERPROFILE%/Castle"):
+        assert from_home(Path(home)) == Path.home() / "Castle"
+    for as_it_is in ("a/$HOME", "$HOME.BIN/a", "$/a", "", "100%/a"):
+        assert from_home(Path(as_it_is)) == Path(as_it_is)
+    with pytest.raises(ValueError, match=r"^\$MUSIC/a: \$MUSIC is replaced by shells alone; write the whole path$"):
+        from_home(Path("$MUSIC/a"))
+    (tmp_path / "$MUSIC").mkdir()
+    assert from_home(Path("$MUSIC/a")) == Path("$MUSIC/a")
