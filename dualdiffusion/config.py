@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import from_home, read_json
+from dualdiffusion.machine.notices import tell_once
 
 C = TypeVar("C", bound="Config")
 
@@ -158,6 +159,8 @@ def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> dict[str,
         UserError: an override without `=`, a path through something that is not an object or list, or a file that is
             not there or no config.
     """
+    overrides = list(overrides)
+    tell_repeated(overrides)
     # A deep copy: the caller's data stay as they are.
     data = json.loads(json.dumps(data))
     for override in overrides:
@@ -172,6 +175,17 @@ def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> dict[str,
         else:
             _set_path(data, keys, _parse_value(text), override)
     return data
+
+
+def tell_repeated(overrides: Iterable[str]) -> None:
+    """Says which of the values counts where `--set` names a key twice with different ones: the last."""
+    given: dict[str, str] = {}
+    for override in overrides:
+        keys, text = split_override(override)
+        key = ".".join(keys)
+        if given.get(key, text) != text:
+            tell_once(f"note: --set {key}: is given twice; {text} counts, not {given[key]}")
+        given[key] = text
 
 
 def names_file(text: str) -> bool:

@@ -201,3 +201,10 @@ def test_the_value_of_a_key_may_be_what_a_file_holds(tmp_path: Path) -> None:
         apply_overrides(data, ["backbone=@nowhere.json"])
     with pytest.raises(UserError, match="nosuchuser"):
         apply_overrides(data, ["backbone=@~nosuchuser/x.json"])
+
+
+def test_a_key_that_is_set_twice_is_told_with_the_value_that_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    apply_overrides({}, ["seed=3", "a.b=1", "seed=3", "a.c=2"])
+    assert capsys.readouterr().err == ""
+    assert apply_overrides({}, ["a.b=1", "seed=3", "a.b=2"]) == {"a": {"b": 2}, "seed": 3}
+    assert capsys.readouterr().err == "note: --set a.b: is given twice; 2 counts, not 1\n"
