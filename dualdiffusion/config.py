@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import from_home, read_json
 from dualdiffusion.machine.notices import tell_once
+from dualdiffusion.odd_json import remedy
 
 C = TypeVar("C", bound="Config")
 
@@ -288,7 +289,7 @@ def _problems(config: type[BaseModel], error: ValidationError, prefix: tuple[str
         elif item["type"] == "missing":
             yield f"{path}: is missing"
         elif item["type"] == "json_invalid":
-            yield _not_text(item["input"]) or f"{path}: not valid JSON"
+            yield _not_text(item["input"]) or f"{path}: {_not_json(item['input'])}"
         else:
             given = json.dumps(item["input"], default=str)
             text = item["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
@@ -297,6 +298,17 @@ def _problems(config: type[BaseModel], error: ValidationError, prefix: tuple[str
             if isinstance(item["input"], dict) and item["type"] in ("float_type", "int_type"):
                 shown += "; a name with dots stands in double quotes in --set"
             yield f"{path}: {text}{shown}" if path else f"{text}{shown}"
+
+
+def _not_json(data: str | bytes) -> str:
+    """Where JSON data are none, and what to write instead, where Python's own reader can tell."""
+    try:
+        json.loads(data)
+    except json.JSONDecodeError as error:
+        return "; ".join(filter(None, (f"not valid JSON: {error}", remedy(error))))
+    except (ValueError, RecursionError):  # no text, or nested deeper than it reads
+        pass
+    return "not valid JSON"
 
 
 def _not_text(data: str | bytes) -> str | None:
