@@ -25,6 +25,7 @@ config.py        Strict configuration
 errors.py        Errors that a user can mend: one line with what, where and the remedy; commands exit with 2
 files.py         Writing that survives being killed: everything is written aside, synced, and renamed into place
 labels.py        The games: class ids, names, and weighted mixes of them
+odd_json.py      What people and their editors write for JSON, and what to write instead
 progress_bar.py  The progress bar of every command: on a terminal one live line, elsewhere nothing
 programs.py      The programs above the library, by name
 randomness.py    Randomness without state: every random number is a function of what it is for

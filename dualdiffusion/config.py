@@ -19,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import from_home, read_json
+from dualdiffusion.machine.notices import tell_once
+from dualdiffusion.odd_json import remedy
 
 C = TypeVar("C", bound="Config")
 
@@ -158,6 +160,8 @@ def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> dict[str,
         UserError: an override without `=`, a path through something that is not an object or list, or a file that is
             not there or no config.
     """
+    overrides = list(overrides)
+    tell_repeated(overrides)
     # A deep copy: the caller's data stay as they are.
     data = json.loads(json.dumps(data))
     for override in overrides:
@@ -172,6 +176,17 @@ def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> dict[str,
         else:
             _set_path(data, keys, _parse_value(text), override)
     return data
+
+
+def tell_repeated(overrides: Iterable[str]) -> None:
+    """Says which of the values counts where `--set` names a key twice with different ones: the last."""
+    given: dict[str, str] = {}
+    for override in overrides:
+        keys, text = split_override(override)
+        key = ".".join(keys)
+        if given.get(key, text) != text:
+            tell_once(f"note: --set {key}: is given twice; {text} counts, not {given[key]}")
+        given[key] = text
 
 
 def names_file(text: str) -> bool:
@@ -274,7 +289,7 @@ def _problems(config: type[BaseModel], error: ValidationError, prefix: tuple[str
         elif item["type"] == "missing":
             yield f"{path}: is missing"
         elif item["type"] == "json_invalid":
-            yield _not_text(item["input"]) or f"{path}: not valid JSON"
+            yield _not_text(item["input"]) or f"{path}: {_not_json(item['input'])}"
         else:
             given = json.dumps(item["input"], default=str)
             text = item["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
@@ -283,6 +298,17 @@ def _problems(config: type[BaseModel], error: ValidationError, prefix: tuple[str
             if isinstance(item["input"], dict) and item["type"] in ("float_type", "int_type"):
                 shown += "; a name with dots stands in double quotes in --set"
             yield f"{path}: {text}{shown}" if path else f"{text}{shown}"
+
+
+def _not_json(data: str | bytes) -> str:
+    """Where JSON data are none, and what to write instead, where Python's own reader can tell."""
+    try:
+        json.loads(data)
+    except json.JSONDecodeError as error:
+        return "; ".join(filter(None, (f"not valid JSON: {error}", remedy(error))))
+    except (ValueError, RecursionError):  # no text, or nested deeper than it reads
+        pass
+    return "not valid JSON"
 
 
 def _not_text(data: str | bytes) -> str | None:

@@ -8,6 +8,7 @@ import itertools
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 from dualdiffusion.errors import UserError
 from dualdiffusion.machine.locks import FileLock
 from dualdiffusion.machine.storage import give_name, replace, sync_file, sync_folder
+from dualdiffusion.odd_json import remedy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,12 +27,23 @@ TEMPORARY_MARK = ".tmp-"
 MAX_NAME_BYTES = 255  # of one name in a folder, on all usual file systems
 
 
+# As shells write variables; where quotes or a file keep one from them, it would become a folder of that name.
+_VARIABLE = re.compile(r"\$(\w+)|\$\{(\w+)\}|%(\w+)%")
+_HOME = ("HOME", "USERPROFILE")
+
+
 def from_home(path: Path) -> Path:
-    """The path with a first part of `~` or `~NAME` replaced by that user's home folder.
+    """The path with a first part of `~`, `~NAME` or `$HOME` replaced by that user's home folder.
 
     Raises:
-        ValueError: there is no such user, or the home folder is not known.
+        ValueError: there is no such user, the home folder is not known, or the first part is another variable.
     """
+    variable = _VARIABLE.fullmatch(path.parts[0]) if path.parts else None
+    if variable and not Path(path.parts[0]).exists():
+        # No others: requests come from elsewhere too, and an error would show them what a variable holds.
+        if variable[variable.lastindex or 1] not in _HOME:
+            raise ValueError(f"{path}: {path.parts[0]} is replaced by shells alone; write the whole path")
+        path = Path("~", *path.parts[1:])
     try:
         return path.expanduser()
     except RuntimeError:
@@ -143,7 +156,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(read_text(path), object_pairs_hook=once)
     except json.JSONDecodeError as error:
-        raise UserError(f"{path}: not valid JSON: {error}") from None
+        raise UserError("; ".join(filter(None, (f"{path}: not valid JSON: {error}", remedy(error))))) from None
     except RecursionError:
         raise UserError(f"{path}: not valid JSON: nested too deep") from None
 

@@ -22,6 +22,23 @@ def normal_form(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+# Marks that keyboards, word processors and web pages give in several forms.
+_MARKS = {
+    **dict.fromkeys(map(ord, "\u2018\u2019\u02bc"), "'"),
+    **dict.fromkeys(map(ord, "\u201c\u201d"), '"'),
+    **dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-"),
+}
+
+
+def typed_form(name: str) -> str:
+    """A name as most keyboards would write it: names of which this is equal look the same.
+
+    Plain spaces, quotes and hyphens, characters of one width (Unicode NFKC), and nothing invisible.
+    """
+    plain = unicodedata.normalize("NFKC", name.translate(_MARKS)).translate(_MARKS)
+    return " ".join("".join(c for c in plain if unicodedata.category(c) != "Cf").split())
+
+
 @dataclass(frozen=True)
 class Game:
     """One class. `tracks` is how many training tracks the dataset holds of it; 0 for a game no longer in the data."""
@@ -49,7 +66,11 @@ class Labels:
         return max((game.id for game in self.games), default=-1) + 1
 
     def id_of(self, name: str) -> int:
-        """The id of a game.
+        """The id of a game; see `find`."""
+        return self.find(name).id
+
+    def find(self, name: str) -> Game:
+        """The game of that very name, or the only one whose name looks the same.
 
         Raises:
             UserError: no game has this name; the message gives the nearest names.
@@ -57,9 +78,24 @@ class Labels:
         wanted = normal_form(name)
         for game in self.games:
             if game.name == wanted:
-                return game.id
+                return game
+        alike = [game for game in self.games if typed_form(game.name) == typed_form(name)]
+        if len(alike) == 1:
+            return alike[0]
         hint = nearest(name, self.names, count=3) or self.names[:5]
         raise UserError(f"unknown game {name!r}; nearest: {', '.join(hint)}")
+
+    def named(self, mix: Mapping[str, float]) -> dict[str, float]:
+        """A mix with the games' names as they stand here.
+
+        Raises:
+            UserError: an unknown game.
+        """
+        named: dict[str, float] = {}
+        for name, weight in mix.items():
+            own = self.find(name).name
+            named[own] = named.get(own, 0.0) + weight
+        return named
 
     def vector(self, weights: Mapping[str, float]) -> list[float]:
         """The label vector of a weighted mix, scaled to unit length; negative weights push away from a game.

@@ -217,6 +217,7 @@ class Generator:
             check_length(request, self.grid(self.unet(self._ema)))
             check_controls(request.controls, self.controls)
             self._check_scales(request.guidance)
+        requests = [request.named_as(self.labels) for request in requests]
         done, waiting = 0, deque(self._batches(requests))
         while waiting:
             batch, begun = waiting.popleft(), done

@@ -235,6 +235,11 @@ class Request(Config):
         if self.games or needed:
             self.label_vector(labels)
 
+    def named_as(self, labels: Labels) -> Request:
+        """The same, with the games' names as the labels have them."""
+        end = None if self.games_end is None else labels.named(self.games_end)
+        return self.model_copy(update={"games": labels.named(self.games), "games_end": end})
+
     def label_vector(self, labels: Labels) -> list[float]:
         """The games as the vector that the UNet is given; see `Labels.vector`."""
         if self.games_end is not None:

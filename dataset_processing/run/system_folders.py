@@ -42,7 +42,8 @@ _REASONS = {name: reason for reason, names in _NAMES.items() for name in names.s
     # Names with spaces in them.
     "system volume information": "what Windows keeps on every disk",
     "network trash folder": "a bin of deleted files",
-    "network recycle bin": "a bin of deleted files",
+    "previous versions": "snapshots, which hold the same files as they were",
+    "plex versions": "copies that a media server has made of files",
     "temporary items": "what a Mac keeps beside files on other disks",
     "automatically add to music.localized": "what a program keeps for itself",
     "automatically add to itunes.localized": "what a program keeps for itself",
@@ -53,7 +54,7 @@ _IN_CAPITALS = {"RECYCLER": "a bin of deleted files", "RECYCLED": "a bin of dele
 # A mark in front together with such a word is no game's name.
 _PATTERNS = (
     (re.compile(r"[@#$~]+(gmt-\d|.*snapshot|sharesnap)"), "snapshots, which hold the same files as they were"),
-    (re.compile(r"[@#$~.]+.*(recycle|trash)|network recycle bin \d+"), "a bin of deleted files"),
+    (re.compile(r"[@#$~.]+.*(recycle|trash)|(network )?recycle ?bin\b"), "a bin of deleted files"),
     (re.compile(r"[@#$~]+.*(thumb|eadir)"), "previews and notes that a device makes of files"),
     (re.compile(r"found\.\d{3}|\$windows\.~\w+"), "what Windows keeps on every disk"),
 )

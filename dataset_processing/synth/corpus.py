@@ -15,7 +15,6 @@ from pathlib import Path
 
 import mutagen
 import numpy as np
-import soundfile
 from mutagen.flac import FLAC
 
 from dataset_processing.synth.composition import compose
@@ -25,6 +24,7 @@ from dataset_processing.synth.render import render
 from dataset_processing.synth.score_files import MARK, remove_score, write_score, write_text_if_new
 from dataset_processing.synth.titles import track_title
 from dataset_processing.workers import worker_context
+from dualdiffusion.audio import flac_writer
 from dualdiffusion.files import atomic_path, sweep
 from dualdiffusion.machine.helping import start_helping
 from dualdiffusion.machine.limits import can_share
@@ -125,9 +125,9 @@ def _file_name(game: Game, track: int, seed: int) -> str:
 
 def _write_job(job: _Job) -> None:
     piece = compose_track(job.game, job.track, seconds=job.seconds, seed=job.seed)
-    samples = np.rint(piece.audio.T * FULL_SCALE).astype(np.int16)
     with atomic_path(job.path) as partial:
-        soundfile.write(partial, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+        with flac_writer(partial, SAMPLE_RATE, len(piece.audio), 16) as file:
+            file.write(np.rint(piece.audio.T * FULL_SCALE).astype(np.int16))
         tags = FLAC(partial)
         tags["title"], tags["artist"], tags["album"] = piece.title, ARTIST, job.game
         tags["tracknumber"], tags["date"], tags["genre"] = str(job.track + 1), DATE, "Game"

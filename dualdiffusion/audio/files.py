@@ -5,10 +5,11 @@ Tensors of shape (channels, samples), float32, full scale at +-1.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
@@ -68,8 +69,48 @@ def write_flac(
         write_tags(temporary, tags or {})
 
 
-def flac_writer(path: Path, sample_rate: int, channels: int, bits: int) -> soundfile.SoundFile:
-    """An open soundfile.SoundFile that takes float32 blocks (samples, channels) and writes FLAC of 16 or 24 bits."""
+@contextlib.contextmanager
+def flac_writer(path: Path, sample_rate: int, channels: int, bits: int) -> Iterator[soundfile.SoundFile]:
+    """An open soundfile.SoundFile that takes float32 blocks (samples, channels) and writes FLAC of 16 or 24 bits.
+
+    Raises:
+        OSError: the file cannot be written, such as on a full disk.
+    """
     import soundfile
 
-    return soundfile.SoundFile(os.fsencode(path), "w", sample_rate, channels, f"PCM_{bits}", format="FLAC")
+    with open(path, "wb") as raw:
+        disk = _Disk(raw)
+        try:
+            with soundfile.SoundFile(disk, "w", sample_rate, channels, f"PCM_{bits}", format="FLAC") as file:
+                yield file
+        finally:
+            if disk.error:
+                raise disk.error from None
+
+
+class _Disk:
+    """A file as libsndfile writes it, which keeps what the system says.
+
+    libsndfile says no more of a full disk than "System error", and nothing at all where the last few kilobytes of a
+    FLAC file found no room.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.tell = file.tell
+        self.error: OSError | None = None
+
+    def seek(self, offset: int, whence: int) -> int:
+        """Goes to another place, after what waits to be written."""
+        return self._try(self._file.seek, offset, whence)
+
+    def write(self, data: bytes) -> int:
+        """Bytes written: none where the system refuses them."""
+        return self._try(self._file.write, data)
+
+    def _try(self, call: Callable[..., int], *arguments: object) -> int:
+        try:
+            return call(*arguments)
+        except OSError as error:
+            self.error = self.error or error
+            return 0

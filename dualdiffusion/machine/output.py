@@ -106,13 +106,13 @@ class Outlet:
     def write(self, descriptor: int, data: bytes) -> None:
         """Has something written, and waits for that while the reader keeps up."""
         self.put(descriptor, data)
-        self._run()
-        if not self._stuck:
+        if self._stuck:
+            self._run()
+        else:
             self._stuck = not self._reached(PATIENCE)
 
     def settle(self, patience: float) -> None:
         """Waits until everything is written, unless nothing is for `patience` seconds."""
-        self._run()
         before = -1
         while before != self._written:
             before = self._written
@@ -123,26 +123,39 @@ class Outlet:
         """Whether all that was put so far is written within so many seconds."""
         mark = threading.Event()
         self._waiting.put(mark)
+        self._run()
         return mark.wait(patience)
 
     def _run(self) -> None:
         # Again where it is not there: a process that was forked off has none.
         if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._hand_on, name="output", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._hand_on, name="output", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the system starts no further one: then printing waits for its reader
+                self._hand_on_what_waits()
+            else:
+                self._thread = thread
 
     def _hand_on(self) -> None:
         while True:
-            item = self._waiting.get()
-            if isinstance(item, threading.Event):
-                item.set()
-            else:
-                if self._left_out:
-                    left_out, self._left_out = self._left_out, 0
-                    self._deliver(item[0], f"\n({left_out} lines are left out here: nobody read them)\n".encode())
-                self._deliver(*item)
-            if self._waiting.empty():
-                self._stuck = False
+            self._hand_on_one(self._waiting.get())
+
+    def _hand_on_what_waits(self) -> None:
+        with contextlib.suppress(Empty):
+            while True:
+                self._hand_on_one(self._waiting.get_nowait())
+
+    def _hand_on_one(self, item: tuple[int, bytes] | threading.Event) -> None:
+        if isinstance(item, threading.Event):
+            item.set()
+        else:
+            if self._left_out:
+                left_out, self._left_out = self._left_out, 0
+                self._deliver(item[0], f"\n({left_out} lines are left out here: nobody read them)\n".encode())
+            self._deliver(*item)
+        if self._waiting.empty():
+            self._stuck = False
 
     def _deliver(self, descriptor: int, data: bytes) -> None:
         rest = memoryview(data)

@@ -236,6 +236,8 @@ def _mix(texts: list[str]) -> dict[str, float]:
 
 def _parse_game(text: str) -> tuple[str, float]:
     name, separator, weight = text.rpartition("=")
+    if not separator:  # keyboards for Japanese and Chinese have a wide one
+        name, separator, weight = text.rpartition("\uff1d")
     if not separator:
         return text, 1.0
     try:

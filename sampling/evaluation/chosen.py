@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from dualdiffusion.config import nearest
 from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.errors import UserError
 from dualdiffusion.model.folder import ModelFolder
@@ -57,17 +56,12 @@ def choose(model: ModelFolder, dataset: DatasetFolder, sample_rate: int, setting
     Raises:
         UserError: no validation split, another sample rate, an unknown game, or no track that is long enough.
     """
-    known = model.labels().names
+    labels = model.labels()
     splits = {
         split: excerpts(tracks_of(dataset, split, sample_rate), settings.seconds, EXCERPTS)
         for split in ("train", "validation")
     }
-    wanted = settings.games or known
-    for game in wanted:
-        if game not in known:
-            raise UserError(
-                f"--games: unknown game {game!r}; nearest: {', '.join(nearest(game, known, 3) or known[:5])}"
-            )
+    wanted = dict.fromkeys(labels.find(game).name for game in settings.games or labels.names)
     games = [game for game in wanted if all(game in split for split in splits.values())]
     left_out = [game for game in wanted if game not in games]
     if not games or (settings.games and left_out):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,8 @@ from dualdiffusion.files import sha256_of
 from sampling.request import MAX_SECONDS, Request, Source
 from sampling.tasks.canvas import Canvas
 from sampling.tasks.known_regions import FADE_SECONDS, known_frames, known_weight
+
+_ADDRESS = re.compile(r"(https?|ftp|file|smb|s3|hf|data|blob|content):", re.IGNORECASE)
 
 
 class LoadedSource(NamedTuple):
@@ -43,10 +46,8 @@ def load_source(source: Source, *, sample_rate: int, channels: int) -> LoadedSou
         UserError: a file that is missing, is no audio, has changed, or has no such part.
     """
     path = Path(source.path)
-    if path.is_dir():
-        raise UserError(f"source.path: {path}: is a folder; name one audio file in it")
-    if not path.is_file():
-        raise UserError(f"source.path: {path}: no such file")
+    if problem := _no_file(path):
+        raise UserError(f"source.path: {source.path}: {problem}")
     digest = sha256_of(path)
     if source.sha256 not in (None, digest):
         raise UserError(f"source.path: {path}: has changed since the clip was made from it; put the old file there")
@@ -59,6 +60,19 @@ def load_source(source: Source, *, sample_rate: int, channels: int) -> LoadedSou
     if not bool(samples.isfinite().all()):
         raise UserError(f"source.path: {path}: is damaged: it holds samples that are no numbers")
     return LoadedSource(audio.resample(audio.mix_channels(samples, channels), rate, sample_rate), digest, notes)
+
+
+def _no_file(path: Path) -> str:
+    """Why there is no file of that path that could be read; "" where there is one."""
+    if path.is_file():
+        return ""
+    if path.is_dir():
+        return "is a folder; name one audio file in it"
+    if path.exists():
+        return "is no regular file (a pipe, socket or device); write what it gives into a file first"
+    if address := _ADDRESS.match(str(path)):
+        return f"is an address ({address[1]}:), not a path; name a file, downloaded where it is not on this machine"
+    return "a link that leads nowhere" if path.is_symlink() else "no such file"
 
 
 def _part(source: Source, path: Path, file: AudioFile) -> np.ndarray:
@@ -74,6 +88,8 @@ def _part(source: Source, path: Path, file: AudioFile) -> np.ndarray:
         if count == wanted:
             break
     has = at / rate
+    if not at:
+        raise UserError(f"source.path: {path}: holds no audio data: truncated, or only a header")
     if start >= at:
         raise UserError(f"source.start: {source.start:g} s lies behind the end of {path}, which has {has:.6g} s")
     if source.seconds is not None and count < wanted:

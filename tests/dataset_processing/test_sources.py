@@ -19,6 +19,9 @@ from tests.dataset_processing.sounds import make_config, make_source, tune, writ
 SYSTEM_FOLDERS = {
     "snapshots": ["#snapshot", ".snapshot", "~snapshot", ".zfs", "@Recently-Snapshot", "@GMT-2026.01.01-00.00.00"],
     "deleted files": ["#recycle", "@Recycle", ".Trash-1000", ".Trashes", "$RECYCLE.BIN", "RECYCLER", "$Recycle.Bin"],
+    "a bin": ["Recycle Bin", "Recycle Bin - Volume_1", "Network Recycle Bin 1", "RecycleBin.ffs_tmp"],
+    "as they were": ["Previous Versions"],
+    "media server": ["Plex Versions"],
     "previews": ["@eaDir", ".@__thumb", ".thumbnails", "@__thumb"],
     "a Mac": ["__MACOSX", ".AppleDouble", ".Spotlight-V100", ".fseventsd", ".TemporaryItems", "Temporary Items"],
     "Windows": ["System Volume Information", "FOUND.000"],
@@ -35,7 +38,7 @@ def test_folders_of_systems_are_left_out_with_their_reason(what, name):
 
 GAMES = [
     *("Castle", "Lost and Found", "#1", "@lice", "$ecret", "~ Tilde ~", "_Trash Panic", "Recycled", "Snapshot"),
-    *("Found", "Trash", "Sync", "git", "tmp", "Thumbs Up", "Windows", "Recycle Hero", "Mac"),
+    *("Found", "Trash", "Sync", "git", "tmp", "Thumbs Up", "Windows", "Recycle Hero", "Recycle Bingo", "Mac"),
 ]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import signal
 
 import pytest
 import torch
@@ -92,6 +94,24 @@ def test_nan_is_not_written(tmp_path):
     with pytest.raises(UserError, match="NaN"):
         audio.write_flac(tmp_path / "x.flac", torch.full((1, 10), math.nan), 48000)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="no limit on the size of files")
+@pytest.mark.parametrize("missing", [1, 5000, 20000])
+def test_a_disk_that_is_full_anywhere_in_a_flac_file_says_so(missing, tmp_path):
+    """Where the last few kilobytes found no room, the file was cut without a word; before, it was "System error"."""
+    import resource
+
+    noise = 0.1 * torch.randn(2, 48000, generator=torch.Generator().manual_seed(0))
+    audio.write_flac(tmp_path / "whole.flac", noise, 48000)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "whole.flac").stat().st_size - missing, before[1]))
+    try:
+        with pytest.raises(OSError) as raised:
+            audio.write_flac(tmp_path / "cut.flac", noise, 48000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert raised.value.errno == errno.EFBIG and [path.name for path in tmp_path.iterdir()] == ["whole.flac"]
 
 
 def test_reading_what_is_not_there_or_no_audio_is_one_line(tmp_path):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from dualdiffusion.command_line import CommandParser, add_set_option
-from dualdiffusion.config import apply_overrides, load_config, read_config, split_override, validate
+from dualdiffusion.config import Config, apply_overrides, explain, load_config, read_config, split_override, validate
 from dualdiffusion.errors import UserError
 from sampling.request import Request
 from tests.tiny import ROOT
@@ -201,3 +203,16 @@ def test_the_value_of_a_key_may_be_what_a_file_holds(tmp_path: Path) -> None:
         apply_overrides(data, ["backbone=@nowhere.json"])
     with pytest.raises(UserError, match="nosuchuser"):
         apply_overrides(data, ["backbone=@~nosuchuser/x.json"])
+
+
+def test_a_key_that_is_set_twice_is_told_with_the_value_that_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    apply_overrides({}, ["seed=3", "a.b=1", "seed=3", "a.c=2"])
+    assert capsys.readouterr().err == ""
+    assert apply_overrides({}, ["a.b=1", "seed=3", "a.b=2"]) == {"a": {"b": 2}, "seed": 3}
+    assert capsys.readouterr().err == "note: --set a.b: is given twice; 2 counts, not 1\n"
+
+
+def test_data_that_are_no_json_are_told_with_what_to_write() -> None:
+    with pytest.raises(ValidationError) as raised:
+        Config.model_validate_json('{"a": 1,}')
+    assert re.fullmatch(": not valid JSON: .*line 1 column .*; leave out the comma .*", explain(Config, raised.value))

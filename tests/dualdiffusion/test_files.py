@@ -17,6 +17,7 @@ from dualdiffusion.files import (
     TEMPORARY_MARK,
     atomic_path,
     folder_lock,
+    from_home,
     numbered_names,
     publish,
     read_json,
@@ -205,3 +206,44 @@ def test_numbered_names_fit_into_a_folder_however_long_the_name_was() -> None:
 def test_a_files_sha256_is_that_of_its_bytes(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")  # the first example of FIPS 180-2
     assert sha256_of(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{\u201cgames\u201d: 1}", "straight"),
+        ('{"a": \u201cx\u201d}', "straight"),
+        ("{'a': 1}", "double quotes"),
+        ("{a: 1}", "double quotes"),
+        ('{"a": ~/music}', "double quotes"),
+        ('{"a": 1,}', "comma before"),
+        ('{"a": [1, 2, ]}', "comma before"),
+        ('{\n// comment\n"a": 1}', "no comments"),
+        ('{"a": 1} # comment', "no comments"),
+        ('{"a": True}', "true, false or null"),
+        ('{"a":\u00a01}', "no plain one"),
+        ('{"a"\uff1a 1}', "marks of JSON"),
+        ('{"a": "C:\\music"}', "two"),
+        ('{"a": 1}\0', "zero bytes"),
+        ('{"a": 1', "its end is missing"),
+        ("", "it is empty"),
+    ],
+)
+def test_what_editors_write_for_json_is_told_with_what_to_write(text: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=f"a.json: not valid JSON: .*line .*; .*{told}"):
+        read_json(path)
+
+
+def test_a_variable_at_the_beginning_of_a_path_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MUSIC", "/secret")
+    for home in ("$HOME/Castle", "${HOME}/Castle", "%USERPROFILE%/Castle"):
+        assert from_home(Path(home)) == Path.home() / "Castle"
+    for as_it_is in ("a/$HOME", "$HOME.BIN/a", "$/a", "", "100%/a"):
+        assert from_home(Path(as_it_is)) == Path(as_it_is)
+    with pytest.raises(ValueError, match=r"^\$MUSIC/a: \$MUSIC is replaced by shells alone; write the whole path$"):
+        from_home(Path("$MUSIC/a"))
+    (tmp_path / "$MUSIC").mkdir()
+    assert from_home(Path("$MUSIC/a")) == Path("$MUSIC/a")

@@ -44,3 +44,26 @@ def test_a_name_is_the_same_whether_its_accent_is_a_character_of_its_own(stored:
     assert labels.vector({asked: 1.0}) == [1.0]
     request = Request(games={asked: 2.0})
     assert request.label_vector(labels) == [1.0] and list(request.games) == labels.names
+
+
+@pytest.mark.parametrize(
+    ("stored", "asked"),
+    [
+        ("Ni\u00a0er", "Ni er"),
+        ("O'Neil", "O\u2019Neil"),
+        ("Spider-Man", "Spider\u2011Man"),
+        ("\u30b2\u30fc\u30e0", "\uff79\uff9e\uff70\uff91"),
+        ("Castle", " Castle\u200b"),
+        ("A: B", "A\uff1a B"),
+    ],
+)
+def test_a_name_that_looks_the_same_is_the_same_unless_another_game_has_it(stored: str, asked: str) -> None:
+    assert Labels((Game(0, stored, 1), Game(1, "Cave", 1))).id_of(asked) == 0
+    assert Labels((Game(0, stored, 1), Game(1, asked, 1))).id_of(asked) == 1
+
+
+def test_a_mix_takes_the_names_of_its_games() -> None:
+    labels = Labels((Game(0, "Ni\u00a0er", 1), Game(1, "Cave", 1)))
+    request = Request(games={"Ni er": 2.0}, games_end={" Cave": 1.0}).named_as(labels)
+    assert request.games == {"Ni\u00a0er": 2.0} and request.games_end == {"Cave": 1.0}
+    assert labels.named({"Ni er": 2.0, "Ni\u00a0er": 1.0}) == {"Ni\u00a0er": 3.0}

@@ -395,3 +395,22 @@ def test_what_is_odd_about_a_source_is_told(tmp_path: Path) -> None:
     (tmp_path / "x.mid").write_bytes(b"MThd" + bytes(100))
     with pytest.raises(UserError, match=r"a MIDI file without tracks"):
         load_source(Source(path=str(tmp_path / "x.mid")), sample_rate=16000, channels=2)
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("https://example.org/a.mp3", "is an address"),
+        ("file:///music/a.flac", "is an address"),
+        ("/dev/zero", "no regular file"),
+        ("link.wav", "a link that leads nowhere"),
+        ("none.wav", "no such file"),
+        ("empty.wav", "holds no audio data"),
+    ],
+)
+def test_what_cannot_be_a_source_says_what_it_is(path: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "link.wav").symlink_to("nowhere.wav")
+    soundfile.write(tmp_path / "empty.wav", numpy.zeros((0, 2)), 16000)
+    path = path if "/" in path else str(tmp_path / path)
+    with pytest.raises(UserError, match=f"source.path: .*{told}"):
+        load_source(Source(path=path), sample_rate=16000, channels=2)

@@ -311,9 +311,17 @@ def test_latents_of_another_vae_are_refused_with_the_command_that_encodes(
 
 @pytest.mark.parametrize("module", ["vae", "unet"])
 def test_a_dry_run_shows_the_plan_and_writes_nothing(module: str, tmp_path: Path) -> None:
-    result = tiny.run("train.py", f"config/train/{module}_base.json", "--dry-run", "--set", f"model={tmp_path}/none")
+    changes = [f"model={tmp_path}/none", "dataset=nowhere"]
+    result = tiny.run("train.py", f"config/train/{module}_base.json", "--dry-run", "--set", *changes)
     assert result.returncode == 0, result.stderr
-    for word in ("parameters", "GFLOP", "predicted memory", "shape of latents", '"total_samples"'):
+    for word in (
+        "parameters",
+        "GFLOP",
+        "predicted memory",
+        "shape of latents",
+        '"total_samples"',
+        "nowhere is none yet",
+    ):
         assert word in result.stdout
     assert not (tmp_path / "none").exists()
 

@@ -49,6 +49,8 @@ def show_plan(config: TrainConfig, *, auto_batch: bool = False, memory_gib: floa
         held_out = len(dataset.tracks("validation"))
         on = f"{held_out:,} held-out tracks" if held_out else "training tracks: none is held out"
         table.add_row("validation", f"on {on}")
+    else:
+        table.add_row("dataset", f"{config.dataset} is none yet: training needs it")
     if init := init_of(config):
         table.add_row("starts from", reference(init))
     for line in not_used(config, device_type):
