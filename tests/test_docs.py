@@ -91,11 +91,11 @@ def test_what_make_is_told_to_do_exists() -> None:
     )
 
 
-def test_without_kills_and_benchmarks_is_what_make_test_says_and_ci_runs_all() -> None:
+def test_without_slow_ones_kills_and_benchmarks_is_what_make_test_says_and_ci_runs_all() -> None:
     def command(target: str) -> str:
         words = ["make", "--no-print-directory", "-n", target]
         return subprocess.run(words, cwd=ROOT, capture_output=True, text=True).stdout.splitlines()[-1]
 
-    assert command("test").endswith('-m "not kills and not benchmarks"')
-    assert " -m pytest" in command("test-all") and "not kills" not in command("test-all")
+    assert command("test").endswith('-m "not slow and not kills and not benchmarks"')
+    assert " -m pytest" in command("test-all") and "not slow" not in command("test-all")
     assert (ROOT / ".ci/run").read_text().splitlines()[-1] == "make test-all"
