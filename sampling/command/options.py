@@ -10,6 +10,7 @@ from dualdiffusion.command_line import CommandParser, add_set_option
 from dualdiffusion.config import read_config, split_override, validate
 from dualdiffusion.errors import UserError
 from dualdiffusion.labels import Labels, normal_form
+from dualdiffusion.machine.notices import tell_once
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.shipped import find_model
 from sampling.command.grid import GAME, SEED, Axis, Cell, check_count, combinations, parse_grid, parse_seeds
@@ -139,9 +140,12 @@ def model_and_request(arguments: argparse.Namespace) -> tuple[ModelFolder | None
     path = arguments.model or (Path(model) if model else None)
     if arguments.game:
         data["games"] = _mix(arguments.game)
+    changed = _overridden(arguments)
     for name in FIELDS:
         if getattr(arguments, name) is not None:
             data[name] = getattr(arguments, name)
+            if name in changed:
+                tell_once(f"note: --set {name} counts, and not --{name.replace('_', '-')}")
     return find_model(path) if path else None, Asked(data, tuple(arguments.overrides))
 
 

@@ -157,6 +157,15 @@ def test_a_schedule_is_drawn_with_and_without_a_model(model: ModelFolder, comman
     assert_one_line_error(command("--plot-schedule", bare, "--grid", "steps=1,2"), "leave out --grid")
 
 
+def test_of_an_option_and_the_same_key_of_set_the_one_that_counts_is_told(
+    model: ModelFolder, command: Command, tmp_path: Path
+) -> None:
+    words = ("--model", model.path, "--game", "Castle", "--seconds", 1, "--out", tmp_path)
+    result = command(*words, "--steps", 3, "--set", "steps=1", "phase_iterations=1")
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("note: --set steps counts, and not --steps") == 1
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
