@@ -74,6 +74,7 @@ def test_all_has_a_name_and_can_be_read_in_the_dark_and_in_the_light(visit: Visi
     assert {view: found for view, found in faults.items() if found} == {}
 
 
+@pytest.mark.slow
 def test_the_tab_key_reaches_everything(visit: Visit) -> None:
     page = visit.page
     for view in ("play", "editor", "models"):
