@@ -38,6 +38,7 @@ export function showFieldError(error) {
     for (const control of holder.querySelectorAll('input[type=number], select')) control.setAttribute('aria-invalid', 'true');
     holder.querySelector('input[type=number], select')?.focus();
   }
+  place.scrollIntoView({ block: 'nearest' }); // an error of the mix may be far above the button that was pressed
   announce(error.message);
 }
 
