@@ -74,6 +74,21 @@ def test_all_has_a_name_and_can_be_read_in_the_dark_and_in_the_light(visit: Visi
     assert {view: found for view, found in faults.items() if found} == {}
 
 
+def test_forced_colours_leave_faders_pictures_and_what_is_pressed(visit: Visit) -> None:
+    page = visit.page
+    page.emulate_media(forced_colors="active")
+    go(page, "editor")
+    page.locator(".timeline-view").wait_for()
+    style = "(selector, name) => getComputedStyle(document.querySelector(selector))[name]"
+    page.evaluate(f"void (window.styleOf = {style})")
+    for drawn in (".fader", ".timeline-view", ".card-picture", ".mix-bar", "#volume"):
+        assert page.evaluate("(it) => styleOf(it, 'forcedColorAdjust')", drawn) == "none", drawn
+    for one, other in (("[data-tool=anew]", "[data-tool=extend]"), ("[data-view=all]", "[data-view=bin]")):
+        colours = {page.evaluate("(it) => styleOf(it, 'backgroundColor')", each) for each in (one, other)}
+        assert len(colours) == 2, one
+    page.emulate_media(forced_colors="none")
+
+
 def test_the_tab_key_reaches_everything(visit: Visit) -> None:
     page = visit.page
     for view in ("play", "editor", "models"):
