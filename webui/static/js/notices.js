@@ -15,7 +15,11 @@ export function announce(sentence) {
  */
 export function notice(text, { label, action, seconds = 8 } = {}) {
   const box = el('div', { class: 'toast' }, el('span', {}, text));
-  const close = () => box.remove();
+  const close = () => {
+    const hadFocus = box.contains(document.activeElement);
+    box.remove();
+    if (hadFocus) byId(byId('desk').hidden ? 'learn' : 'stage').focus({ preventScroll: true });
+  };
   if (label) box.append(el('button', { type: 'button', class: 'chip', onclick: () => { close(); action(); } }, label));
   byId('toasts').append(box);
   announce(label ? offered(text, label) : text);

@@ -1,7 +1,7 @@
 /** The editor's tools: what each asks the person, and the requests that it makes of the answers. */
 
 import { fillMixBar } from '../colours.js';
-import { el, fillSlider } from '../dom.js';
+import { el, fillSlider, refill } from '../dom.js';
 import { mixName } from '../format.js';
 import { notice } from '../notices.js';
 import * as requests from './requests.js';
@@ -62,9 +62,7 @@ export class Tools {
       mix: () => [this.#mixRow('games', TEXT.mixStart), this.#mixRow('end', TEXT.mixEnd), this.#mixStrength.element],
     };
     const hint = el('p', { class: 'tool-hint' }, TOOLS[this.timeline.tool].hint);
-    const active = this.pane.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement).ariaLabel : null;
-    this.pane.replaceChildren(hint, ...panes[this.timeline.tool]());
-    if (active) /** @type {HTMLElement} */ (this.pane.querySelector(`[aria-label="${active}"]`))?.focus();
+    refill(this.pane, hint, ...panes[this.timeline.tool]());
   }
 
   /**
