@@ -74,6 +74,59 @@ def test_all_has_a_name_and_can_be_read_in_the_dark_and_in_the_light(visit: Visi
     assert {view: found for view, found in faults.items() if found} == {}
 
 
+def test_forced_colours_leave_faders_pictures_and_what_is_pressed(visit: Visit) -> None:
+    page = visit.page
+    page.emulate_media(forced_colors="active")
+    go(page, "editor")
+    page.locator(".timeline-view").wait_for()
+    style = "(selector, name) => getComputedStyle(document.querySelector(selector))[name]"
+    page.evaluate(f"void (window.styleOf = {style})")
+    for drawn in (".fader", ".timeline-view", ".card-picture", ".mix-bar", "#volume"):
+        assert page.evaluate("(it) => styleOf(it, 'forcedColorAdjust')", drawn) == "none", drawn
+    for one, other in (("[data-tool=anew]", "[data-tool=extend]"), ("[data-view=all]", "[data-view=bin]")):
+        colours = {page.evaluate("(it) => styleOf(it, 'backgroundColor')", each) for each in (one, other)}
+        assert len(colours) == 2, one
+    page.emulate_media(forced_colors="none")
+
+
+def test_what_is_replaced_or_goes_leaves_its_focus_to_what_comes_after_it(visit: Visit) -> None:
+    page = visit.page
+
+    def press(selector: str, seen: str, key: str = "Enter") -> str:
+        """Presses a control by its key, waits for what it does, and tells what has the focus then."""
+        page.locator(selector).first.press(key)
+        page.locator(seen).first.wait_for()
+        return until(
+            lambda: page.evaluate(
+                "(({ activeElement: e }) => e !== document.body && (e.ariaLabel || e.id || e.textContent))(document)"
+            ),
+            f"something has the focus after {selector}",
+            timeout=10,
+        )
+
+    page.evaluate("location.hash = '#play'")
+    go(page, "play")
+    assert press(".card .bin", ".toast button") == "Delete (to the bin)"  # of the next clip
+    assert press(".toast button", ".card >> nth=1") == "Results"
+    press(".card .compare", "#compare .icon-button")
+    assert press("#compare .icon-button", "#dock:not(:has(#compare:not([hidden])))") == "Play"
+    page.evaluate("document.getElementById('presets').open = true")
+    page.fill("#preset-name", "Mine")
+    press("#preset-name", ".preset .rename")
+    press(".preset .rename", ".preset .text-input")
+    assert press(".preset .text-input", ".preset .rename", "Escape") == "Rename Mine"
+    press(".preset .bin", ".preset-list:not(:has(.bin))")
+    press("#model-line", ".model-item >> nth=1")
+    assert press(".model-item >> nth=1", ".model-item[aria-current=true] >> text=chiptune").startswith("chiptune")
+    page.keyboard.press("Escape")
+    page.evaluate("document.querySelector('.card .edit').click()")
+    page.locator("[data-tool=anew]").press("Enter")
+    assert press(".tool-pane > .chip", ".region-row") == "Add a region here"
+    assert press(".region-row button", ".tool-pane:not(:has(.region-row))") == "Add a region here"
+    page.evaluate("location.hash = '#learn'")
+    assert press(".folder:has-text('snes')", ".crumb:has-text('snes')") == "snes"
+
+
 @pytest.mark.slow
 def test_the_tab_key_reaches_everything(visit: Visit) -> None:
     page = visit.page

@@ -336,6 +336,38 @@ def test_low_and_narrow_windows_are_not_covered_and_the_estimate_is_readable(vis
     assert _contrast(page, "#estimate") > 4.5 and _contrast(page, ".play-new") > 4.5
 
 
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (640, 400), (360, 740), (320, 256)])
+def test_what_has_the_focus_is_not_behind_the_player_or_generate(visit: Visit, width: int, height: int) -> None:
+    page, server = visit.page, visit.server
+    if len(visit.cards()) < 2:
+        server.wait(server.submit(), "done")
+        server.wait(server.submit(), "done")
+    until(lambda: len(visit.cards()) >= 2, "the cards")
+    for number in range(2):  # the player with its second row
+        page.locator(".card .compare").nth(number).click()
+    page.locator("#compare [data-id]").nth(1).wait_for()
+    page.set_viewport_size({"width": width, "height": height})
+    covered = page.evaluate(
+        """() => [...document.querySelectorAll('#desk :is(a, button, input, select, summary, [tabindex="0"])')]
+            .filter((each) => each.checkVisibility() && !each.disabled)
+            .filter((each) => {
+                each.focus();
+                const { left, top, width, height } = each.getBoundingClientRect();
+                const seen = document.elementFromPoint(left + width / 2, top + height / 2);
+                return !seen || (seen.closest('.dock, .launch') && !each.closest('.launch'));
+            })
+            .map((each) => each.id || each.ariaLabel || each.className)"""
+    )
+    is_in_sight = page.evaluate(  # at once: the row is drawn anew when its clips have been measured
+        """() => document.querySelector('#compare .icon-button').getBoundingClientRect().right
+            <= document.getElementById('compare').getBoundingClientRect().right"""
+    )
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.click("#compare .icon-button")
+    assert covered == []
+    assert is_in_sight, "the way out of the comparison"
+
+
 def _contrast(page: Any, selector: str) -> float:
     """WCAG's contrast of a text with the colour behind it."""
     colours = page.evaluate(

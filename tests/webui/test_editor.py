@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import pytest
@@ -227,9 +228,10 @@ def test_the_editor_fits_narrow_screens_and_all_of_it_has_names(
     page.set_viewport_size({"width": 360, "height": 740})
     visit.edit(first["id"])
     page.get_by_role("button", name="Add a region here").click()
-    for tool in page.locator("[data-tool]").all():
+    for tool, width in product(page.locator("[data-tool]").all(), (360, 320)):  # the second one at 400 %
+        page.set_viewport_size({"width": width, "height": 740})
         tool.click()
-        assert page.evaluate("document.documentElement.scrollWidth") == 360, tool.inner_text()
+        assert page.evaluate("document.documentElement.scrollWidth") == width, tool.inner_text()
         nameless = page.evaluate(
             """() => [...document.querySelectorAll('#editor :is(button, input, canvas[role], [role=slider], a)')]
                 .filter((control) => !(control.ariaLabel || control.textContent.trim() || control.labels?.length))

@@ -214,8 +214,12 @@ def test_errors_stand_beside_their_field_and_keep_what_was_typed(visit: Visit) -
     until(lambda: "another shape" in page.inner_text(".card-error"), "the failure")
     assert page.locator(".retry").is_visible()
     page.click("#mix-clear")
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.evaluate("for (const group of document.querySelectorAll('#instrument details')) group.open = true")
+    page.locator("#source-box").scroll_into_view_if_needed()
     page.click("#generate")
     until(lambda: "at least one game" in page.inner_text("#error-games").lower(), "the empty mix")
+    assert 0 <= page.locator("#error-games").bounding_box()["y"] < 740, "it is far above the button, and shown"
     visit.complaints.clear()  # Chromium logs each 422 as an error
 
 

@@ -93,6 +93,28 @@ def test_keyboards_that_type_brackets_with_altgr_mark_regions_too(visit: Visit) 
     assert page.locator(".region-row").count() == 1
 
 
+def test_a_region_is_added_at_the_end_too_and_its_fields_keep_the_focus(visit: Visit) -> None:
+    page = visit.page
+    page.locator(".card .edit").first.click()
+    page.locator("#editor").wait_for()
+    page.click("[data-tool=anew]")
+    for button in page.locator(".region-row button").all():
+        button.click()
+    until(lambda: page.locator("#dock").get_attribute("aria-busy") == "false", "it is decoded")
+    page.locator(".head").press("End")
+    until(lambda: page.locator(".head").get_attribute("aria-valuenow") == "1.00", "the playhead is at the end")
+    page.get_by_role("button", name="Add a region here").click()
+    fields = page.locator(".region-row input")
+    assert [field.input_value() for field in fields.all()] == ["0.75", "1.00"]
+    fields.first.fill("-5")
+    page.keyboard.press("Tab")
+    assert fields.first.input_value() == "0.00"
+    assert page.evaluate("document.activeElement.ariaLabel") == fields.nth(1).get_attribute("aria-label")
+    page.get_by_role("button", name="Add a region here").click()
+    toast(visit, "no room for a region here")
+    assert fields.count() == 2
+
+
 def test_a_waveform_and_a_clip_that_could_not_be_read_are_read_again(visit: Visit) -> None:
     page = visit.page
     job = visit.server.client.get("/api/jobs").json()["jobs"][-1]

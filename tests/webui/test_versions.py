@@ -37,6 +37,21 @@ def test_a_version_has_the_length_of_its_clip_and_of_what_is_made_around_it(serv
     assert part["request"]["seconds"] == 1.5
 
 
+def test_what_lies_outside_of_its_source_is_refused_at_once(server: Server) -> None:
+    first = server.wait(server.submit(seconds=2), "done")["id"]
+    cases = [
+        ({"inpaint": [[0.2, 0.6], [1.5, 3]]}, {}, "inpaint", "1.5 to 3 s leaves the source, which has 2 s"),
+        ({"inpaint": [[1.5, 2]]}, {"start": 1}, "inpaint", "leaves the source, which has 1 s"),
+        ({}, {"start": 2.5}, "source", "has 2 s, and cannot be used from 2.5 s on"),
+        ({}, {"start": 1, "seconds": 9}, "source", "has 2 s, and cannot be used from 1 to 10 s"),
+    ]
+    for changes, part, field, words in cases:
+        refused = server.client.post("/api/jobs", json=REQUEST | {"source": {"job": first, **part}, **changes})
+        assert refused.status_code == 422 and refused.json()["field"] == field, refused.text
+        assert words in refused.json()["error"]
+    server.wait(server.submit(source={"job": first}, inpaint=[[1.5, 2]]), "done")
+
+
 def test_a_source_that_is_no_finished_clip_is_refused(server: Server) -> None:
     waiting = server.submit(steps=60)
     cases = {

@@ -16,6 +16,7 @@ from webui.history.outputs import OutputFolder, seconds_in
 from webui.http.ids import ID
 from webui.http.refusal import RefusedError
 
+SLACK = 0.05  # seconds by which the file beside the audio and a browser may have its length otherwise
 _KINDS = ("job", "upload")  # one of these stands before the id, where a request has the path of a file
 
 
@@ -52,6 +53,24 @@ def source_job(fields: dict[str, Any]) -> str | None:
     return source.get("job") if isinstance(source, dict) else None
 
 
+def _used_seconds(request: Request, whole: float) -> float:
+    """How much of a source of `whole` seconds is used; to the sample, the model checks it.
+
+    Raises:
+        RefusedError: 422, it is asked for more than it has.
+    """
+    start, seconds = request.source.start, request.source.seconds
+    if start + (seconds or 0) > whole + SLACK or start >= whole:
+        end = f"from {start:g} s on" if seconds is None else f"from {start:g} to {start + seconds:g} s"
+        raise RefusedError(422, f"source: has {whole:.6g} s, and cannot be used {end}", "source")
+    used = seconds or whole - start
+    for region_start, region_end in request.inpaint:
+        if region_end > used + SLACK:
+            name = f"inpaint: the region from {region_start:g} to {region_end:g} s"
+            raise RefusedError(422, f"{name} leaves the source, which has {used:.6g} s", "inpaint")
+    return used
+
+
 class Sources:
     """Finds the clips that requests name. Every method waits for the disk."""
 
@@ -62,15 +81,15 @@ class Sources:
         """The request as the history stores it, with the length that the clip will have.
 
         Raises:
-            RefusedError: 422, its source is nothing that is there.
+            RefusedError: 422, its source is nothing that is there, or shorter than what is asked of it.
         """
         fields = as_shown(request)
         if request.source is None:
             return fields
         self._path(fields["source"])
-        seconds = request.source.seconds
-        if seconds is None and (whole := self._seconds(fields["source"])):
-            seconds = whole - request.source.start
+        seconds, whole = request.source.seconds, self._seconds(fields["source"])
+        if whole:
+            seconds = _used_seconds(request, whole)
         if seconds is not None and 0 < seconds + request.extended_seconds <= MAX_SECONDS:
             fields["seconds"] = seconds + request.extended_seconds
         return fields

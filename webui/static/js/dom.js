@@ -47,6 +47,36 @@ export function reconcile(parent, items, { key, create, update }) {
   for (const element of old.values()) element.remove();
 }
 
+const CONTROLS = ':is(a[href], button, input, select, textarea, summary, [tabindex="0"]):not(:disabled, [hidden])';
+const nameOf = (control) => control.id || control.ariaLabel || control.textContent;
+
+/**
+ * What has the focus in `place`, as something that gives it, once `place` has other children, to the control of the
+ * same name, or else to the one that stands where it stood, or else to `place` or what surrounds it.
+ * @param {HTMLElement} place
+ * @returns {() => void}
+ */
+export function keepFocus(place) {
+  const active = /** @type {HTMLElement} */ (document.activeElement);
+  if (!place.contains(active)) return () => {};
+  const [name, index] = [nameOf(active), [...place.querySelectorAll(CONTROLS)].indexOf(active)];
+  return () => {
+    if (document.activeElement !== document.body) return; // somebody has gone on meanwhile
+    const controls = /** @type {HTMLElement[]} */ ([...place.querySelectorAll(CONTROLS)]);
+    const alike = controls.filter((control) => control === active || nameOf(control) === name);
+    const distance = (control) => Math.abs(controls.indexOf(control) - index);
+    const heir = alike.sort((a, b) => distance(a) - distance(b))[0] ?? controls[Math.min(Math.max(index, 0), controls.length - 1)];
+    (heir ?? /** @type {HTMLElement} */ (place.closest('[tabindex]')))?.focus({ preventScroll: true });
+  };
+}
+
+/** Replaces what is in a place without losing the focus. @param {HTMLElement} place @param {...(Node|string)} children */
+export function refill(place, ...children) {
+  const giveBack = keepFocus(place);
+  place.replaceChildren(...children);
+  giveBack();
+}
+
 /** The number in a field; null where there is none. @param {HTMLInputElement} input @returns {?number} */
 export const numberOf = (input) => (Number.isFinite(input.valueAsNumber) ? input.valueAsNumber : null);
 

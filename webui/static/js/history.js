@@ -1,7 +1,7 @@
 /** The history: a list of any length, of which the page holds the cards that are seen. */
 
 import { createCard, createHole, showPlaying, showSelected, updateCard } from './card.js';
-import { byId, el, reconcile } from './dom.js';
+import { byId, el, keepFocus, reconcile } from './dom.js';
 import { titleOf } from './format.js';
 import { notice } from './notices.js';
 import { Selection } from './selection.js';
@@ -110,6 +110,8 @@ export class HistoryView {
     list.style.paddingTop = `${before}px`;
     list.style.paddingBottom = `${after}px`;
     const jobs = this.clips.between(first, last);
+    const giveBack = keepFocus(list);
+    const focused = /** @type {HTMLElement} */ (document.activeElement.closest('.card'))?.dataset.key.split(' ')[0];
     const items = Array.from({ length: last - first }, (_, place) => ({ index: first + place, job: jobs[place] }));
     reconcile(list, items, {
       // A card is made anew where its buttons change.
@@ -121,6 +123,8 @@ export class HistoryView {
         if (job) updateCard(card, job);
       },
     });
+    // What was scrolled out of sight takes the focus along; what is gone, such as into the bin, leaves it to the next one.
+    if (focused && (jobs.some((job) => job?.id === focused) || !this.clips.history().some((job) => job.id === focused))) giveBack();
     this.clips.see(first, last);
     this.#showState();
     this.#showPlaying();

@@ -15,7 +15,11 @@ export function announce(sentence) {
  */
 export function notice(text, { label, action, seconds = 8 } = {}) {
   const box = el('div', { class: 'toast' }, el('span', {}, text));
-  const close = () => box.remove();
+  const close = () => {
+    const hadFocus = box.contains(document.activeElement);
+    box.remove();
+    if (hadFocus) byId(byId('desk').hidden ? 'learn' : 'stage').focus({ preventScroll: true });
+  };
   if (label) box.append(el('button', { type: 'button', class: 'chip', onclick: () => { close(); action(); } }, label));
   byId('toasts').append(box);
   announce(label ? offered(text, label) : text);
@@ -38,6 +42,7 @@ export function showFieldError(error) {
     for (const control of holder.querySelectorAll('input[type=number], select')) control.setAttribute('aria-invalid', 'true');
     holder.querySelector('input[type=number], select')?.focus();
   }
+  place.scrollIntoView({ block: 'nearest' }); // an error of the mix may be far above the button that was pressed
   announce(error.message);
 }
 

@@ -357,6 +357,7 @@ export const EDITOR = {
   end: (number) => `End of region ${number}`,
   remove: (number) => `Remove region ${number}`,
   addRegion: 'Add a region here',
+  noRoom: 'There is no room for a region here: move the playhead.',
   noRegion: 'Drag over the part that shall be made anew first.',
   before: 'Seconds before',
   after: 'Seconds after',

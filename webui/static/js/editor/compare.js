@@ -52,6 +52,11 @@ export class Compare {
     await this.#level(this.#round);
   }
 
+  #end() {
+    this.set([]);
+    byId('dock-play').focus(); // the way out went with the comparison
+  }
+
   /** Goes to the clip of this number, counted from 1. */
   choose(number) {
     const job = this.#jobs[number - 1];
@@ -95,7 +100,7 @@ export class Compare {
     box.replaceChildren(
       ...this.#jobs.map((job, i) => this.#chip(job, i + 1)),
       ...(this.#jobs.length < 2 ? [el('span', { class: 'compare-hint' }, TEXT.more)] : []),
-      el('button', { type: 'button', class: 'icon-button', 'aria-label': TEXT.end, title: TEXT.end, onclick: () => this.set([]) }, icon('cancel')),
+      el('button', { type: 'button', class: 'icon-button', 'aria-label': TEXT.end, title: TEXT.end, onclick: () => this.#end() }, icon('cancel')),
     );
     if (this.#jobs.length && !this.player.job) this.player.load(this.#jobs[0]);
     this.#mark();

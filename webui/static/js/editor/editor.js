@@ -320,7 +320,7 @@ export class Editor {
     const { position } = this.#timeline;
     const actions = {
       0: () => this.#timeline.whole(),
-      '[': () => this.#timeline.tool === 'anew' && this.#timeline.addRegion(position, position + Math.min(1, this.#timeline.duration / 4)),
+      '[': () => this.#timeline.tool === 'anew' && this.tools.addRegion(),
       ']': () => this.#timeline.moveRegion(this.#timeline.current, { end: position }),
     };
     if (event.key in ZOOMS) this.#timeline.zoom(ZOOMS[event.key]);

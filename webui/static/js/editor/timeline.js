@@ -150,6 +150,14 @@ export class Timeline extends EventTarget {
     return true;
   }
 
+  /** Adds a region at the playhead, or before it where there is nothing behind; returns whether there was room. */
+  addRegionHere() {
+    const length = Math.min(1, this.#duration / 4);
+    const [, high] = this.#room(this.position);
+    const start = high - this.position < LEAST ? high - length : this.position;
+    return this.addRegion(start, start + length);
+  }
+
   /** @param {number} index @param {Partial<import('./requests.js').Region>} edges */
   moveRegion(index, edges) {
     const region = this.regions[index];

@@ -1,8 +1,9 @@
 /** The editor's tools: what each asks the person, and the requests that it makes of the answers. */
 
 import { fillMixBar } from '../colours.js';
-import { el, fillSlider } from '../dom.js';
+import { el, fillSlider, refill } from '../dom.js';
 import { mixName } from '../format.js';
+import { notice } from '../notices.js';
 import * as requests from './requests.js';
 import { EDITOR as TEXT, TOOLS } from '../texts.js';
 
@@ -32,6 +33,8 @@ export class Tools {
   #mixStrength = share(TEXT.strength, 0.7, TEXT.strengthHint);
   #distance = share(TEXT.variation, 0.25, TEXT.variationHint);
   #mixes = { games: {}, end: {} };
+  /** Of each region, its fields. @type {{start: HTMLInputElement, end: HTMLInputElement}[]} */
+  #fields = [];
 
   /** @param {Timeline} timeline @param {() => Record<string, number>} instrumentMix the mix of the instrument */
   constructor(timeline, instrumentMix) {
@@ -39,7 +42,7 @@ export class Tools {
     this.pane = el('div', { class: 'tool-pane' });
     this.before = secondsField(TEXT.before, (seconds) => timeline.setEnd('before', seconds));
     this.after = secondsField(TEXT.after, (seconds) => timeline.setEnd('after', seconds));
-    timeline.addEventListener('regions', () => this.show());
+    timeline.addEventListener('regions', () => this.#showRegions());
     timeline.addEventListener('ends', () => this.#showEnds());
   }
 
@@ -59,9 +62,7 @@ export class Tools {
       mix: () => [this.#mixRow('games', TEXT.mixStart), this.#mixRow('end', TEXT.mixEnd), this.#mixStrength.element],
     };
     const hint = el('p', { class: 'tool-hint' }, TOOLS[this.timeline.tool].hint);
-    const active = this.pane.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement).ariaLabel : null;
-    this.pane.replaceChildren(hint, ...panes[this.timeline.tool]());
-    if (active) /** @type {HTMLElement} */ (this.pane.querySelector(`[aria-label="${active}"]`))?.focus();
+    refill(this.pane, hint, ...panes[this.timeline.tool]());
   }
 
   /**
@@ -81,21 +82,39 @@ export class Tools {
     return makers[this.timeline.tool]();
   }
 
+  /** Marks a region where the playhead is. */
+  addRegion() {
+    if (!this.timeline.addRegionHere()) notice(TEXT.noRoom);
+  }
+
   #regions() {
     const { timeline } = this;
-    const rows = timeline.regions.map((region, index) => {
+    this.#fields = [];
+    const rows = timeline.regions.map((_, index) => {
       const field = (edge, label) => {
         const input = secondsField(label, (seconds) => timeline.moveRegion(index, { [edge]: seconds }));
-        input.value = region[edge].toFixed(2);
         input.step = '0.01';
         return input;
       };
       const number = index + 1;
-      return el('li', { class: 'region-row' }, el('span', {}, TEXT.region(number)), field('start', TEXT.start(number)), '\u2013', field('end', TEXT.end(number)), 's',
+      const { start, end } = this.#fields[index] = { start: field('start', TEXT.start(number)), end: field('end', TEXT.end(number)) };
+      return el('li', { class: 'region-row' }, el('span', {}, TEXT.region(number)), start, '\u2013', end, 's',
         el('button', { type: 'button', class: 'chip', 'aria-label': TEXT.remove(number), onclick: () => timeline.removeRegion(index) }, '\u2715'));
     });
-    const add = () => timeline.addRegion(timeline.position, timeline.position + Math.min(1, timeline.duration / 4));
-    return [el('ol', { class: 'regions', 'aria-label': TEXT.regions }, ...rows), el('button', { type: 'button', class: 'chip', onclick: add }, TEXT.addRegion)];
+    this.#fillRegions();
+    return [el('ol', { class: 'regions', 'aria-label': TEXT.regions }, ...rows), el('button', { type: 'button', class: 'chip', onclick: () => this.addRegion() }, TEXT.addRegion)];
+  }
+
+  /** Rows that stay are filled anew and not replaced: the Tab key is on its way from one of their fields. */
+  #showRegions() {
+    if (this.timeline.tool === 'anew' && this.#fields.length === this.timeline.regions.length) this.#fillRegions();
+    else this.show();
+  }
+
+  #fillRegions() {
+    this.timeline.regions.forEach((region, index) => {
+      for (const [edge, input] of Object.entries(this.#fields[index])) input.value = region[edge].toFixed(2);
+    });
   }
 
   #ends() {

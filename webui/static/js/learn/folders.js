@@ -1,7 +1,7 @@
 /** Choosing a folder of music below the roots of the server, and hearing what it holds. */
 
 import { call } from '../api.js';
-import { el } from '../dom.js';
+import { el, refill } from '../dom.js';
 import { announce } from '../notices.js';
 import { summaryOf } from './summary.js';
 import { LEARN as TEXT } from '../texts.js';
@@ -58,7 +58,7 @@ export class FolderChooser extends EventTarget {
       .map((each) => el('button', { type: 'button', class: 'chip', onclick: go({ root: each.root, path: '' }) }, each.name));
     const folders = listing.folders.map((folder) => el('li', {},
       el('button', { type: 'button', class: 'folder', onclick: go({ root: listing.root, path: folder.path }) }, folder.name)));
-    this.#list.replaceChildren(
+    refill(this.#list,
       el('nav', { class: 'crumbs', 'aria-label': TEXT.folder }, ...crumbs, ...others),
       el('ul', { class: 'folder-list' }, ...(folders.length ? folders : [el('li', { class: 'soft' }, TEXT.noFolders)])),
       ...(listing.files ? [el('p', { class: 'soft' }, TEXT.filesHere(listing.files))] : []),

@@ -3,7 +3,7 @@
 import { address } from '../address.js';
 import { call } from '../api.js';
 import { chart } from '../chart.js';
-import { el, reconcile, setText } from '../dom.js';
+import { el, keepFocus, reconcile, refill, setText } from '../dom.js';
 import { announce } from '../notices.js';
 import { Heading } from './heading.js';
 import { summaryOf } from './summary.js';
@@ -105,12 +105,13 @@ export class GeneratorView {
     const key = JSON.stringify(buttons);
     if (key === this.#shown.buttons) return;
     this.#shown.buttons = key;
-    this.#actions.replaceChildren(...buttons.map(([what, text], number) => el('button', {
+    refill(this.#actions, ...buttons.map(([what, text], number) => el('button', {
       type: 'button', class: number === 0 && what !== 'pause' ? 'generate' : 'chip strong', id: `learn-${what}-${number}`, 'data-what': what, onclick: () => this.#act(what),
     }, text)));
   }
 
   async #act(what) {
+    const giveBack = keepFocus(this.#actions); // a button that cannot be pressed loses it
     for (const button of this.#actions.querySelectorAll('button')) button.disabled = true;
     this.#problem = '';
     this.#command.replaceChildren();
@@ -123,6 +124,7 @@ export class GeneratorView {
       this.#problem = error.message;
     }
     for (const button of this.#actions.querySelectorAll('button')) button.disabled = false;
+    giveBack();
     this.#showError();
   }
 

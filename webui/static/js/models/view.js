@@ -2,7 +2,7 @@
 
 import { call } from '../api.js';
 import { chart } from '../chart.js';
-import { byId, el } from '../dom.js';
+import { byId, el, refill } from '../dom.js';
 import { sizeText } from '../format.js';
 import { announce, notice } from '../notices.js';
 import { CHART, MODELS as TEXT } from '../texts.js';
@@ -37,7 +37,7 @@ export class ModelsView {
 
   #list() {
     const { models, chosen } = this.#models;
-    byId('models-list').replaceChildren(...models.map((model) =>
+    refill(byId('models-list'), ...models.map((model) =>
       el('li', {},
         el('button', { type: 'button', class: 'model-item', 'aria-current': String(model.id === this.#shown), onclick: () => this.#show(model.id).catch((error) => notice(error.message)) },
           el('span', { class: 'model-name' }, model.name),
@@ -52,7 +52,7 @@ export class ModelsView {
     this.#list();
     const detail = await call('GET', `/api/models/${encodeURIComponent(id)}`);
     if (this.#shown !== id) return; // another one was chosen meanwhile
-    byId('model-page').replaceChildren(...[
+    refill(byId('model-page'), ...[
       el('h3', { class: 'model-title' }, entry.name),
       this.#choice(entry, detail),
       facts(entry, detail),

@@ -1,7 +1,7 @@
 /** Presets: settings under a name, kept on the server. */
 
 import { call } from '../api.js';
-import { byId, el, reconcile, setText } from '../dom.js';
+import { byId, el, keepFocus, reconcile, setText } from '../dom.js';
 import { icon } from '../icons.js';
 import { announce, notice } from '../notices.js';
 import { PRESETS as TEXT, UNDO } from '../texts.js';
@@ -25,11 +25,13 @@ export class Presets {
   /** Reads them from the server, where other pages change them, too. */
   async reload() {
     this.#presets = (await call('GET', '/api/presets')).presets;
+    const giveBack = keepFocus(byId('preset-list'));
     reconcile(byId('preset-list'), this.#presets, {
       key: (preset) => `${preset.id} ${preset.name}`,
       create: (preset) => this.#makeRow(preset),
       update: () => {},
     });
+    giveBack();
   }
 
   #makeRow({ id, name, about, shipped }) {
@@ -101,8 +103,10 @@ export class Presets {
       if (!open) return;
       open = false;
       const name = input.value.trim();
+      const isLeft = document.activeElement !== input; // for another control, which has the focus then
       input.remove();
       row.querySelector('.preset-name').hidden = false;
+      if (!isLeft) /** @type {HTMLElement} */ (row.querySelector('.rename')).focus();
       if (keep && name && name !== before) await this.#try(() => call('PATCH', `/api/presets/${id}`, { body: { name } }));
       await this.#try(() => this.reload());
     };
