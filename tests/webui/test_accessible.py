@@ -92,39 +92,40 @@ def test_forced_colours_leave_faders_pictures_and_what_is_pressed(visit: Visit) 
 def test_what_is_replaced_or_goes_leaves_its_focus_to_what_comes_after_it(visit: Visit) -> None:
     page = visit.page
 
-    def press(selector: str, seen: str, key: str = "Enter") -> str:
-        """Presses a control by its key, waits for what it does, and tells what has the focus then."""
+    def focused() -> str:
+        """The name of what has the focus; empty where nothing has."""
+        active = "({ activeElement: e }) => e === document.body ? '' : e.ariaLabel || e.id || e.textContent"
+        return page.evaluate(f"({active})(document)")
+
+    def press(selector: str, seen: str, heir: str = "", key: str = "Enter") -> None:
+        """Presses a control by its key, waits for what it does, and for the control that has the focus then: one whose
+        name begins so, or any."""
         page.locator(selector).first.press(key)
         page.locator(seen).first.wait_for()
-        return until(
-            lambda: page.evaluate(
-                "(({ activeElement: e }) => e !== document.body && (e.ariaLabel || e.id || e.textContent))(document)"
-            ),
-            f"something has the focus after {selector}",
-            timeout=10,
-        )
+        until(lambda: (name := focused()) and name.startswith(heir), f"{heir or 'something'} has the focus: {selector}")
 
     page.evaluate("location.hash = '#play'")
     go(page, "play")
-    assert press(".card .bin", ".toast button") == "Delete (to the bin)"  # of the next clip
-    assert press(".toast button", ".card >> nth=1") == "Results"
+    press(".card .bin", ".toast button", "Delete (to the bin)")  # of the next clip
+    press(".toast button", ".card >> nth=1", "Results")
     press(".card .compare", "#compare .icon-button")
-    assert press("#compare .icon-button", "#dock:not(:has(#compare:not([hidden])))") == "Play"
+    press("#compare .icon-button", "#dock:not(:has(#compare:not([hidden])))", "Play")
     page.evaluate("document.getElementById('presets').open = true")
     page.fill("#preset-name", "Mine")
     press("#preset-name", ".preset .rename")
     press(".preset .rename", ".preset .text-input")
-    assert press(".preset .text-input", ".preset .rename", "Escape") == "Rename Mine"
+    press(".preset .text-input", ".preset .rename", "Rename Mine", key="Escape")
     press(".preset .bin", ".preset-list:not(:has(.bin))")
     press("#model-line", ".model-item >> nth=1")
-    assert press(".model-item >> nth=1", ".model-item[aria-current=true] >> text=chiptune").startswith("chiptune")
+    press(".model-item >> nth=1", ".model-item[aria-current=true] >> text=chiptune", "chiptune")
     page.keyboard.press("Escape")
     page.evaluate("document.querySelector('.card .edit').click()")
+    until(lambda: page.locator("#dock").get_attribute("aria-busy") == "false", "the clip is decoded")
     page.locator("[data-tool=anew]").press("Enter")
-    assert press(".tool-pane > .chip", ".region-row") == "Add a region here"
-    assert press(".region-row button", ".tool-pane:not(:has(.region-row))") == "Add a region here"
+    press(".tool-pane > .chip", ".region-row", "Add a region here")
+    press(".region-row button", ".tool-pane:not(:has(.region-row))", "Add a region here")
     page.evaluate("location.hash = '#learn'")
-    assert press(".folder:has-text('snes')", ".crumb:has-text('snes')") == "snes"
+    press(".folder:has-text('snes')", ".crumb:has-text('snes')", "snes")
 
 
 @pytest.mark.slow

@@ -358,7 +358,7 @@ def test_what_has_the_focus_is_not_behind_the_player_or_generate(visit: Visit, w
             })
             .map((each) => each.id || each.ariaLabel || each.className)"""
     )
-    is_in_sight = page.evaluate(  # at once: the row is drawn anew when its clips have been measured
+    is_in_sight = page.evaluate(
         """() => document.querySelector('#compare .icon-button').getBoundingClientRect().right
             <= document.getElementById('compare').getBoundingClientRect().right"""
     )

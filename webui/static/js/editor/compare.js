@@ -79,7 +79,9 @@ export class Compare {
     if (round !== this.#round) return undefined;
     const gains = equalGains(jobs.map(({ id }) => this.#loudness.get(id)));
     this.player.setGains(new Map(jobs.map(({ id }, i) => [id, gains[i]])));
-    return this.#render();
+    // In place: a button that is replaced while the mouse is down on it would not be clicked.
+    for (const job of jobs) byId('compare').querySelector(`[data-id="${job.id}"]`)?.setAttribute('title', this.#lowered(job));
+    return undefined;
   }
 
   /** Clips that went to the bin, or have another title now. */
@@ -112,10 +114,14 @@ export class Compare {
     return isAlone || !job.parent ? titleOf(job) : origin(job);
   }
 
-  #chip(job, number) {
+  /** By how much a clip is lowered; empty until it is measured. */
+  #lowered(job) {
     const gain = this.player.gains.get(job.id);
-    const lowered = gain === undefined ? '' : TEXT.lowered(this.#loudness.get(job.id), 20 * Math.log10(gain));
-    return el('button', { type: 'button', class: 'chip', 'data-id': job.id, title: lowered, onclick: () => this.choose(number) },
+    return gain === undefined ? '' : TEXT.lowered(this.#loudness.get(job.id), 20 * Math.log10(gain));
+  }
+
+  #chip(job, number) {
+    return el('button', { type: 'button', class: 'chip', 'data-id': job.id, title: this.#lowered(job), onclick: () => this.choose(number) },
       el('kbd', {}, String(number)), ' ', el('span', {}, this.#nameOf(job)));
   }
 
