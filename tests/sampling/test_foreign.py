@@ -184,6 +184,57 @@ def test_more_probes_come_closer_to_the_trace_of_a_network_that_mixes_its_number
     assert 0 < 2.5 * spread(16) < spread(1)
 
 
+class TwoBumps(Exact):
+    """The denoiser of numbers around -1 or 1, whose probability flow is not linear."""
+
+    spread = 0.3
+
+    def bumps(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """ln of each bump's density with noise of sigma, and the best guess within it; (2, *x.shape)."""
+        variance, middle = self.spread**2 + sigma**2, shaped(torch.tensor([-1.0, 1.0]), x[None])
+        logs = -((x - middle) ** 2) / (2 * variance) - (2 * math.pi * variance).log() / 2 - math.log(2)
+        return logs, middle + self.spread**2 / variance * (x - middle)
+
+    def __call__(
+        self, x: Tensor, sigma: Tensor, conditioning: Conditioning, *, position: Tensor | None = None
+    ) -> Tensor:
+        logs, guesses = self.bumps(x, shaped(sigma, x))
+        return (logs.softmax(0) * guesses).sum(0)
+
+
+BUMPED = torch.linspace(-2.5, 2.5, 24, dtype=torch.float64).reshape(-1, 1, 1, 1)  # one number an item: exact traces
+
+
+def test_log_likelihood_of_data_around_two_places_is_the_known_one_and_of_second_order() -> None:
+    denoiser = TwoBumps()
+    expected = denoiser.bumps(BUMPED, torch.tensor(0.02, dtype=torch.float64))[0].logsumexp(0).flatten()
+    levels = {"sigma_min": 0.02, "sigma_max": 200.0}
+    errors = [
+        float((log_likelihood(denoiser, BUMPED, steps=steps, **levels) - expected).abs().max()) for steps in (64, 128)
+    ]
+    assert errors[0] < 0.03 and errors[1] < errors[0] / 3
+
+
+def test_log_likelihood_is_that_of_an_adaptive_solver_of_another_package() -> None:
+    solver = pytest.importorskip("torchdiffeq", reason="torchdiffeq is not installed: pip install torchdiffeq")
+    denoiser, low, high = TwoBumps(), math.log(0.02), math.log(200.0)
+
+    def flow(time: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            x = state[0].detach().requires_grad_()
+            slope = x - denoiser(x, time.exp(), Conditioning())  # of x over ln(sigma)
+            (divergence,) = torch.autograd.grad(slope.sum(), x)
+        return slope.detach(), divergence
+
+    times = torch.tensor([low, high], dtype=torch.float64)
+    start = (BUMPED, torch.zeros_like(BUMPED))
+    x, change = (part[-1] for part in solver.odeint(flow, start, times, rtol=1e-9, atol=1e-9, method="dopri5"))
+    variance = 1 + 200.0**2
+    expected = (change - x**2 / (2 * variance) - math.log(2 * math.pi * variance) / 2).flatten()
+    found = log_likelihood(denoiser, BUMPED, steps=512, sigma_min=0.02, sigma_max=200.0)
+    assert float((found - expected).abs().max()) < 1e-3
+
+
 class Module(Exact, nn.Module):
     def __init__(self) -> None:
         nn.Module.__init__(self)
