@@ -343,8 +343,10 @@ def test_what_has_the_focus_is_not_behind_the_player_or_generate(visit: Visit, w
         server.wait(server.submit(), "done")
         server.wait(server.submit(), "done")
     until(lambda: len(visit.cards()) >= 2, "the cards")
-    for number in range(2):  # the player with its second row
-        page.locator(".card .compare").nth(number).click()
+    # The player with its second row. Named, as scrolling to one card draws others in front of it.
+    drawn = page.locator(".card .compare").evaluate_all("buttons => buttons.map((button) => button.dataset.id)")
+    for clip in drawn[:2]:
+        page.click(f'.card .compare[data-id="{clip}"]')
     page.locator("#compare [data-id]").nth(1).wait_for()
     page.set_viewport_size({"width": width, "height": height})
     covered = page.evaluate(
