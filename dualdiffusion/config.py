@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import from_home, read_json
 from dualdiffusion.machine.notices import tell_once
-from dualdiffusion.odd_json import remedy
+from dualdiffusion.odd_json import not_valid
 
 C = TypeVar("C", bound="Config")
 
@@ -305,7 +305,7 @@ def _not_json(data: str | bytes) -> str:
     try:
         json.loads(data)
     except json.JSONDecodeError as error:
-        return "; ".join(filter(None, (f"not valid JSON: {error}", remedy(error))))
+        return not_valid(error)
     except (ValueError, RecursionError):  # no text, or nested deeper than it reads
         pass
     return "not valid JSON"

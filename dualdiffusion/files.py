@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 from dualdiffusion.errors import UserError
 from dualdiffusion.machine.locks import FileLock
 from dualdiffusion.machine.storage import give_name, replace, sync_file, sync_folder
-from dualdiffusion.odd_json import remedy
+from dualdiffusion.odd_json import not_valid
 
 if TYPE_CHECKING:
     import numpy as np
@@ -156,7 +156,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(read_text(path), object_pairs_hook=once)
     except json.JSONDecodeError as error:
-        raise UserError("; ".join(filter(None, (f"{path}: not valid JSON: {error}", remedy(error))))) from None
+        raise UserError(f"{path}: {not_valid(error)}") from None
     except RecursionError:
         raise UserError(f"{path}: not valid JSON: nested too deep") from None
 

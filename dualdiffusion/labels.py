@@ -31,7 +31,7 @@ _MARKS = {
 
 
 def typed_form(name: str) -> str:
-    """A name as most keyboards would write it: names of which this is equal look the same.
+    """A name as most keyboards would write it. Names that look the same to people have the same typed form.
 
     Plain spaces, quotes and hyphens, characters of one width (Unicode NFKC), and nothing invisible.
     """
@@ -79,7 +79,8 @@ class Labels:
         for game in self.games:
             if game.name == wanted:
                 return game
-        alike = [game for game in self.games if typed_form(game.name) == typed_form(name)]
+        typed = typed_form(name)
+        alike = [game for game in self.games if typed_form(game.name) == typed]
         if len(alike) == 1:
             return alike[0]
         hint = nearest(name, self.names, count=3) or self.names[:5]

@@ -24,7 +24,12 @@ _REMEDIES = tuple(
 )
 
 
-def remedy(error: json.JSONDecodeError) -> str:
+def not_valid(error: json.JSONDecodeError) -> str:
+    """Where text is no JSON, and what to write instead where that can be told: the end of an error's line."""
+    return "; ".join(filter(None, (f"not valid JSON: {error}", _remedy(error))))
+
+
+def _remedy(error: json.JSONDecodeError) -> str:
     """What to write where the reader stopped; "" where that cannot be told."""
     rest = error.doc[error.pos :].lstrip(" \t\r\n")
     if rest.startswith(","):  # at which some versions of Python stop, others behind it

@@ -168,7 +168,8 @@ class Trainer:
             part.run(position)
         self.recovery.finish(position)
         seconds, best = time.monotonic() - started, self.validation.best
-        self._say(f"trained on {position.samples} samples; best weights: {best}; finished in {seconds:.0f} s")
+        took = f"the last validation and demos took {seconds:.0f} s"
+        self._say(f"trained on {position.samples} samples; best weights: {best}; {took}")
 
     def _say(self, text: str) -> None:
         if self.accelerator.is_main_process:

@@ -71,7 +71,9 @@ def write_flac(
 
 @contextlib.contextmanager
 def flac_writer(path: Path, sample_rate: int, channels: int, bits: int) -> Iterator[soundfile.SoundFile]:
-    """An open soundfile.SoundFile that takes float32 blocks (samples, channels) and writes FLAC of 16 or 24 bits.
+    """An open soundfile.SoundFile that takes blocks (samples, channels) and writes FLAC of 16 or 24 bits.
+
+    Blocks are float32 of full scale at +-1, or int16.
 
     Raises:
         OSError: the file cannot be written, such as on a full disk.

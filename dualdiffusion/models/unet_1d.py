@@ -195,11 +195,8 @@ class UNet1D(Module):
         rows = x.shape[2]
         emb = self.embed(c_noise.to(x.dtype), conditioning).repeat_interleave(rows, 0)
         tokens = _of_rows(conditioning.cross, rows) if self.config.cross_channels else None
-        x = self.input(
-            torch.cat([x, *told_along_time(x, conditioning, self.config.concat_channels)], dim=1)
-            .transpose(1, 2)
-            .flatten(0, 1)
-        )
+        x = torch.cat([x, *told_along_time(x, conditioning, self.config.concat_channels)], dim=1)
+        x = self.input(x.transpose(1, 2).flatten(0, 1))  # rows become items
         skips = [x]
         for name, layer in self.encoder.items():
             x = layer(x) if name.endswith("down") else self._run(layer, x, emb, tokens)

@@ -61,7 +61,10 @@ def choose(model: ModelFolder, dataset: DatasetFolder, sample_rate: int, setting
         split: excerpts(tracks_of(dataset, split, sample_rate), settings.seconds, EXCERPTS)
         for split in ("train", "validation")
     }
-    wanted = dict.fromkeys(labels.find(game).name for game in settings.games or labels.names)
+    try:
+        wanted = labels.named(dict.fromkeys(settings.games or labels.names, 1.0))
+    except UserError as error:
+        raise UserError(f"--games: {error}") from None
     games = [game for game in wanted if all(game in split for split in splits.values())]
     left_out = [game for game in wanted if game not in games]
     if not games or (settings.games and left_out):

@@ -225,7 +225,7 @@ def test_one_game_and_two_clips_are_enough_to_run_and_too_few_to_conclude(
         (["--seconds", "100"], ["no track of 100 s", "--seconds"]),
         (["--seconds", "nan"], ["--seconds"]),
         (["--embedding", "mel_statistic"], ["no such embedding", "nearest: mel_statistics"]),
-        (["--games", "Castel"], ["unknown game 'Castel'", "Castle"]),
+        (["--games", "Castel"], ["--games: unknown game 'Castel'", "Castle"]),
         (["--ema", "ema_9"], ["no EMA 'ema_9'"]),
         (["--set", "stps=3"], ["stps", "did you mean steps?"]),
         (["--set", "seed=3"], ["--set seed", "--seed"]),
