@@ -260,9 +260,9 @@ def test_a_grid_forms_on_its_sheet_and_plays_from_there(visit: Visit) -> None:
 
 def test_a_clip_is_taken_home_in_another_format(visit: Visit) -> None:
     page, server = visit.page, visit.server
-    server.wait(server.submit(seed=9, loop=True), "done")
-    until(lambda: visit.cards(), "the card")
-    page.locator(".card .export").first.click()
+    job_id = server.submit(seed=9, loop=True)
+    server.wait(job_id, "done")
+    page.locator(f".card[data-key^='{job_id}'] .export").click()
     page.select_option("#take-home-format", "ogg")
     page.select_option("#take-home-loudness", "-23")
     assert page.locator("#take-home-loop").is_checked()

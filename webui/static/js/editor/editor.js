@@ -110,7 +110,7 @@ export class Editor {
       if (this.job !== job) return;
       this.#sound = sound;
       this.#timeline.setSound(sound);
-      this.#setTool(this.#timeline.tool);
+      this.#showSeam(); // the tool's fields stay as they are: the keyboard may be in one of them
       this.#applyRepeat();
     } catch {
       if (this.job === job) notice(TEXT.unreadable);
