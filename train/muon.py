@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 import torch
@@ -15,6 +17,8 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
 ADAM_RMS = 0.2
 """Root mean square of a usual update of Adam, so that both take the same learning rates (Liu et al. 2025)."""
+BATCH_ELEMENTS = 2**20
+"""Elements of the weights that are orthogonalised in one go."""
 
 
 class Muon(torch.optim.Optimizer):
@@ -53,42 +57,63 @@ class Muon(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                    take = self._adam if parameter.ndim < 2 else self._orthogonal
-                    parameter.add_(take(parameter, group).to(parameter), alpha=-group["lr"])
+            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+            for parameter, step in chain(self._orthogonal(parameters, group), self._adam(parameters, group)):
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                parameter.add_(step.to(parameter), alpha=-group["lr"])
         return loss
 
-    def _orthogonal(self, parameter: Tensor, group: dict[str, Any]) -> Tensor:
-        state = self.state[parameter]
-        if not state:
-            state["average"] = torch.zeros_like(parameter)
-        average = state["average"].lerp_(parameter.grad, 1 - group["momentum"])
-        matrix = parameter.grad.lerp(average, group["momentum"]).flatten(1)
-        return (orthogonalised(matrix) * (ADAM_RMS * math.sqrt(max(matrix.shape)))).view_as(parameter)
+    def _orthogonal(self, parameters: list[Tensor], group: dict[str, Any]) -> Iterator[tuple[Tensor, Tensor]]:
+        """The steps of what has two axes and more."""
+        parameters = [parameter for parameter in parameters if parameter.ndim > 1]
+        for parameter in parameters:
+            if not self.state[parameter]:
+                self.state[parameter]["average"] = torch.zeros_like(parameter)
+        for batch in batches_of_one_shape(parameters):
+            grads, averages = [each.grad for each in batch], [self.state[each]["average"] for each in batch]
+            torch._foreach_lerp_(averages, grads, 1 - group["momentum"])
+            ahead = torch._foreach_lerp(grads, averages, group["momentum"])
+            steps = orthogonalised(torch.stack([each.flatten(1) for each in ahead]))
+            steps *= ADAM_RMS * math.sqrt(max(steps.shape[1:]))
+            yield from ((each, step.view_as(each)) for each, step in zip(batch, steps, strict=True))
 
-    def _adam(self, parameter: Tensor, group: dict[str, Any]) -> Tensor:
-        """Kingma and Ba 2015, algorithm 1."""
-        state = self.state[parameter]
-        if not state:
-            state["step"] = torch.zeros(())  # on the CPU, as torch's own
-            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
-        state["step"] += 1
+    def _adam(self, parameters: list[Tensor], group: dict[str, Any]) -> Iterator[tuple[Tensor, Tensor]]:
+        """The steps of what has one axis at most: Kingma and Ba 2015, algorithm 1."""
         of_mean, of_square = group["betas"]
-        mean = state["exp_avg"].lerp_(parameter.grad, 1 - of_mean)
-        square = state["exp_avg_sq"].lerp_(parameter.grad.square(), 1 - of_square)
-        step = float(state["step"])
-        return mean / (1 - of_mean**step) / ((square / (1 - of_square**step)).sqrt() + group["eps"])
+        for parameter in (parameter for parameter in parameters if parameter.ndim < 2):
+            state = self.state[parameter]
+            if not state:
+                state["step"] = torch.zeros(())  # on the CPU, as torch's own
+                state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+            state["step"] += 1
+            mean = state["exp_avg"].lerp_(parameter.grad, 1 - of_mean)
+            square = state["exp_avg_sq"].lerp_(parameter.grad.square(), 1 - of_square)
+            step = float(state["step"])
+            yield parameter, mean / (1 - of_mean**step) / ((square / (1 - of_square**step)).sqrt() + group["eps"])
 
 
-def orthogonalised(matrix: Tensor) -> Tensor:
-    """The matrix (M, N) with all its singular values near 1, by a Newton-Schulz iteration; zeros stay zeros."""
+def batches_of_one_shape(parameters: list[Tensor]) -> Iterator[list[Tensor]]:
+    """Small weights of one shape, device and type together: a network has hundreds, and each costs a dozen calls.
+
+    Large ones stay alone: their products fill the device as they are, and a stack of them would take memory.
+    """
+    alike: dict[Any, list[Tensor]] = defaultdict(list)
+    for parameter in parameters:
+        alike[parameter.shape, parameter.device, parameter.dtype].append(parameter)
+    for same in alike.values():
+        size = max(1, BATCH_ELEMENTS // max(1, same[0].numel()))
+        yield from (same[start : start + size] for start in range(0, len(same), size))
+
+
+def orthogonalised(matrices: Tensor) -> Tensor:
+    """The matrices (B, M, N) with all their singular values near 1, by a Newton-Schulz iteration; zeros stay zeros."""
     a, b, c = COEFFICIENTS
-    wide = matrix.shape[0] <= matrix.shape[1]
-    x = matrix if wide else matrix.mT
-    x = x / x.norm().clamp(min=1e-12)  # no singular value is above the Frobenius norm
+    wide = matrices.shape[1] <= matrices.shape[2]
+    x = matrices if wide else matrices.mT
+    # No singular value is above the Frobenius norm.
+    x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=1e-12)
     for _ in range(ITERATIONS):
         square = x @ x.mT
-        x = a * x + (b * square + c * square @ square) @ x
+        polynomial = torch.baddbmm(square, square, square, beta=b, alpha=c)
+        x = torch.baddbmm(x, polynomial, x, beta=a)
     return x if wide else x.mT

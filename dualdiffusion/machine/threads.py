@@ -3,7 +3,8 @@
 torch spreads an operation over OpenMP threads, and a thread that is done with its part waits for the others by asking
 again and again, for milliseconds, many times a second. Where something else runs on the same cores, it is the thread
 that is waited for that is kept from working: of two cores, one competing process per core costs a factor of ten and
-more. A thread that sleeps instead costs microseconds (tests/benchmarks/busy.py).
+more. A thread that sleeps at once is no way out: to wake it costs up to half of a training step's time on a quiet
+machine, most in virtual ones. So threads ask for some ten microseconds, and then sleep (tests/benchmarks/busy.py).
 """
 
 from __future__ import annotations
@@ -18,16 +19,19 @@ from dualdiffusion.machine.system import allowed_processors
 # How a waiting thread waits, as OpenMP, GNU's and Intel's library are told; each is read once, when it is loaded.
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 THREADS = "OMP_NUM_THREADS"
+QUESTIONS = 1000
+"""How often a waiting thread of GNU's asks before it sleeps; where nothing is said, 300,000 times. Intel's counts whole
+milliseconds, and so sleeps at once."""
 
 
 def prepare_cpu() -> None:
-    """Lets OpenMP threads wait passively, one to each core that we may use; before torch is loaded, or it is too late.
+    """Lets OpenMP threads wait only shortly, one to each core that we may use; before torch is loaded, or it is too late.
 
     These are settings of OpenMP's, which has no other place for them than the environment. What is set there already
     stays: to whoever has said how threads wait, or how many there are, we say nothing.
     """
     if not any(name in os.environ for name in WAITING):
-        os.environ.update(OMP_WAIT_POLICY="PASSIVE", KMP_BLOCKTIME="0")
+        os.environ.update(GOMP_SPINCOUNT=str(QUESTIONS), KMP_BLOCKTIME="0")
     os.environ.setdefault(THREADS, str(usable_cores()))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from train.muon import ADAM_RMS, Muon, orthogonalised
+from train.muon import ADAM_RMS, Muon, batches_of_one_shape, orthogonalised
 from train.optimizer import OptimizerConfig
 
 
@@ -15,12 +15,12 @@ def test_all_singular_values_are_near_1_and_the_directions_stay(shape: tuple[int
     less = min(shape)
     left, right = (torch.linalg.qr(torch.randn(size, less))[0] for size in shape)
     matrix = left @ torch.diag(torch.linspace(0.5, 5, less)) @ right.mT
-    made = orthogonalised(matrix)
+    made = orthogonalised(matrix[None])[0]
     assert bool(((torch.linalg.svdvals(made) > 0.6) & (torch.linalg.svdvals(made) < 1.3)).all())
     u, _, v = torch.linalg.svd(matrix, full_matrices=False)
     along = (u.mT @ made @ v.mT).diagonal()
     assert torch.allclose(along, torch.linalg.svdvals(made).mean().expand_as(along), atol=0.4)
-    assert torch.equal(orthogonalised(torch.zeros(shape)), torch.zeros(shape))
+    assert torch.equal(orthogonalised(torch.zeros(2, *shape)), torch.zeros(2, *shape))
 
 
 def test_a_step_does_not_depend_on_the_gradients_size_and_is_as_large_as_adams() -> None:
@@ -34,6 +34,26 @@ def test_a_step_does_not_depend_on_the_gradients_size_and_is_as_large_as_adams()
         assert torch.allclose(*steps, rtol=1e-3, atol=1e-6)
         rms = float(steps[0].square().mean().sqrt())
         assert rms == pytest.approx(0.1 * ADAM_RMS, rel=0.25)
+
+
+def test_weights_of_one_shape_are_stepped_together_as_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = [(16, 8, 3, 3), (24, 8), (16, 8, 3, 3), (8, 24), (5,), (24, 8), (16, 8, 3, 3)]
+    results = []
+    for limit in (0, 2 * 16 * 8 * 9, 2**20):
+        monkeypatch.setattr("train.muon.BATCH_ELEMENTS", limit)
+        generator = torch.Generator().manual_seed(0)
+        weights = [torch.nn.Parameter(torch.randn(shape, generator=generator)) for shape in shapes]
+        optimizer = Muon(weights, lr=0.1, weight_decay=0.1)
+        for _ in range(3):
+            for weight in weights[:-1]:  # the last one gets no gradient, and stays
+                weight.grad = torch.randn(weight.shape, generator=generator)
+            optimizer.step()
+        results.append(weights)
+    sizes = [len(batch) for batch in batches_of_one_shape(weights)]
+    assert sorted(sizes) == [1, 1, 2, 3]
+    for alone, *together in zip(*results, strict=True):
+        for weight in together:
+            assert torch.allclose(weight, alone, rtol=1e-4, atol=1e-5)
 
 
 def test_what_has_one_axis_at_most_is_adams() -> None:
