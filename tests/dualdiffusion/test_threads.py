@@ -1,4 +1,4 @@
-"""Threads wait only shortly and are as many as we have cores, in everything that starts torch; the user's word counts."""
+"""Threads wait only shortly and are as many as our cores, in everything that starts torch; the user's word counts."""
 
 from __future__ import annotations
 
