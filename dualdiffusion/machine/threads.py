@@ -25,7 +25,7 @@ milliseconds, and so sleeps at once."""
 
 
 def prepare_cpu() -> None:
-    """Lets OpenMP threads wait only shortly, one to each core that we may use; before torch is loaded: it reads it once.
+    """Lets OpenMP threads wait only shortly, one to each core of ours; before torch is loaded: it reads this once.
 
     These are settings of OpenMP's, which has no other place for them than the environment. What is set there already
     stays: to whoever has said how threads wait, or how many there are, we say nothing.
