@@ -3,8 +3,8 @@
 torch spreads an operation over OpenMP threads, and a thread that is done with its part waits for the others by asking
 again and again, for milliseconds, many times a second. Where something else runs on the same cores, it is the thread
 that is waited for that is kept from working: of two cores, one competing process per core costs a factor of ten and
-more. A thread that sleeps at once is no way out either: it has to be woken, which made training steps half as long again on
-a quiet virtual machine. So threads ask for some ten microseconds, and then sleep (tests/benchmarks/busy.py).
+more. A thread that sleeps at once is no way out either: it has to be woken, which made training steps half as long
+again on a quiet virtual machine. So threads ask for some ten microseconds, and then sleep (tests/benchmarks/busy.py).
 """
 
 from __future__ import annotations
