@@ -109,7 +109,7 @@ class DiffusersModel(Module):
 
 
 def _build(config: DiffusersModel.Config, channels: int) -> Any:
-    package = extra("diffusers", config.version)
+    package = extra("diffusers", config.version, config.class_name)
     given = [name for name in OURS if name in config.settings]
     if given:
         raise ValueError(f"settings: {given[0]!r} follows from the rest of the config; leave it out")

@@ -55,10 +55,10 @@ BACKBONES = {
 }
 """Presets are config/train/<name>_tiny.json."""
 OUTSIDERS = {
-    "diffusers UNet2DModel": ("diffusers", diffusers_model.VERSION),
-    "x-transformers": ("x-transformers", x_transformers.VERSION),
+    "diffusers UNet2DModel": ("diffusers", diffusers_model.VERSION, "UNet2DModel"),
+    "x-transformers": ("x-transformers", x_transformers.VERSION, "Encoder"),
 }
-"""Networks of other packages: which, and in what version."""
+"""Networks of other packages: of which, in what version, and what they are called there."""
 MUSIC = ("beat", "sharpness", "pitch")
 """Of rhythm, of notes, and of pitch classes: see sampling/evaluation/music/record.py."""
 MEASURED = ("class_control", *MUSIC)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import sys
 
 import pytest
 import torch
@@ -179,4 +180,8 @@ def test_a_network_of_another_package_is_one_line_without_it_or_with_another_ver
             part.build()
     monkeypatch.setattr("importlib.metadata.version", lambda _: "0.2")
     with pytest.raises(UserError, match=f"is of {package} 0.1, but 0.2 is installed: pip install {package}==0.1$"):
+        part.build()
+    monkeypatch.setattr("importlib.metadata.version", lambda _: "0.1")
+    monkeypatch.setitem(sys.modules, package.replace("-", "_"), None)  # an import of it fails
+    with pytest.raises(UserError, match=rf"{package} cannot be imported \(.*\); .*pip install {package}==0.1$"):
         part.build()

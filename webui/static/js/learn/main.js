@@ -37,8 +37,14 @@ function partsOfView() {
 }
 
 const isLearning = () => location.hash.startsWith('#learn');
-/** The generator that the address names; "" for a new one. */
-const named = () => decodeURIComponent(location.hash.split('/')[1] ?? '');
+/** The generator that the address names; "" for a new one, also where somebody typed what is no address. */
+function named() {
+  try {
+    return decodeURIComponent(location.hash.split('/')[1] ?? '');
+  } catch {
+    return '';
+  }
+}
 
 function switchView() {
   const learning = isLearning();
