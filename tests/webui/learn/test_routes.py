@@ -239,8 +239,8 @@ def test_on_the_page_a_generator_is_called_otherwise_removed_and_brought_back(
     page.click("#confirm-yes")
     page.locator(".bin-card").wait_for(state="hidden")
     assert not folder.exists() and studio.client.get("/api/learn/bin").json() == {"removed": []}
-    page.evaluate("location.hash = '#play'")
     page.evaluate("location.hash = '#learn/%E0%A4%A'")  # no address of anything
+    page.reload()
     page.locator(".wizard").wait_for()
     page.close()
 
