@@ -68,8 +68,8 @@ lint: $(VENV)/.ready-more
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# Two at a time on two cores: three, and other ways of sharing them out, took longer.
-PYTEST := $(BIN)/python -m pytest -n 2
+# Two at a time on two cores: three took longer. A file stays with one of them: some tests go on from those before.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # All but kills, benchmarks and what takes seconds a test, which `make test-all` and CI run too.
 test: lint
