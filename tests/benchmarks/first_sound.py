@@ -1,6 +1,6 @@
 """How long after `git clone` is there a page, and how long until it has made a clip?
 
-    python3.11 -m tests.benchmarks.first_sound [--seconds 8] [--clone FOLDER] [--no-cache] [--json FILE]
+    python -m tests.benchmarks.first_sound [--seconds 8] [--clone FOLDER] [--no-cache] [--json FILE]
 
 Clones this repository (what is committed), runs `make demo` in the clone, asks the page's API for a clip at the default
 settings, and fetches it. Standard library only: the clone makes its own environment.
