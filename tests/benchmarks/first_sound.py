@@ -3,7 +3,7 @@
     python -m tests.benchmarks.first_sound [--seconds 8] [--clone FOLDER] [--no-cache] [--json FILE]
 
 Clones this repository (what is committed), runs `make demo` in the clone, asks the page's API for a clip at the default
-settings, and fetches it. Standard library only: the clone makes its own environment.
+settings, and fetches it. The clone makes its own environment.
 """
 
 from __future__ import annotations
