@@ -4,7 +4,7 @@ torch spreads an operation over OpenMP threads, and a thread that is done with i
 again and again, for milliseconds, many times a second. Where something else runs on the same cores, it is the thread
 that is waited for that is kept from working: of two cores, one competing process per core costs a factor of ten and
 more. A thread that sleeps at once is no way out either: it has to be woken, which made training steps half as long
-again on a quiet virtual machine. So threads ask for some ten microseconds, and then sleep (tests/benchmarks/busy.py).
+again on a quiet virtual machine. So threads ask a thousand times, and then sleep (tests/benchmarks/busy.py).
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from dualdiffusion.machine.system import allowed_processors
 # How a waiting thread waits, as OpenMP, GNU's and Intel's library are told; each is read once, when it is loaded.
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 THREADS = "OMP_NUM_THREADS"
-QUESTIONS = 1000
-"""How often a waiting thread of GNU's asks before it sleeps; where nothing is said, 300,000 times. Intel's counts whole
-milliseconds, and so sleeps at once."""
+SPIN_COUNT = 1000
+"""How often a waiting thread of GNU's OpenMP asks before it sleeps; its own default is 300,000. Intel's is told whole
+milliseconds instead, so there threads sleep at once."""
 
 
 def prepare_cpu() -> None:
-    """Lets OpenMP threads wait only shortly, one to each core of ours; before torch is loaded: it reads this once.
+    """Gives OpenMP one thread for each of our cores, and lets waiting threads sleep soon. Call before torch is loaded.
 
     These are settings of OpenMP's, which has no other place for them than the environment. What is set there already
     stays: to whoever has said how threads wait, or how many there are, we say nothing.
     """
     if not any(name in os.environ for name in WAITING):
-        os.environ.update(GOMP_SPINCOUNT=str(QUESTIONS), KMP_BLOCKTIME="0")
+        os.environ.update(GOMP_SPINCOUNT=str(SPIN_COUNT), KMP_BLOCKTIME="0")
     os.environ.setdefault(THREADS, str(usable_cores()))
 
 

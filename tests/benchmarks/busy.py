@@ -1,9 +1,9 @@
-"""What does another program on the same cores cost? Threads that ask shortly, sleep at once, or ask for long.
+"""What does another program on the same cores cost? Threads that ask for a moment, sleep at once, or ask for long.
 
     python -m tests.benchmarks.busy [--model MODEL] [--pairs 5] [--json FILE]
 
 Waiting threads of OpenMP ask again and again whether the others are done, for about 3 ms (GNU), before they sleep;
-`dualdiffusion.machine.threads` lets them do so for some ten microseconds. Sampling (a clip of a tiny model with random
+`dualdiffusion.machine.threads` lets them ask a thousand times. Sampling (a clip of a tiny model with random
 weights, or of MODEL) and training (steps of the tiny UNet, batch 16 of latents 4 x 32 x 64) are measured with each way
 of waiting (ours; passive: they sleep at once; usual: as libraries do), on the machine as it is and beside a competing
 load of one busy process for each core. Each measurement has a process of its own, and the ways take turns, so that what

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
+from types import ModuleType
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.diffusion.loss import denoising_loss
 from dualdiffusion.diffusion.preconditioning import Denoiser
 from dualdiffusion.errors import UserError
+from dualdiffusion.model.extras import extra
 from dualdiffusion.model.label_growth import grown_weights
 from dualdiffusion.models.conditioned import ROUTES
 from tests.dualdiffusion.test_contracts import BACKBONES, GAMES
@@ -185,3 +187,19 @@ def test_a_network_of_another_package_is_one_line_without_it_or_with_another_ver
     monkeypatch.setitem(sys.modules, package.replace("-", "_"), None)  # an import of it fails
     with pytest.raises(UserError, match=rf"{package} cannot be imported \(.*\); .*pip install {package}==0.1$"):
         part.build()
+
+
+def test_a_part_that_a_package_cannot_import_when_it_is_asked_for_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> None:
+        raise RuntimeError(f"Failed to import {name}:\nno hub")
+
+    late = ModuleType("late_package")
+    late.__getattr__ = fail  # a module's own, as diffusers has one
+    monkeypatch.setitem(sys.modules, "late_package", late)
+    monkeypatch.setattr("importlib.metadata.version", lambda _: "0.1")
+    assert extra("late-package", "0.1") is late
+    with pytest.raises(
+        ValueError, match=r"^late-package cannot be imported \(Failed to import Net:\\nno hub\); "
+    ) as error:
+        extra("late-package", "0.1", "Net")
+    assert "\n" not in str(error.value)
