@@ -266,7 +266,7 @@ class Service:
             return None, None
         # From here on whoever looks finds the process at work, also while the disk is waited for: a death is this
         # job's, and no training takes the device.
-        self.running = Running(job.id)
+        self.running = Running(job.id, refusal=outcome.error if isinstance(outcome, RefusedError) else None)
         if outcome is None:
             try:
                 outcome = await asyncio.to_thread(self.sources.resolved, job.request)
@@ -340,7 +340,7 @@ class Service:
             if self.running.cancelling:
                 await self._finish(End("cancelled"))
             else:
-                await self._finish(End("failed", error=change["death"]))
+                await self._finish(End("failed", error=self.running.refusal or change["death"]))
         await self._dispatch()
 
     async def _finish(self, end: End) -> None:

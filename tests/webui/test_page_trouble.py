@@ -39,6 +39,11 @@ def toast(visit: Visit, text: str) -> None:
     until(lambda: visit.page.locator(".toast", has_text=text).count(), f"the notice {text!r}")
 
 
+def wait_for_route(visit: Visit, routes: list[Any], what: str) -> None:
+    """Waits until a handler has kept a route. The browser is asked something: only then are handlers called."""
+    until(lambda: visit.page.evaluate("true") and routes, what)
+
+
 def refusing(message: str, field: str | None = None) -> Callable[[Any], None]:
     return lambda route: route.fulfill(status=409, json={"error": message, "field": field})
 
@@ -155,7 +160,7 @@ def test_two_clicks_ask_for_one_grid(visit: Visit) -> None:
     page.route("**/api/grids", lambda route: route.fallback() if route.request.method == "GET" else asked.append(route))
     page.click("#grid-open")
     page.dblclick("#grid-go")
-    until(lambda: asked, "it is asked for")
+    wait_for_route(visit, asked, "it is asked for")
     page.click("#grid-go", force=True)
     asked[0].fulfill(status=422, json={"error": "axes: no room", "field": "axes"})
     until(lambda: page.inner_text("#error-axes") == "no room", "the answer")
@@ -269,7 +274,7 @@ def test_a_generator_that_cannot_be_prepared_is_shown_and_says_why(visit: Visit)
     page.route("**/mine/prepare", refusing("The disk is full."))
     page.evaluate("location.hash = '#learn'")
     page.locator(".folder", has_text="slow").click()
-    until(lambda: held, "it is slow")
+    wait_for_route(visit, held, "it is slow")
     page.locator(".crumb").first.click()  # back, before the answer
     page.locator("#learn-look").wait_for()
     with page.expect_response("**/api/learn/folders?**path=slow"):

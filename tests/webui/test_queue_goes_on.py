@@ -15,6 +15,8 @@ from tests.webui.test_ends import Page
 from webui.desk.grids import GridOrder, cells_of
 from webui.exchange.sources import Sources
 from webui.history.actions import History
+from webui.history.jobs import JobStore
+from webui.http.refusal import RefusedError
 from webui.models import supervisor as supervising
 from webui.models.supervisor import FAILED, READY, Supervisor
 
@@ -82,6 +84,33 @@ def test_a_process_that_dies_while_a_source_is_looked_for_ends_its_job(
         assert service.running is None
         assert (await service.job(job_id)).status == "failed"
 
+    run_async(scene())
+
+
+def test_a_job_that_is_refused_says_why_also_when_the_process_dies_meanwhile(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = page.service
+
+    async def scene() -> None:
+        job_id = await submit(page)  # one whose process is not ready: it waits
+        assert (await service.job(job_id)).status == "queued"
+        claim, dies = JobStore.claim_next, []
+
+        def slow(self: JobStore) -> Any:
+            loop.call_soon_threadsafe(lambda: dies.append(loop.create_task(service._worker_changed({"death": "gone"}))))
+            asyncio.run_coroutine_threadsafe(asyncio.sleep(0.01), loop).result(5)
+            return claim(self)
+
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr(JobStore, "claim_next", slow)
+        monkeypatch.setattr(service, "_refusal", lambda job: RefusedError(422, "model: x cannot be loaded", "model"))
+        await service._dispatch()
+        await asyncio.gather(*dies)
+        await service.ends.close()
+        assert (await service.job(job_id)).error == "model: x cannot be loaded"
+
+    page.service.supervisor.status = FAILED
     run_async(scene())
 
 

@@ -18,6 +18,7 @@ class Running:
     preview: bytes | None = None
     preview_version: int = 0
     cancelling: bool = False
+    refusal: str | None = None  # why it fails before its model has seen it
 
 
 def describe_job(job: Job, live: Running | None, *, missing: bool, is_drawn: bool) -> dict[str, Any]:
