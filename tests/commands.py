@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-import train.loader
+import train.data.loader
 from dualdiffusion.machine.helping import end_with_parent
 
 # Imported once; torch._dynamo is what optimizers import when they are first made, in a second or two.
@@ -41,7 +41,7 @@ PRELOADED = [
     "sampling.output.contact_sheet",
     "sampling.generator",
     "sampling.output.clips",
-    "train.launch",
+    "train.startup.launch",
     "train.module_trainers.unet",
     "train.module_trainers.vae",
     "train.commands.overfit",
@@ -175,7 +175,7 @@ def _fork_others(server: str) -> None:
     others = forkserver._forkserver
     others._forkserver_address = server
     others.ensure_running = resource_tracker.ensure_running  # type: ignore[method-assign] (the server runs)
-    train.loader.SpawnProcess = _ForkedReader  # type: ignore[misc, assignment]
+    train.data.loader.SpawnProcess = _ForkedReader  # type: ignore[misc, assignment]
     subprocess.Popen = _ForkedPopen  # type: ignore[misc]
 
 

@@ -22,7 +22,7 @@ def add_overfit(parser: argparse.ArgumentParser) -> None:
 def run_overfit(arguments: argparse.Namespace) -> int:
     """Learns one batch by heart."""
     from train.commands.overfit import check_steps, run
-    from train.starting import load_train_config
+    from train.startup.initial_weights import load_train_config
 
     check_steps(arguments.steps)
     return run(load_train_config(arguments.config, arguments.overrides), arguments.steps)

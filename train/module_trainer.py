@@ -19,7 +19,7 @@ from dualdiffusion.model.module import Module
 from dualdiffusion.randomness import StepRandom
 
 if TYPE_CHECKING:
-    from train.starting import Source
+    from train.startup.initial_weights import Source
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from dualdiffusion.config import Config
 from dualdiffusion.model.shipped import is_shipped
 from train.averages.ema import MAX_STD, ema_name
 from train.averages.post_hoc import SnapshotConfig
-from train.optimizer import OptimizerConfig, ScheduleConfig
+from train.optimization.optimizer import OptimizerConfig
+from train.optimization.schedule import ScheduleConfig
 from train.reports.validation import ValidationConfig
 
 

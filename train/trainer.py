@@ -22,17 +22,17 @@ from dualdiffusion.model.folder import ModelFolder
 from train.averages.post_hoc import Snapshots
 from train.averages.tracked import SnapshotWriter
 from train.checkpoints import changes
+from train.checkpoints.recovery import Recovery
+from train.data.loader import build_loader
 from train.interruption import Interruption
-from train.loader import build_loader
 from train.module_trainer import DependsOnWeights, ModuleTrainer
 from train.position import Part, Position
-from train.recovery import Recovery
 from train.reports.demos import DemoWriter
 from train.reports.progress_line import TrainingProgress
 from train.reports.run_log import RunLog
 from train.reports.update_log import PeakMemory, UpdateLog
 from train.reports.validation import Validation
-from train.starting import init_of
+from train.startup.initial_weights import init_of
 from train.train_config import TrainConfig
 from train.update import Update
 

@@ -16,9 +16,9 @@ from dualdiffusion.data.audio_crops import Batch
 from dualdiffusion.errors import UserError
 from dualdiffusion.randomness import StepRandom, mix_seed
 from train.averages.tracked import TrackedAverages
-from train.loader import micro_batch_size
+from train.data.loader import micro_batch_size
 from train.module_trainer import ModuleTrainer, Stateful, StepOutput, TrainingStep
-from train.optimizer import add_gradient_noise
+from train.optimization.gradient_noise import add_gradient_noise
 from train.position import Position
 from train.reports.gradient_noise_scale import GradientNoiseScale
 from train.reports.transfer import to_cpu

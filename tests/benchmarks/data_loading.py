@@ -39,7 +39,7 @@ from dualdiffusion.data.latent_crops import LatentCrops, LatentsHeader, write_la
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_json
 from tests.benchmarks.training import PRESETS, Case, make_step, seconds_of
-from train.loader import build_loader
+from train.data.loader import build_loader
 
 SECONDS = 180.0
 COLUMNS = 2812  # of 64 ms, in 180 s

@@ -31,8 +31,8 @@ from dualdiffusion.model.module import module_component
 from dualdiffusion.model.shipped import find_model
 from dualdiffusion.pictures.chart import Line, line_chart
 from train.commands.sweep import validation_losses
-from train.setup import copy_modules
-from train.starting import Source
+from train.startup.initial_weights import Source
+from train.startup.setup import copy_modules
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = ("unet", "vae")

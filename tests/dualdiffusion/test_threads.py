@@ -17,8 +17,9 @@ from dualdiffusion.machine.threads import WAITING, prepare_cpu, usable_cores, us
 from dualdiffusion.model.folder import ModelFolder
 from tests import tiny
 from tests.tiny import ROOT
-from train import interruption, launcher_settings
-from train.optimizer import SCHEDULES, ScheduleConfig
+from train import interruption
+from train.optimization.schedule import SCHEDULES, ScheduleConfig
+from train.startup import launcher_settings
 from train.train_config import TrainConfig
 
 OPENMP = (*WAITING, "OMP_NUM_THREADS", "MKL_NUM_THREADS")

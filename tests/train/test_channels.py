@@ -15,9 +15,9 @@ from dualdiffusion.files import read_json, read_jsonl, write_jsonl
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.module import save_module
 from tests import tiny
-from train.channels import with_channels
 from train.module_trainers.unet import UNetTrainer
-from train.starting import Source
+from train.startup.channels import with_channels
+from train.startup.initial_weights import Source
 from train.train_config import TrainConfig
 
 CHANNELS = 6

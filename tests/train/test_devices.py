@@ -177,7 +177,7 @@ def test_processes_wait_for_one_another_as_long_as_demos_may_take(tmp_path: Path
     script = tmp_path / "join.py"
     script.write_text(
         "import torch, torch.distributed as dist\n"
-        "from train.launch import join_processes\n"
+        "from train.startup.launch import join_processes\n"
         "assert join_processes(cpu=True).num_processes == 2\n"
         "print(dist.group.WORLD._get_backend(torch.device('cpu')).options._timeout.total_seconds())\n"
         # Neither leaves before the other has joined: the first one's end would be an error of the other's.

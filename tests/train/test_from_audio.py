@@ -28,11 +28,11 @@ from tests import tiny
 from tests.benchmarks.memory import measure
 from tests.dataset_processing.latents import OneProcess
 from tests.train.test_training import assert_equal, digest, fresh_model, train_until
-from train.channels import with_channels
+from train.data.loader import PackedBatch
 from train.denoiser.latent_source import EncodedLatents
-from train.loader import PackedBatch
 from train.memory.preflight import make_plan, predict
 from train.module_trainers.unet import UNetTrainer
+from train.startup.channels import with_channels
 from train.train_config import TrainConfig
 
 COLUMN = 64 * 8  # samples

@@ -25,7 +25,7 @@ from sampling.request import Request
 from tests import tiny
 from tests.train.test_training import assert_equal, digest, fresh_model, train_until
 from train.checkpoints.checkpoint import CheckpointState
-from train.optimizer import OptimizerConfig
+from train.optimization.optimizer import OptimizerConfig
 
 NEW = "Harbour"
 LABELS = "backbone.label_embedding.vectors.weight"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from train.muon import ADAM_RMS, Muon, batches_of_one_shape, orthogonalised
-from train.optimizer import OptimizerConfig
+from train.optimization.muon import ADAM_RMS, Muon, batches_of_one_shape, orthogonalised
+from train.optimization.optimizer import OptimizerConfig
 
 
 @pytest.mark.parametrize("shape", [(8, 32), (32, 8), (16, 16)])
@@ -40,7 +40,7 @@ def test_weights_of_one_shape_are_stepped_together_as_each_alone(monkeypatch: py
     shapes = [(16, 8, 3, 3), (24, 8), (16, 8, 3, 3), (8, 24), (5,), (24, 8), (16, 8, 3, 3)]
     results = []
     for limit in (0, 2 * 16 * 8 * 9, 2**20):
-        monkeypatch.setattr("train.muon.BATCH_ELEMENTS", limit)
+        monkeypatch.setattr("train.optimization.muon.BATCH_ELEMENTS", limit)
         generator = torch.Generator().manual_seed(0)
         weights = [torch.nn.Parameter(torch.randn(shape, generator=generator)) for shape in shapes]
         optimizer = Muon(weights, lr=0.1, weight_decay=0.1)

@@ -18,16 +18,10 @@ from dualdiffusion.errors import UserError
 from dualdiffusion.model.folder import ModelFolder
 from tests import tiny
 from tests.train.test_training import assert_equal, digest, fresh_model, train_until
-from train.optimizer import (
-    SCHEDULES,
-    GradientNoise,
-    OptimizerConfig,
-    ScheduleConfig,
-    add_gradient_noise,
-    load_packed_state,
-    packed_state,
-    parameter_groups,
-)
+from train.optimization.gradient_noise import GradientNoise, add_gradient_noise
+from train.optimization.optimizer import OptimizerConfig, parameter_groups
+from train.optimization.schedule import SCHEDULES, ScheduleConfig
+from train.optimization.state import load_packed_state, packed_state
 from train.trainer import TrainConfig
 
 

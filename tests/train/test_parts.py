@@ -21,9 +21,9 @@ from dualdiffusion.randomness import StepRandom
 from tests import commands, tiny
 from train.averages.ema import PowerEMA, exponent_of
 from train.checkpoints.checkpoint import OLD_MARK, Checkpoints, CheckpointState
-from train.loader import build_loader
+from train.data.loader import build_loader
 from train.losses.multiscale_spectral import MultiscaleSpectral
-from train.optimizer import ScheduleConfig
+from train.optimization.schedule import ScheduleConfig
 from train.reports import events, metrics
 from train.reports.metrics import MetricLog
 

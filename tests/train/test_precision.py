@@ -15,7 +15,7 @@ from dualdiffusion.model.folder import ModelFolder
 from tests import tiny
 from tests.train.test_training import assert_equal, digest, fresh_model
 from train.memory.preflight import predict
-from train.precision import in_half, with_precision
+from train.startup.precision import in_half, with_precision
 from train.train_config import TrainConfig
 
 
@@ -27,8 +27,8 @@ def config(model: ModelFolder, dataset: Path, tmp_path: Path) -> TrainConfig:
 
 def machine(monkeypatch: pytest.MonkeyPatch, half: bool) -> None:
     """A machine on which bfloat16 pays, or not."""
-    monkeypatch.setattr("train.precision.choose_precision", lambda device: Precision(half, "because"))
-    monkeypatch.setattr("train.precision.may_be_half", lambda device: half)
+    monkeypatch.setattr("train.startup.precision.choose_precision", lambda device: Precision(half, "because"))
+    monkeypatch.setattr("train.startup.precision.may_be_half", lambda device: half)
 
 
 @pytest.mark.parametrize(("half", "precision"), [(True, "bf16"), (False, "no")])

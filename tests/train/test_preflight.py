@@ -18,7 +18,6 @@ from tests import tiny
 from tests.benchmarks.memory import measure
 from tests.train.test_training import fresh_model, scalars
 from train.checkpoints.checkpoint import damage
-from train.launch import launch
 from train.memory.auto_batch import (
     available_memory,
     choose_micro_batch,
@@ -28,6 +27,7 @@ from train.memory.auto_batch import (
     with_micro_batch,
 )
 from train.memory.preflight import MemoryTracker, predict, validated_bytes
+from train.startup.launch import launch
 from train.train_config import TrainConfig
 from train.trainer import Trainer
 

@@ -28,8 +28,8 @@ from tests.train.test_growing_labels import NEW, denoiser, more_games, snapshot
 from tests.train.test_training import assert_equal, digest
 from train.module_trainers.unet import UNetTrainer
 from train.module_trainers.vae import VAETrainer
-from train.setup import build_module, with_label_dim
-from train.starting import init_of, load_train_config
+from train.startup.initial_weights import init_of, load_train_config
+from train.startup.setup import build_module, with_label_dim
 
 LABELS = "backbone.label_embedding.vectors.weight"
 DECODER = "output.weight"

@@ -14,11 +14,11 @@ from torch.utils.data import Dataset
 from dualdiffusion.data.audio_crops import Crop
 from dualdiffusion.model.folder import ModelFolder
 from tests.train.test_preflight import make_config
-from train.launch import launch
-from train.loader import build_loader
+from train.data.loader import build_loader
 from train.module_trainers.unet import UNetTrainer
 from train.reports import events
 from train.reports.metrics import MetricLog
+from train.startup.launch import launch
 
 
 def test_a_clock_that_was_set_back_does_not_turn_the_curves_around(

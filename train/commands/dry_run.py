@@ -13,11 +13,11 @@ from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.module import describe
 from dualdiffusion.model.shipped import reference
-from train.launcher_settings import not_used
 from train.memory.auto_batch import Fit, device_memory, fits
 from train.memory.preflight import UNKNOWN_GAME, Memory, make_plan, predict
-from train.setup import new_games
-from train.starting import init_of
+from train.startup.initial_weights import init_of
+from train.startup.launcher_settings import not_used
+from train.startup.setup import new_games
 from train.train_config import TrainConfig
 
 

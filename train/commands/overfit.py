@@ -23,8 +23,8 @@ from dualdiffusion.model.folder import ModelFolder
 from train.averages.post_hoc import SnapshotConfig
 from train.module_trainer import ModuleTrainer
 from train.position import Position
-from train.precision import local_device_type, with_precision
-from train.setup import copy_modules
+from train.startup.precision import local_device_type, with_precision
+from train.startup.setup import copy_modules
 from train.train_config import TrainConfig
 from train.update import Update
 

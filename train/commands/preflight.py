@@ -11,8 +11,8 @@ import torch
 from dualdiffusion.errors import UserError
 from train.memory.auto_batch import USABLE_SHARE, device_memory, divisors, largest_fit
 from train.memory.preflight import predict
-from train.precision import local_device_type
-from train.starting import load_train_config
+from train.startup.initial_weights import load_train_config
+from train.startup.precision import local_device_type
 
 
 def preflight(paths: Sequence[Path], overrides: Sequence[str], memory_gib: float | None = None) -> dict[str, Any]:

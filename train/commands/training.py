@@ -36,7 +36,7 @@ def main(words: Sequence[str] | None = None, program: str = "train.py", epilog: 
         parser.error(f"--memory {arguments.memory:g}: must be above 0, and goes with --auto-batch")
 
     # Slow imports come after parsing, so that --help and wrong arguments answer at once.
-    from train.starting import load_train_config
+    from train.startup.initial_weights import load_train_config
 
     config = load_train_config(arguments.config, arguments.overrides)
     if arguments.dry_run:
@@ -45,6 +45,6 @@ def main(words: Sequence[str] | None = None, program: str = "train.py", epilog: 
         show_plan(config, auto_batch=arguments.auto_batch, memory_gib=arguments.memory)
         return 0
 
-    from train.launch import launch
+    from train.startup.launch import launch
 
     return launch(config, wait=arguments.wait, auto_batch=arguments.auto_batch, memory_gib=arguments.memory)

@@ -24,7 +24,7 @@ from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.data.excerpt_crops import Excerpt, ExcerptCrops
 from dualdiffusion.data.latent_crops import LatentCrops
 from dualdiffusion.randomness import StepRandom
-from train.transforming import transformed
+from train.data.transforming import transformed
 
 
 class LatentsConfig(Config):

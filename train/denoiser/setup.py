@@ -19,12 +19,12 @@ from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.module import module_component
 from dualdiffusion.model.shipped import find_model
 from sampling.recommended import read_recommended
-from train.autoencoder import check_autoencoder, check_fit, of_format
-from train.channels import with_channels
 from train.denoiser.latent_source import EncodedLatents
 from train.denoiser.telling import conditioners_of, settled
 from train.module_trainer import Plan
-from train.setup import with_label_dim
+from train.startup.autoencoder import check_autoencoder, check_fit, of_format
+from train.startup.channels import with_channels
+from train.startup.setup import with_label_dim
 
 if TYPE_CHECKING:
     from train.module_trainers.unet import UNetTrainer

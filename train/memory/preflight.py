@@ -27,9 +27,9 @@ from dualdiffusion.model.folder import ModelFolder
 from train.averages.ema import ema_name
 from train.memory.meta_operations import KnownOperations, operate
 from train.module_trainer import Plan
-from train.optimizer_parts import Parts
-from train.precision import in_half
-from train.setup import check_labels
+from train.optimization.parts import Parts
+from train.startup.precision import in_half
+from train.startup.setup import check_labels
 from train.train_config import TrainConfig
 
 UNKNOWN_GAME = "(no dataset yet)"

@@ -28,7 +28,6 @@ from dualdiffusion.model.shipped import find_model
 from dualdiffusion.randomness import StepRandom
 from sampling.generator import Generator
 from sampling.recommended import check_recommended, read_recommended
-from train.autoencoder import check_autoencoder, check_fit, is_trained, make_autoencoder, of_format
 from train.denoiser.demos import DemosConfig, check_demos, make_demos
 from train.denoiser.latent_source import EncodedLatents, LatentsConfig, LatentSource, StoredLatents
 from train.denoiser.loss_by_level import by_noise_level
@@ -37,8 +36,9 @@ from train.denoiser.setup import plan, recommended_by, settled_denoiser
 from train.denoiser.telling import controls_of, told_of
 from train.losses.denoising import DenoisingDistance, Squared
 from train.module_trainer import Demo, Plan, StepOutput
-from train.setup import build_module, check_labels, copy_modules, new_games, save_labels
-from train.starting import Source
+from train.startup.autoencoder import check_autoencoder, check_fit, is_trained, make_autoencoder, of_format
+from train.startup.initial_weights import Source
+from train.startup.setup import build_module, check_labels, copy_modules, new_games, save_labels
 
 
 class UNetTrainer:

@@ -22,11 +22,11 @@ from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.module import load_module, save_module
 from dualdiffusion.pictures.spectrogram import spectrogram_pixels
 from dualdiffusion.randomness import StepRandom
-from train.channels import with_channels
+from train.data.transforming import transformed
 from train.module_trainer import Demo, Plan, StepOutput
-from train.setup import build_module, check_labels, new_games, save_labels, stored_part, with_label_dim
-from train.starting import Source
-from train.transforming import transformed
+from train.startup.channels import with_channels
+from train.startup.initial_weights import Source
+from train.startup.setup import build_module, check_labels, new_games, save_labels, stored_part, with_label_dim
 
 # Weights of the terms that this trainer adds to those of the loss.
 OWN_WEIGHTS = {"point": 0.0, "shift": 0.0, "kl": 0.1}

@@ -13,8 +13,8 @@ from sampling.output.clips import save
 from sampling.request import Request
 from tests.benchmarks.gpu.context import Context
 from tests.benchmarks.memory import make_run
-from train.channels import with_channels
-from train.setup import with_label_dim
+from train.startup.channels import with_channels
+from train.startup.setup import with_label_dim
 
 ORDER, LIMIT = 4, 80
 GOALS = {

@@ -17,7 +17,7 @@ from dualdiffusion.model.module import load_state, save_module, save_weights
 from train.averages.tracked import SnapshotWriter
 from train.checkpoints.checkpoint import Checkpoints, CheckpointState, samples_of
 from train.module_trainer import Stateful
-from train.optimizer import load_packed_state, packed_state
+from train.optimization.state import load_packed_state, packed_state
 from train.position import Position
 from train.reports.validation import Validation
 from train.train_config import TrainConfig

@@ -24,8 +24,8 @@ from dualdiffusion.model.module import (
     registered_type,
 )
 from dualdiffusion.randomness import mix_seed
-from train.channels import is_open
-from train.starting import started_weights, tell_start
+from train.startup.channels import is_open
+from train.startup.initial_weights import started_weights, tell_start
 
 
 def check_labels(model: ModelFolder, dataset: DatasetFolder) -> Labels:

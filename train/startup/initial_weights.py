@@ -28,7 +28,7 @@ from dualdiffusion.model.module import (
 )
 from dualdiffusion.model.shipped import find_model, reference
 from dualdiffusion.randomness import mix_seed
-from train.channels import is_open
+from train.startup.channels import is_open
 from train.train_config import TrainConfig
 
 

@@ -16,7 +16,6 @@ from dualdiffusion.files import folder_lock
 from dualdiffusion.machine.memory import is_out_of_memory
 from dualdiffusion.machine.threads import usable_cores
 from train.interruption import launcher_id, processes_asked, threads_asked
-from train.launcher_settings import check_launcher, not_used
 from train.memory.auto_batch import (
     choose_micro_batch,
     device_memory,
@@ -25,7 +24,8 @@ from train.memory.auto_batch import (
     warn_if_too_large,
     with_micro_batch,
 )
-from train.precision import local_device_type, with_precision
+from train.startup.launcher_settings import check_launcher, not_used
+from train.startup.precision import local_device_type, with_precision
 from train.trainer import TrainConfig, Trainer
 
 # The main process validates, makes demos and saves while the others wait for it, for longer than the ten minutes after

@@ -15,8 +15,8 @@ from dualdiffusion.diffusion.preconditioning import Denoiser
 from dualdiffusion.errors import UserError
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.module import save_module
-from train.channels import OPEN, with_channels
-from train.setup import stored_part
+from train.startup.channels import OPEN, with_channels
+from train.startup.setup import stored_part
 
 MEASURED_CROPS = 64
 """That the constants of format and latents are measured on."""
