@@ -33,7 +33,10 @@ def add_ema(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, help="model folder")
     parser.add_argument("--module", default="unet", help="module of the model (default unet)")
     parser.add_argument("--std", type=float, required=True, help="width relative to the training, such as 0.1")
-    parser.add_argument("--name", help="name of the EMA (default ema_<std>_posthoc)")
+    parser.add_argument(
+        "--at", type=int, metavar="SAMPLES", help="ends at the snapshot nearest to this; such a younger one can guide"
+    )
+    parser.add_argument("--name", help="name of the EMA (default ema_<std>_posthoc, or ema_<std>_at_<samples>)")
 
 
 def run_ema(arguments: argparse.Namespace) -> int:
@@ -41,7 +44,7 @@ def run_ema(arguments: argparse.Namespace) -> int:
     from dualdiffusion.model.shipped import find_model
     from train.commands.ema import write_ema
 
-    path = write_ema(find_model(arguments.model), arguments.module, arguments.std, arguments.name)
+    path = write_ema(find_model(arguments.model), arguments.module, arguments.std, arguments.name, arguments.at)
     print(f"{path}: written; choose it by the name {path.stem}")
     return 0
 

@@ -105,6 +105,23 @@ def test_a_reconstructed_ema_is_within_a_percent_of_one_that_was_followed(
     assert min(difference(other, direct[std].state["weight"]) for other in others) > 0.01
 
 
+@pytest.mark.parametrize("step", [STEPS // 8, STEPS // 2])
+@pytest.mark.parametrize("std", [0.075, 0.1])
+def test_an_ema_can_end_where_training_could_have_been_stopped(
+    std: float, step: int, walked: tuple[Walk, Snapshots, dict[float, PowerEMA]]
+) -> None:
+    snapshots = walked[1]
+    again = Walk()
+    followed = PowerEMA(again, std)
+    for count in range(1, step + 1):
+        again.move()
+        followed.update(again, samples=count * BATCH, batch_size=BATCH)
+    made = reconstruct(snapshots, std, again, seed=0, at=step * BATCH)
+    newest = reconstruct(snapshots, std, again, seed=0)
+    wanted = followed.state["weight"]
+    assert difference(made["weight"], wanted) < min(0.03, difference(newest["weight"], wanted) / 5)
+
+
 def test_thinning_out_keeps_the_ends_and_what_a_reconstruction_needs() -> None:
     left: list[tuple[int, Path]] = []
     for samples in range(100, 30_001, 100):
@@ -183,6 +200,15 @@ def test_an_ema_can_be_given_a_name_and_needs_no_dataset(trained: Path, tmp_path
     result = ema_command(tmp_path / "moved", "--std", 0.1, "--name", "calm")
     assert result.returncode == 0, result.stderr
     assert "ema_calm" in ModelFolder(tmp_path / "moved").emas("unet")
+
+
+def test_an_early_ema_is_named_by_where_it_ends_and_can_guide(trained: Path, tmp_path: Path) -> None:
+    result = ema_command(trained, "--std", 0.1, "--at", 63)
+    assert result.returncode == 0 and "ema_0.100_at_64" in ModelFolder(trained).emas("unet"), result.stderr
+    weak = ["--set", "guidance.weak_ema=ema_0.100_at_64", "--set", "guidance.weak_scale=2"]
+    options = ["--seconds", 1, "--steps", 2, "--out", tmp_path / "out", *weak]
+    result = tiny.run("-m", "sampling", "--model", trained, "--game", "Castle=1", *options)
+    assert result.returncode == 0 and list((tmp_path / "out").glob("*.flac")), result.stderr
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,17 @@ class Snapshots:
         for path in redundant(self.list(), self.keep):
             path.unlink(missing_ok=True)
 
+    def nearest(self, samples: int) -> int:
+        """Samples seen at the snapshot nearest to a time.
+
+        Raises:
+            UserError: there are no snapshots.
+        """
+        found = [time for time, _ in self.list()]
+        if not found:
+            raise _no_snapshots(self.folder)
+        return min(found, key=lambda time: abs(time - samples))
+
     def drop_after(self, samples: int) -> None:
         """Removes snapshots of a future that training goes back from."""
         for time, path in self.list():
@@ -153,12 +164,15 @@ def redundant(snapshots: Sequence[tuple[int, Path]], keep: int) -> list[Path]:
 
 
 @torch.no_grad()
-def reconstruct(snapshots: Snapshots, std: float, module: nn.Module, seed: int) -> dict[str, Tensor]:
-    """The weights of an EMA of relative width `std` that ends at the newest snapshot.
+def reconstruct(
+    snapshots: Snapshots, std: float, module: nn.Module, seed: int, at: int | None = None
+) -> dict[str, Tensor]:
+    """The weights of an EMA of relative width `std`.
 
     Args:
         module: of the shapes to make; snapshots that know fewer games get room for the others.
         seed: of the run, from which new games' values follow.
+        at: samples seen at the snapshot where it ends, as if training had been stopped there; None: the newest.
 
     Raises:
         UserError: no snapshots, damaged ones, or a width that they do not cover.
@@ -166,12 +180,11 @@ def reconstruct(snapshots: Snapshots, std: float, module: nn.Module, seed: int) 
     points = [
         (Profile(width, samples), path, ema)
         for samples, path in snapshots.list()
+        if at is None or samples <= at
         for ema, width in snapshots.stds(path).items()
     ]
     if not points:
-        raise UserError(
-            f"{snapshots.folder}: no snapshots of averaged weights; train with ema_snapshots.stds that are not empty"
-        )
+        raise _no_snapshots(snapshots.folder)
     known, end = [point[0] for point in points], points[-1][0].end
     coefficients, error = _checked(std, end, known, snapshots.folder)
     total: dict[str, Tensor] = {}
@@ -197,6 +210,10 @@ def _checked(std: float, end: float, known: list[Profile], folder: Path) -> tupl
         covered = f"they cover {min(able):.2f} to {max(able):.2f}" if able else "they cover none yet"
         raise UserError(f"--std {std:g}: not to be made of the snapshots in {folder}; {covered}; train on for more")
     return coefficients, error
+
+
+def _no_snapshots(folder: Path) -> UserError:
+    return UserError(f"{folder}: no snapshots of averaged weights; train with ema_snapshots.stds that are not empty")
 
 
 def _small(tensor: Tensor) -> Tensor:

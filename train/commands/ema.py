@@ -18,11 +18,14 @@ from train.module_trainer import FinishMeasures
 from train.train_config import TrainConfig
 
 
-def write_ema(model: ModelFolder, module: str, std: float, name: str | None = None) -> Path:
-    """Writes the EMA of relative width `std` that ends at the newest snapshot, for sampling and the page to pick.
+def write_ema(model: ModelFolder, module: str, std: float, name: str | None = None, at: int | None = None) -> Path:
+    """Writes the EMA of relative width `std`, for sampling and the page to pick.
 
     Args:
-        name: of the EMA; None: ema_<std>_posthoc. "ema_" is put before one that does not begin with it.
+        name: of the EMA; None: ema_<std>_posthoc, or ema_<std>_at_<at>. "ema_" is put before one that does not begin
+            with it.
+        at: samples seen where it ends, or the snapshot nearest to that: the network as it was then, such as one to
+            guide away from (autoguidance). None: the newest snapshot.
 
     Returns:
         The file.
@@ -31,7 +34,6 @@ def write_ema(model: ModelFolder, module: str, std: float, name: str | None = No
         UserError: unknown module, no snapshots, a width that they do not cover, or a name that is no file name.
     """
     model.module_entry(module)
-    path = model.weights_path(module, _file_stem(name or f"{ema_name(std)}_posthoc"))
     config_path = model.run_path(module) / "config.json"
     folder = model.run_path(module) / "ema_snapshots"
     if not config_path.exists():
@@ -39,8 +41,12 @@ def write_ema(model: ModelFolder, module: str, std: float, name: str | None = No
     stored = {**read_json(config_path), "model": str(model.path)}
     config = validate(TrainConfig, stored, str(config_path))
     snapshots = Snapshots(folder, config.ema_snapshots.keep)
+    if at is not None:
+        at = snapshots.nearest(at)
+    name = name or f"{ema_name(std)}_{'posthoc' if at is None else f'at_{at}'}"
+    path = model.weights_path(module, _file_stem(name))
     network, finish = _trained(model, module, config)
-    load_state(network, reconstruct(snapshots, std, network, config.seed), folder)
+    load_state(network, reconstruct(snapshots, std, network, config.seed, at), folder)
     normalize(network)
     finish()
     save_weights(path, network.state_dict())
