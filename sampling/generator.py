@@ -37,7 +37,7 @@ class Generator:
     """A model that is ready to generate.
 
     Args:
-        unets: denoisers by the name of their EMA, all of them known by `fingerprint`.
+        unets: denoisers by the name of their EMA, of which `fingerprint` tells as one.
         ema: of requests that name none; None is the model's default.
         load_unet: loads those that are not among `unets`.
         load_weak: loads the weaker network that a request's guidance names, or gives None.
@@ -120,7 +120,8 @@ class Generator:
 
     @property
     def noise_of_latents(self) -> float:
-        """The standard deviation of the noise that the VAE's latents have anyway, normalised: in no channel more."""
+        """Standard deviation of the noise that the VAE itself adds to normalised latents, in the channel that has least
+        of it."""
         return float(self.vae.noise_std / self.vae.latents_std.max())
 
     @property
@@ -196,7 +197,7 @@ class Generator:
         Raises:
             UserError: as `generate`; lengths are looked at before the first clip is made.
         """
-        if self._ema:  # which a clip is to tell
+        if self._ema:  # so that the clip says which weights made it
             requests = [r.model_copy(update={"ema": r.ema or self._ema}) for r in requests]
         try:
             yield from self._generate_batches(requests, on_step)
@@ -238,8 +239,8 @@ class Generator:
     def _check_scales(self, guidance: Guidance) -> None:
         denoiser = self.unet(self._ema)
         always = [name for name, config in denoiser.told.items() if config.of_latents]
-        pushed = [name for name in denoiser.told if name not in always]
-        check_scales(guidance, [*([GAMES] if denoiser.label_dim else []), *pushed], always)
+        guided_ids = [name for name in denoiser.told if name not in always]
+        check_scales(guidance, [*([GAMES] if denoiser.label_dim else []), *guided_ids], always)
 
     def _batches(self, requests: Sequence[Request]) -> Iterator[list[Request]]:
         """Requests that are sampled together."""
@@ -257,7 +258,7 @@ class Generator:
         """Mixes of games as a network with `label_dim` labels is told them, one row each; none where one is empty, as
         an unconditional model's is.
 
-        A network may know fewer games than there are, and makes the best of a mix: see LabelEmbedding.
+        A network may know fewer games than there are: LabelEmbedding leaves the others out of the mix.
         """
         if not label_dim or not all(mixes):
             return Conditioning()

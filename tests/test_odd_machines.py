@@ -22,8 +22,8 @@ import torch
 from dualdiffusion.model.folder import ModelFolder
 from tests import commands, odd_machines, tiny
 from tests.dataset_processing.sounds import make_source
+from tests.train.checkpoints.test_faults import BATCH, checkpoints, everything, write_config
 from tests.train.forked import signal_when, when
-from tests.train.test_faults import BATCH, checkpoints, everything, write_config
 from tests.train.test_training import assert_equal, fresh_model
 from tests.webui.conftest import REQUEST, free_port, is_alive, until
 from tests.webui.serve import make_model

@@ -58,16 +58,16 @@ class Trainer:
 
         averages, trainer = self.update.averages, self.module_trainer
         self.log = RunLog(self.run_path, config.to_json(), writes=main)
-        self.updates = UpdateLog(self.log, self.update, config.log_every_samples)
+        self.update_log = UpdateLog(self.log, self.update, config.log_every_samples)
         self.validation = Validation(self.log, trainer, averages, config.validation, accelerator)
         self.demos = DemoWriter(self.log, trainer, averages, self.validation, config.demo_every_samples)
         snapshots = Snapshots(self.run_path / "ema_snapshots", config.ema_snapshots.keep)
         every = config.ema_snapshots.every_samples or -(-config.total_samples // 32)
         self.snapshots = SnapshotWriter(snapshots, averages, every, writes=main)
         self.recovery = Recovery(config, self.update, self.validation, self.snapshots, self.run_path)
-        memory = PeakMemory(self.name, config, self.update, self.updates)
-        # In this order: demos are of the weights that validation found best, and a checkpoint knows them too.
-        self.parts: tuple[Part, ...] = (memory, self.updates, self.snapshots, self.validation, self.demos)
+        memory = PeakMemory(self.name, config, self.update, self.update_log)
+        # The order matters: demos are made of the weights that validation found best; checkpoints come after all.
+        self.parts: tuple[Part, ...] = (memory, self.update_log, self.snapshots, self.validation, self.demos)
 
     def _build_module_trainer(self) -> ModuleTrainer:
         part, config = self.config.module_trainer, self.config
@@ -115,7 +115,7 @@ class Trainer:
         position, total, batches = self.position, self.config.total_samples, self.batches()
         with TrainingProgress(self.name, position.samples, total, self.module_trainer.seconds_per_sample) as bar:
             while position.samples < total:
-                if code := self._agreed(interruption.requested() or 0):
+                if code := self._from_main_process(interruption.requested() or 0):
                     self.recovery.run(position)
                     self._say(f"stopped after {position.samples} of {total} samples")
                     return code
@@ -126,28 +126,28 @@ class Trainer:
                 for part in self.parts:
                     if part.due(position):
                         part.run(position)
-                # The main process alone asks: asking takes the request away.
+                # The main process alone asks: to ask removes the file that requests it.
                 asked = self.accelerator.is_main_process and interruption.save_requested()
-                if self._agreed(asked) or self.recovery.due(position):
+                if self._from_main_process(asked) or self.recovery.due(position):
                     self.recovery.run(position)
-                bar.update(position.samples, self.updates.loss)
+                bar.update(position.samples, self.update_log.loss)
         return 0
 
-    def _agreed(self, value: int) -> int:
+    def _from_main_process(self, value: int) -> int:
         """What the main process says, in all processes: they must stop and save at the same step."""
         if self.accelerator.num_processes == 1:
             return value
         return int(broadcast(torch.tensor(int(value), device=self.accelerator.device)))
 
     def train_step(self, batches: Iterator[Batch | UserError]) -> None:
-        """One update with the next of `batches`, and what counts how it went."""
+        """One update with the next of `batches`; recovery and the log take note of how it went."""
         outcome = self.update(batches, self.position)
         self.recovery.note(outcome, self.position)
-        self.updates.note(outcome)
+        self.update_log.note(outcome)
 
     def _roll_back(self) -> None:
         self.recovery.roll_back(self.position)
-        self.updates.forget()
+        self.update_log.forget()
         self.log.open(self.position.samples)
 
     def batches(self) -> Iterator[Batch | UserError]:

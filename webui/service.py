@@ -23,7 +23,7 @@ from sampling.request import Request
 from webui.events import Events
 from webui.exchange.sources import Sources, source_job
 from webui.history.actions import History
-from webui.history.ends import End, Ends, tell
+from webui.history.ends import End, Ends, report_unwritable
 from webui.history.job import Job
 from webui.history.job_view import Running, describe_job
 from webui.history.jobs import RETRIABLE, JobStore
@@ -86,7 +86,7 @@ class Service:
         try:
             await self.history.take_in()
         except (sqlite3.Error, OSError) as error:
-            tell(error)
+            report_unwritable(error)
 
     # -- models ----------------------------------------------------------------------------------------------------
 
@@ -195,7 +195,7 @@ class Service:
                 if not self.running.cancelling:
                     self.running.cancelling = True
                     self.supervisor.send({"type": "cancel", "id": job_id})
-                    asyncio.get_running_loop().call_later(CANCEL_GRACE, self._end_stubborn, self.running)
+                    asyncio.get_running_loop().call_later(CANCEL_GRACE, self._kill_if_still_running, self.running)
                 return await self._changed(job_id)
         job = await self.job(job_id)
         if job.status != "cancelled":
@@ -237,7 +237,7 @@ class Service:
                 job, outcome = await self._claimed()
             except (sqlite3.Error, OSError) as error:
                 self.running = None
-                tell(error)
+                report_unwritable(error)
                 self.ends.try_later()
                 return
             if job is None:
@@ -260,12 +260,12 @@ class Service:
         """
         job = await asyncio.to_thread(self.store.next_queued)
         outcome: dict[str, Any] | RefusedError | None = job and self._refusal(job)
-        if outcome is None and not self._has((job and job.model) or self.models.chosen):
+        if outcome is None and not self._ensure_loaded((job and job.model) or self.models.chosen):
             return None, None
         if job is None:
             return None, None
-        # From here on whoever looks finds the process at work, also while the disk is waited for: a death is this
-        # job's, and no training takes the device.
+        # The process counts as busy before the disk is waited for: if it dies meanwhile, this job fails, and no
+        # training takes the device.
         self.running = Running(job.id, refusal=outcome.error if isinstance(outcome, RefusedError) else None)
         if outcome is None:
             try:
@@ -274,8 +274,8 @@ class Service:
                 outcome = gone
         return (job, outcome) if await asyncio.to_thread(self.store.claim_next) is not None else (None, None)
 
-    def _has(self, model: str) -> bool:
-        """Whether the process has a model ready; if it has another one, has this one loaded."""
+    def _ensure_loaded(self, model: str) -> bool:
+        """Whether the process has a model ready. Where it has another one, starts loading this one."""
         if model != self.loaded:
             try:
                 path = self.models.requests_of(model).folder.path
@@ -289,7 +289,7 @@ class Service:
     def _refusal(self, job: Job) -> RefusedError | None:
         """Why a job cannot be made: by its model, or because there is no such model any more."""
         model = job.model or self.models.chosen
-        if model == self.loaded != self.models.chosen and self.supervisor.status == FAILED:
+        if model == self.loaded and model != self.models.chosen and self.supervisor.status == FAILED:
             return RefusedError(422, f"model: {model} cannot be loaded: {self.supervisor.message}", "model")
         try:
             self.models.requests_of(model).parse(json.dumps(job.request).encode())
@@ -350,13 +350,13 @@ class Service:
             job_id, self.running = self.running.id, None
             await self.ends.add(job_id, end)
         if self.ends:
-            await self._tell_changed(job_id)  # as it will be
+            await self._tell_changed(job_id)  # as it will be once the disk has it
         await self._dispatch()
 
     async def _write_end(self, job_id: str, end: End) -> None:
         await asyncio.to_thread(self.store.finish, job_id, **asdict(end))
 
-    def _end_stubborn(self, running: Running) -> None:
+    def _kill_if_still_running(self, running: Running) -> None:
         if self.running is running:
             self.supervisor.kill()
 
@@ -366,7 +366,8 @@ class Service:
         return await self.history.changed(job_id)
 
     async def _tell_changed(self, job_id: str) -> None:
-        """The same where nobody waits for the answer: what cannot be told now must not keep others from their turn."""
+        """As `_changed`, but passes over a history that cannot be read now: nobody waits for the answer, and other
+        jobs must have their turn."""
         with contextlib.suppress(sqlite3.Error, OSError, RefusedError):
             await self._changed(job_id)
 

@@ -22,8 +22,8 @@ from dualdiffusion.nn.magnitude_preserving import MPConv, MPFourier
 
 
 class Denoiser(Module):
-    """D(x; sigma): an estimate of the clean latents at their own scale. Karras et al. 2022, equation 7; what the
-    network itself is asked for, says the predictor."""
+    """D(x; sigma): an estimate of the clean latents at their own scale. Karras et al. 2022, equation 7. The
+    predictor decides what the network itself has to say: the noise, the clean latents or something between."""
 
     class Config(Config):
         """Settings of a denoiser."""
@@ -100,9 +100,9 @@ class Denoiser(Module):
             The estimate of the clean latents, (B, C, *space), float32.
         """
         x = x.float()
-        data = self.config.sigma_data
-        scale = self.predictor.scalings(per_item(sigma.float(), x), data)
-        noise = self.predictor.noise(sigma, data)
+        sigma_data = self.config.sigma_data
+        scale = self.predictor.scalings(per_item(sigma.float(), x), sigma_data)
+        noise = self.predictor.noise(sigma, sigma_data)
         output = self.backbone(scale.input * x, noise, conditioning=conditioning, position=position)
         return scale.skip * x + scale.out * output.float()
 
@@ -118,9 +118,10 @@ class Denoiser(Module):
             sigma: (B,).
 
         Returns:
-            (B,), float32 also under autocast: the loss is divided by exp(u), for which three digits of u are too few.
+            (B,), float32 also under autocast: the loss is divided by exp(u), and a bfloat16 u is too coarse for that.
         """
-        device = "cpu" if sigma.device.type == "meta" else sigma.device.type  # which has no autocast of its own
+        # The meta device has no autocast of its own.
+        device = "cpu" if sigma.device.type == "meta" else sigma.device.type
         with torch.autocast(device, enabled=False):
             return self.uncertainty(self.uncertainty_features(self.c_noise(sigma)))[:, 0]
 

@@ -13,8 +13,8 @@ All share one signature, `sample_x(denoise, x, sigmas, *, generator, callback, r
 Conditioning and guidance are inside `denoise`; samplers know nothing of them. A function `sample_x` in a file
 `sample_<family>.py` beside this one is a sampler that a request may name `x`. Such files are found by listing: adding a
 sampler is adding one, whose options' types say what a request may give them (options.py). Where its steps follow from
-the error of what it is given, the file also names it in its own ONE_ITEM_AT_A_TIME; and in UNUSED with the fields of a
-request that it does not follow. Imports no torch.
+the error of what it is given, the file also names it in a tuple ONE_ITEM_AT_A_TIME; fields of a request
+that a sampler does not follow stand in its file as UNUSED = {"x": ("schedule", ...)}. Imports no torch.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def test_a_resolved_config_is_itself_a_valid_config(path: Path, tmp_path: Path) 
         ('batch_size="many"', "batch_size: input should be a valid integer"),
         ("batch_size=true", "batch_size: input should be a valid integer"),
         ("batch_size=0", "batch_size: input should be greater than 0, not 0"),
-        ("optimizer.type=AdamX", "optimizer.type: no such class in torch.optim; nearest: Adam"),
+        ("optimizer.type=AdamX", "optimizer.type: no such optimizer; nearest: Adam"),
         (
             "module_trainer.denoiser.backbone.backbone.model_chanels=3",
             "backbone.model_chanels: unknown key; did you mean",

@@ -13,7 +13,7 @@ from dualdiffusion.model.folder import ModelFolder
 from tests import tiny
 from tests.benchmarks.memory import measure
 from tests.train import forked
-from tests.train.test_ema_post_hoc import difference
+from tests.train.averages.test_ema_post_hoc import difference
 from tests.train.test_training import fresh_model
 from train.commands.overfit import overfit, scratch_trainer
 from train.memory.preflight import predict

@@ -24,7 +24,7 @@ from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.randomness import StepRandom
 from tests import commands, tiny
 from tests.train import forked
-from tests.train.test_preflight import make_config
+from tests.train.memory.test_preflight import make_config
 from train.averages.tracked import TrackedAverages
 from train.denoiser.loss_by_level import by_noise_level
 from train.memory.auto_batch import choose_micro_batch, remedies

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from dualdiffusion.data.audio_crops import Crop
 from dualdiffusion.model.folder import ModelFolder
-from tests.train.test_preflight import make_config
+from tests.train.memory.test_preflight import make_config
 from train.data.loader import build_loader
 from train.module_trainers.unet import UNetTrainer
 from train.reports import events

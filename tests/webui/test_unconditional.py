@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.webui.conftest import REQUEST, Server, until
-from tests.webui.test_page import Visit
+from tests.webui.visit import Visit
 
 
 class WithoutMixer(Visit):

@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 from dualdiffusion.errors import UserError
 from tests.webui.conftest import REQUEST, Server
 from tests.webui.serve import make_model
-from tests.webui.test_page import Visit
+from tests.webui.visit import Visit
 from webui.__main__ import bind
 from webui.history.jobs import JobStore
 from webui.server import STATIC, create_app

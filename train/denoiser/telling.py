@@ -59,8 +59,8 @@ def controls_of(told: Mapping[str, ConditionerConfig], dataset: DatasetFolder) -
     for name, config in told.items():
         if not config.of_latents and not _is_known(config, itertools.chain(*facts.values())):
             raise UserError(
-                f"{dataset.path}: the network is told {name}, but no track has facts of it; add "
-                '{"type": "describe.Describe"} to the steps of the dataset\'s config and run it again'
+                f"{dataset.path}: the network is told {name}, but no track has facts of it; with "
+                '{"type": "describe.Describe"} among the steps of the dataset\'s config, run it again'
             )
     return controls_to_json({name: config.control(facts) for name, config in told.items()})
 

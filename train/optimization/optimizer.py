@@ -32,7 +32,7 @@ def known_type(name: str) -> str:
     usable = {key for key, value in vars(torch.optim).items() if isinstance(value, type)} - UNUSABLE
     known = sorted(usable | OWN.keys())
     if name not in known:
-        raise ValueError(f"no such class in torch.optim; nearest: {', '.join(nearest(name, known, 3)) or 'AdamW'}")
+        raise ValueError(f"no such optimizer; nearest: {', '.join(nearest(name, known, 3)) or 'AdamW'}")
     return name
 
 
@@ -40,7 +40,7 @@ class PartConfig(Config):
     """How a part of a module is trained. null: as the rest of it."""
 
     learning_rate: PositiveFloat | None = None
-    """Reference rate, which follows the schedule as the other one does."""
+    """Reference rate, scaled by the same schedule as that of the rest."""
     type: Annotated[str, AfterValidator(known_type)] | None = None
     """Another optimizer, whose settings are its own defaults where none are given."""
     settings: dict[str, Any] | None = None
@@ -72,13 +72,14 @@ class OptimizerConfig(Config):
     def of_part(self, part: PartConfig) -> OptimizerConfig:
         """What holds for a part."""
         other = part.type is not None and part.type != self.type
-        settings = part.settings if part.settings is not None else {} if other else self.settings
+        inherited = {} if other else self.settings  # another class takes other arguments
+        settings = inherited if part.settings is None else part.settings
         rate = part.learning_rate or self.learning_rate
         changes = {"type": part.type or self.type, "learning_rate": rate, "settings": settings, "parts": {}}
         return self.model_copy(update=changes)
 
     def build_for(self, module: nn.Module) -> torch.optim.Optimizer:
-        """The optimizer of a module's parameters, or that of several of them as one.
+        """The optimizer of a module's parameters; where the config has parts, one `Parts` around an optimizer for each.
 
         Each of its groups has a `rate` where there are parts: its learning rate, as a multiple of the reference rate.
 
@@ -119,7 +120,7 @@ def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
 
 
 def grouped(parameters: dict[str, nn.Parameter]) -> list[dict[str, Any]]:
-    """The same of parameters by name."""
+    """As `parameter_groups`, of parameters by name."""
     spared, decayed = [], []
     for name, parameter in parameters.items():
         # Gains, biases and single factors have one axis at most; weights of layers have two or more.

@@ -84,7 +84,7 @@ class Ends:
             try:
                 await self._write(job_id, end)
             except (sqlite3.Error, OSError) as error:
-                tell(error)
+                report_unwritable(error)
                 return False
             del self._waiting[job_id]
             await self._written(job_id)
@@ -98,6 +98,6 @@ class Ends:
                 await self._trying
 
 
-def tell(error: Exception) -> None:
+def report_unwritable(error: Exception) -> None:
     """Says in the terminal that the history could not be written."""
     print(f"the history cannot be written: {error}; trying again", file=sys.stderr, flush=True)
