@@ -36,16 +36,26 @@ def add_ema(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--at", type=int, metavar="SAMPLES", help="ends at the snapshot nearest to this; such a younger one can guide"
     )
+    parser.add_argument(
+        "--guide", type=float, metavar="SCALE", help="have the model recommend to be guided away from it, such as by 2"
+    )
     parser.add_argument("--name", help="name of the EMA (default ema_<std>_posthoc, or ema_<std>_at_<samples>)")
 
 
 def run_ema(arguments: argparse.Namespace) -> int:
     """Writes an EMA of another length."""
+    from dualdiffusion.files import write_json
     from dualdiffusion.model.shipped import find_model
-    from train.commands.ema import write_ema
+    from train.commands.ema import guided_by, write_ema
 
-    path = write_ema(find_model(arguments.model), arguments.module, arguments.std, arguments.name, arguments.at)
+    model, module, scale = find_model(arguments.model), arguments.module, arguments.guide
+    if scale is not None:
+        guided_by(model, module, "raw", scale)  # what is wrong with it is said before anything is written
+    path = write_ema(model, module, arguments.std, arguments.name, arguments.at)
     print(f"{path}: written; choose it by the name {path.stem}")
+    if scale is not None:
+        write_json(model.request_path, guided_by(model, module, path.stem, scale))
+        print(f"{model.request_path}: clips are now guided away from it, unless a request says otherwise")
     return 0
 
 

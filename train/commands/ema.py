@@ -1,10 +1,11 @@
-"""`python -m train ema`: writes an EMA of another length into a model folder."""
+"""`python -m train ema`: writes an EMA of another length, or of an earlier time, into a model folder."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from dualdiffusion.config import validate
 from dualdiffusion.data.dataset_folder import DatasetFolder
@@ -12,6 +13,7 @@ from dualdiffusion.errors import UserError
 from dualdiffusion.files import read_json
 from dualdiffusion.model.folder import RAW, ModelFolder
 from dualdiffusion.model.module import Module, load_module, load_state, save_weights
+from sampling.recommended import check_recommended, read_recommended
 from train.averages.ema import ema_name, normalize
 from train.averages.post_hoc import Snapshots, reconstruct
 from train.module_trainer import FinishMeasures
@@ -51,6 +53,23 @@ def write_ema(model: ModelFolder, module: str, std: float, name: str | None = No
     finish()
     save_weights(path, network.state_dict())
     return path
+
+
+def guided_by(model: ModelFolder, module: str, ema: str, scale: float) -> dict[str, Any]:
+    """What the model is to recommend, to be guided away from weights of its own in place of the network that is told
+    nothing (autoguidance: Karras et al. 2024, "Guiding a diffusion model with a bad version of itself").
+
+    Args:
+        ema: name of these weights, which need not be there yet.
+
+    Raises:
+        UserError: another module than the denoiser, a damaged recommended request, or no scale of guidance.
+    """
+    if module != "unet":
+        raise UserError(f"--guide: it is the unet that is guided, not {module}")
+    fields = read_recommended(model).fields
+    guidance = {**fields.get("guidance", {}), "weak_ema": ema, "weak_scale": scale}
+    return check_recommended({**fields, "cfg_scale": 1.0, "guidance": guidance}, f"--guide {scale:g}").fields
 
 
 def _trained(model: ModelFolder, name: str, config: TrainConfig) -> tuple[Module, Callable[[], None]]:

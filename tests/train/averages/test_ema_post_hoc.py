@@ -15,7 +15,9 @@ from torch import nn
 
 from dualdiffusion.component import component_from_json
 from dualdiffusion.conditioning import Conditioning
+from dualdiffusion.files import read_json, write_json
 from dualdiffusion.model.folder import ModelFolder
+from sampling.output.clips import read_settings
 from tests import tiny
 from tests.train.test_training import fresh_model
 from train.averages.ema import PowerEMA, exponent_of, normalize
@@ -203,12 +205,18 @@ def test_an_ema_can_be_given_a_name_and_needs_no_dataset(trained: Path, tmp_path
 
 
 def test_an_early_ema_is_named_by_where_it_ends_and_can_guide(trained: Path, tmp_path: Path) -> None:
-    result = ema_command(trained, "--std", 0.1, "--at", 63)
-    assert result.returncode == 0 and "ema_0.100_at_64" in ModelFolder(trained).emas("unet"), result.stderr
-    weak = ["--set", "guidance.weak_ema=ema_0.100_at_64", "--set", "guidance.weak_scale=2"]
-    options = ["--seconds", 1, "--steps", 2, "--out", tmp_path / "out", *weak]
-    result = tiny.run("-m", "sampling", "--model", trained, "--game", "Castle=1", *options)
-    assert result.returncode == 0 and list((tmp_path / "out").glob("*.flac")), result.stderr
+    model = tmp_path / "guided"
+    shutil.copytree(trained, model)
+    write_json(model / "request.json", {"steps": 7, "cfg_scale": 3.0, "guidance": {"rescale": 0.5}})
+    result = ema_command(model, "--std", 0.1, "--at", 63, "--guide", 2)
+    assert result.returncode == 0 and "ema_0.100_at_64" in ModelFolder(model).emas("unet"), result.stderr
+    wanted = {"rescale": 0.5, "weak_ema": "ema_0.100_at_64", "weak_scale": 2.0}
+    assert read_json(model / "request.json") == {"steps": 7, "cfg_scale": 1.0, "guidance": wanted}
+    said = ["--seconds", 1, "--steps", 2, "--out", tmp_path / "out"]
+    result = tiny.run("-m", "sampling", "--model", model, "--game", "Castle=1", *said)
+    assert result.returncode == 0, result.stderr
+    (clip,) = (tmp_path / "out").glob("*.flac")
+    assert read_settings(clip)[0].guidance.weak_ema == "ema_0.100_at_64"
 
 
 @pytest.mark.parametrize(
@@ -219,6 +227,8 @@ def test_an_early_ema_is_named_by_where_it_ends_and_can_guide(trained: Path, tmp
         (["--std", 0.005], ["--std 0.005", "they cover 0.0"]),
         (["--std", 0.1, "--module", "decoder"], ["has no module 'decoder'"]),
         (["--std", 0.1, "--module", "vae"], ["no snapshots"]),
+        (["--std", 0.1, "--at", 64, "--guide", 1], ["--guide 1", "1 is off"]),
+        (["--std", 0.1, "--module", "vae", "--guide", 2], ["--guide", "not vae"]),
         (["--std", 0.1, "--name", "../x"], ["--name '../x'"]),
     ],
 )
