@@ -217,7 +217,7 @@ def _add_file_routes(app: FastAPI, service: Service) -> None:
     @app.get("/api/jobs/{job_id}/preview")
     async def preview(job_id: JobId) -> Response:
         """The clip that forms, as a picture: WebP; 204 where there is none."""
-        running = service.running
+        running = service.dispatcher.running
         if running is None or running.id != job_id or running.preview is None:
             return Response(status_code=204)  # no error: it was there when the page was told so, a moment ago
         return Response(running.preview, headers={"Cache-Control": "no-store"}, media_type="image/webp")

@@ -41,7 +41,7 @@ class Studio:
         self._models = (settings.models or self._work / "models").resolve()
         self.roots, self.surveys = Roots(settings.music), Surveys()
         self.presets = load_presets(settings.presets)
-        self.turns = Turns(service, Loaders(settings.loader, settings.cpu_loader))
+        self.turns = Turns(service.dispatcher, Loaders(settings.loader, settings.cpu_loader))
         self._crew = Crew(self._work)
         self._readings: dict[str, Reading] = {}
         self.forecast = Forecast(self.presets, self._work / "generators" / ".none")

@@ -31,7 +31,7 @@ class Player(Protocol):
 
 
 class HasPlayer(Protocol):
-    """The page's service, as far as turns go; see `webui.service.Service`."""
+    """What gives jobs to the model's process, as far as turns go; see `webui.dispatcher.Dispatcher`."""
 
     supervisor: Any
     """The Player."""
@@ -76,8 +76,8 @@ class Turns:
         seat: where the model plays, or is about to.
     """
 
-    def __init__(self, service: HasPlayer, loaders: Loaders) -> None:
-        self._service, self._loaders = service, loaders
+    def __init__(self, dispatcher: HasPlayer, loaders: Loaders) -> None:
+        self._dispatcher, self._loaders = dispatcher, loaders
         self.training: str | None = None
         self.choice: Choice | None = None
         self.seat: Seat = "device"
@@ -88,7 +88,7 @@ class Turns:
         self.training = training
         if seat_for(training, None) == "resting":
             self.seat = "resting"
-            self._service.supervisor.hold()
+            self._dispatcher.supervisor.hold()
 
     async def training_is(self, device: str | None) -> None:
         """A training is about to begin on a device, or none is at work any more; returns when the device is free."""
@@ -116,7 +116,7 @@ class Turns:
             seat = seat_for(self.training, self.choice)
             if seat == self.seat:
                 return
-            player: Player = self._service.supervisor
+            player: Player = self._dispatcher.supervisor
             if self.seat != "resting":
                 await self._take_from(player)
             self.seat = seat
@@ -127,7 +127,7 @@ class Turns:
         """Ends the model's process when the clip that it forms is ready; cancelled before, nothing has changed."""
         player.hold()  # what is asked for from now on waits
         try:
-            while self._service.running is not None:
+            while self._dispatcher.running is not None:
                 await asyncio.sleep(POLL)
         except asyncio.CancelledError:
             player.wake(self._loader(self.seat))

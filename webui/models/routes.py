@@ -39,7 +39,7 @@ def add_model_routes(app: FastAPI, service: Service) -> None:
     async def models() -> Response:
         """The models that the page can play: {"models", "chosen", "loaded"}."""
         listing = await asyncio.to_thread(shelf.listing)
-        return json_response({"models": listing, "chosen": service.models.chosen, "loaded": service.loaded})
+        return json_response({"models": listing, "chosen": service.models.chosen, "loaded": service.dispatcher.loaded})
 
     @app.get("/api/models/{model}")
     async def model(model: str) -> Response:

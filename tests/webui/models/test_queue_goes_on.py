@@ -26,8 +26,8 @@ def page(tmp_path: Path) -> Page:
     """The application without its model's process: what that would be told is kept in `sent`."""
     page = Page(tmp_path)
     page.sent = []
-    page.service.supervisor.send = page.sent.append
-    page.service.supervisor.status = READY
+    page.service.dispatcher.supervisor.send = page.sent.append
+    page.service.dispatcher.supervisor.status = READY
     return page
 
 
@@ -51,11 +51,11 @@ def test_a_source_that_cannot_be_looked_for_leaves_its_job_waiting(
 
         monkeypatch.setattr(Sources, "resolved", fails_once)
         job_id = await submit(page)
-        assert page.service.running is None and page.sent == []
+        assert page.service.dispatcher.running is None and page.sent == []
         assert (await page.service.job(job_id)).status == "queued"
-        await page.service._dispatch()
+        await page.service.dispatcher.dispatch()
         assert [message["id"] for message in page.sent] == [job_id]
-        await page.service.ends.close()
+        await page.service.dispatcher.ends.close()
 
     run_async(scene())
 
@@ -63,7 +63,7 @@ def test_a_source_that_cannot_be_looked_for_leaves_its_job_waiting(
 def test_a_process_that_dies_while_a_source_is_looked_for_ends_its_job(
     page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service = page.service
+    service, dispatcher = page.service, page.service.dispatcher
 
     async def scene() -> None:
         resolved, dies = Sources.resolved, []
@@ -72,7 +72,7 @@ def test_a_process_that_dies_while_a_source_is_looked_for_ends_its_job(
             # As the watch tells it, on the loop's thread, before this answers.
             told = asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop)
             told.result(5)
-            loop.call_soon_threadsafe(lambda: dies.append(loop.create_task(service._worker_changed({"death": "gone"}))))
+            loop.call_soon_threadsafe(lambda: dies.append(loop.create_task(dispatcher.on_change({"death": "gone"}))))
             asyncio.run_coroutine_threadsafe(asyncio.sleep(0.01), loop).result(5)
             return resolved(self, fields)
 
@@ -80,8 +80,8 @@ def test_a_process_that_dies_while_a_source_is_looked_for_ends_its_job(
         monkeypatch.setattr(Sources, "resolved", slow)
         job_id = await submit(page)
         await asyncio.gather(*dies)
-        await service.ends.close()
-        assert service.running is None
+        await service.dispatcher.ends.close()
+        assert service.dispatcher.running is None
         assert (await service.job(job_id)).status == "failed"
 
     run_async(scene())
@@ -90,7 +90,7 @@ def test_a_process_that_dies_while_a_source_is_looked_for_ends_its_job(
 def test_a_job_that_is_refused_says_why_also_when_the_process_dies_meanwhile(
     page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service = page.service
+    service, dispatcher = page.service, page.service.dispatcher
 
     async def scene() -> None:
         job_id = await submit(page)  # one whose process is not ready: it waits
@@ -98,19 +98,20 @@ def test_a_job_that_is_refused_says_why_also_when_the_process_dies_meanwhile(
         claim, dies = JobStore.claim_next, []
 
         def slow(self: JobStore) -> Any:
-            loop.call_soon_threadsafe(lambda: dies.append(loop.create_task(service._worker_changed({"death": "gone"}))))
+            loop.call_soon_threadsafe(lambda: dies.append(loop.create_task(dispatcher.on_change({"death": "gone"}))))
             asyncio.run_coroutine_threadsafe(asyncio.sleep(0.01), loop).result(5)
             return claim(self)
 
         loop = asyncio.get_running_loop()
         monkeypatch.setattr(JobStore, "claim_next", slow)
-        monkeypatch.setattr(service, "_refusal", lambda job: RefusedError(422, "model: x cannot be loaded", "model"))
-        await service._dispatch()
+        unloadable = RefusedError(422, "model: x cannot be loaded", "model")
+        monkeypatch.setattr(dispatcher, "refusal", lambda job: unloadable)
+        await service.dispatcher.dispatch()
         await asyncio.gather(*dies)
-        await service.ends.close()
+        await service.dispatcher.ends.close()
         assert (await service.job(job_id)).error == "model: x cannot be loaded"
 
-    page.service.supervisor.status = FAILED
+    page.service.dispatcher.supervisor.status = FAILED
     run_async(scene())
 
 
@@ -122,8 +123,8 @@ def test_a_job_that_cannot_be_told_of_is_made_all_the_same(page: Page, monkeypat
         monkeypatch.setattr(History, "changed", fails)
         first, second = await submit(page), await submit(page, seed=2)
         done = {"type": "done", "id": first, "file": None, "fingerprint": "f"}
-        await page.service._on_message({"type": "described", "id": first})
-        await page.service._on_message(done)
+        await page.service.dispatcher.on_message({"type": "described", "id": first})
+        await page.service.dispatcher.on_message(done)
         assert [message["id"] for message in page.sent] == [first, second]
 
     run_async(scene())
@@ -132,13 +133,13 @@ def test_a_job_that_cannot_be_told_of_is_made_all_the_same(page: Page, monkeypat
 def test_clips_that_killed_the_process_which_drew_them_are_not_given_to_the_next(page: Page) -> None:
     async def scene() -> None:
         service = page.service
-        service._undrawn = {"a" * 16: "crashes.flac", "b" * 16: "waits.flac"}
-        service.supervisor.info = {"least_seconds": 0.1}
-        await service._worker_changed({"death": None})
+        service.dispatcher.drawing._waiting = {"a" * 16: "crashes.flac", "b" * 16: "waits.flac"}
+        service.dispatcher.supervisor.info = {"least_seconds": 0.1}
+        await service.dispatcher.on_change({"death": None})
         assert [message["id"][0] for message in page.sent] == ["a", "b"]
         page.sent.clear()
-        await service._worker_changed({"death": "was ended by signal 11"})
-        await service._worker_changed({"death": None})
+        await service.dispatcher.on_change({"death": "was ended by signal 11"})
+        await service.dispatcher.on_change({"death": None})
         assert [message["id"][0] for message in page.sent] == ["b"], "which has done nothing wrong"
 
     run_async(scene())
