@@ -10,9 +10,10 @@ the same: forward, mean squared error, backward, AdamW; ours also what keeps its
 and medians count.
 
 On a GPU: the base preset, in bfloat16 and compiled, batch 12 of latents 4 x 32 x 512. On a CPU: the small preset in
-float32, batch 2 of 4 x 32 x 128, eager unless --compile. Peak memory is measured in a process for each network, over
-two steps: on a GPU by its allocator; on a CPU as bytes of tensors alive (what memory_ratio compares), and as growth of
-the process. The share of the peak is of a matrix product in the same run and of the same precision.
+float32, and once more in bfloat16 where the CPU has that, batch 2 of 4 x 32 x 128, eager unless --compile. Peak memory
+is measured in a process for each network, over two steps: on a GPU by its allocator; on a CPU as bytes of tensors alive
+(what memory_ratio compares), and as growth of the process. The share of the peak is of a matrix product in the same run
+and of the same precision.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -41,6 +42,7 @@ from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.config import read_config
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_json
+from dualdiffusion.machine.precision import bfloat16_unit
 from dualdiffusion.models.unet_edm2 import UNet
 from tests.benchmarks.vae_speed import device_name, peak_flops
 from train.memory.preflight import MemoryTracker
@@ -66,10 +68,12 @@ class Case:
     compile: bool
     peers: str | None = None
     """Folder in which diffusers is installed; None: the environment."""
+    half: bool = False
+    """Whether the network is run in bfloat16; weights and optimizer stay float32."""
 
     @property
     def dtype(self) -> torch.dtype:
-        return torch.bfloat16 if self.device == "cuda" else torch.float32
+        return torch.bfloat16 if self.half else torch.float32
 
     def inputs(self, device: str) -> tuple[Tensor, Tensor, Tensor]:
         """Noisy latents (B, C, F, T), noise levels (B,) and games (B,)."""
@@ -147,7 +151,7 @@ def forward_of(name: str, network: nn.Module, case: Case, device: str) -> Callab
         return network(x, 1000 * level, class_labels=games).sample
 
     def loss() -> Tensor:
-        with torch.autocast(device if device != "meta" else "cpu", torch.bfloat16, enabled=device == "cuda"):
+        with torch.autocast(device if device != "meta" else "cpu", torch.bfloat16, enabled=case.half):
             output = ours() if name == "ours" else peer()
         return (output.float() - x).square().mean()
 
@@ -303,9 +307,17 @@ def main() -> int:
     columns = options.columns or columns
     if columns % multiple:
         raise UserError(f"--columns: must be a multiple of {multiple} for the {preset} preset, not {columns}")
-    case = Case(preset, options.batch or batch, columns, device, options.compile or device == "cuda", options.peers)
+    on_gpu = device == "cuda"
+    case = Case(preset, options.batch or batch, columns, device, options.compile or on_gpu, options.peers, half=on_gpu)
     result = {**vars(case), "device": device_name(torch.device(device)), **measure(case, options.steps)}
     print_results(Console(), case, result)
+    if not case.half and bfloat16_unit() is not None:
+        half = replace(case, half=True)
+        in_half = {"device": result["device"], **measure(half, options.steps)}
+        print_results(Console(), half, in_half)
+        result |= {f"{name}_bf16": value for name, value in in_half.items() if name != "device"}
+    elif case.half:
+        result |= {f"{name}_bf16": result[name] for name in ("speed_ratio", "memory_ratio")}
     if options.json:
         write_json(options.json, {**result, "steps": options.steps})
     return 0
