@@ -59,6 +59,8 @@ OUTSIDERS = {
     "x-transformers": ("x-transformers", x_transformers.VERSION, "Encoder"),
 }
 """Networks of other packages: of which, in what version, and what they are called there."""
+PEER = "diffusers UNet2DModel"
+"""The outsider whose last loss is looked for in the curves of ours."""
 MUSIC = ("beat", "sharpness", "pitch")
 """Of rhythm, of notes, and of pitch classes: see sampling/evaluation/music/record.py."""
 MEASURED = ("class_control", *MUSIC)
@@ -174,6 +176,28 @@ def row(name: str, of_seeds: Sequence[dict[str, Any]], costs: dict[str, float]) 
     }
 
 
+def time_to(loss: float, of: dict[str, Any]) -> float | None:
+    """Seconds of training after which a backbone has this loss, between two validations in proportion; None: never."""
+    before: tuple[int, float] | None = None
+    for samples, there in of["curve"].items():
+        if there <= loss:
+            share = 1.0 if before is None else (before[1] - loss) / (before[1] - there)
+            first = samples if before is None else before[0] + share * (samples - before[0])
+            return first * of["seconds_per_sample"]
+        before = (samples, there)
+    return None
+
+
+def time_to_peer_loss(rows: Sequence[dict[str, Any]]) -> dict[str, float | None]:
+    """Of each backbone of ours: the time in which it has the loss that the peer ends with, over the peer's time."""
+    peer = next((of for of in rows if of["backbone"] == PEER), None)
+    if peer is None:
+        return {}
+    whole = max(peer["curve"]) * peer["seconds_per_sample"]
+    times = {of["backbone"]: time_to(peer["validation"], of) for of in rows if of["backbone"] not in OUTSIDERS}
+    return {name: None if taken is None else taken / whole for name, taken in times.items()}
+
+
 def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """The picture: validation loss against the time that training takes, the outsider dashed."""
     lines = [
@@ -204,6 +228,9 @@ def show(rows: Sequence[dict[str, Any]], ratio: float, console: Console) -> None
         table.add_row(of["backbone"], *size, f"{of['validation']:.4f}", by_seed, *cost, *heard)
     console.print(table)
     console.print(f"{', '.join(MUSIC)}: of the corpus'")
+    for name, share in time_to_peer_loss(rows).items():
+        reached = "never" if share is None else f"after {share:.2f} of its time (a first validation counts whole)"
+        console.print(f"{name} has the last loss of {PEER}: {reached}")
     console.print(f"hourglass below its top, on twice the length: {ratio:.2f} times the operations")
 
 
@@ -265,7 +292,12 @@ def main() -> int:
     show(rows, ratio, console if console.is_terminal else Console(width=150))
     print(f"picture: {options.picture}")
     if options.json:
-        beside = {"hourglass_length_ratio": ratio, "samples": options.samples, "seeds": options.seeds}
+        beside = {
+            "time_to_peer_loss_ratio": time_to_peer_loss(rows),
+            "hourglass_length_ratio": ratio,
+            "samples": options.samples,
+            "seeds": options.seeds,
+        }
         write_json(options.json, {"rows": rows, **beside})
     return 0
 

@@ -11,7 +11,7 @@ from dualdiffusion.config import load_config
 from dualdiffusion.errors import UserError
 from dualdiffusion.model.folder import ModelFolder
 from tests import tiny
-from tests.benchmarks.backbones import BACKBONES, length_ratio, read_options
+from tests.benchmarks.backbones import BACKBONES, PEER, length_ratio, read_options, time_to_peer_loss
 from tests.benchmarks.learning import EMA, curves
 from tests.train.test_backbones import BACKBONES as NETWORKS
 from tests.train.test_backbones import OPTIMIZER
@@ -36,6 +36,17 @@ def test_every_backbone_has_presets_that_differ_from_one_another_in_the_network_
 
 def test_an_hourglass_on_twice_the_length_costs_twice_as_much_below_its_top() -> None:
     assert 1.9 < length_ratio() <= 2.2
+
+
+def test_the_time_to_the_peers_last_loss_is_read_off_the_curves() -> None:
+    peer = {"backbone": PEER, "curve": {100: 2.0, 200: 1.0}, "validation": 1.0, "seconds_per_sample": 0.5}
+    ours = {"backbone": "UNet", "curve": {100: 1.5, 200: 0.5}, "validation": 0.5, "seconds_per_sample": 0.25}
+    worse = {**ours, "backbone": "DiT", "curve": {100: 2.0, 200: 1.1}}
+    at_once = {**ours, "backbone": "hourglass", "curve": {100: 0.9}}
+    found = time_to_peer_loss([ours, worse, at_once, peer])
+    # Half way between 100 and 200 samples, at a quarter of a second each; the peer takes 100 s.
+    assert found == {"UNet": 150 * 0.25 / 100, "DiT": None, "hourglass": 100 * 0.25 / 100}
+    assert time_to_peer_loss([ours]) == {}
 
 
 @pytest.mark.benchmarks
