@@ -2,7 +2,8 @@
 
 Trains the tiny UNet twice on latents of the built-in corpus, with and without controls, by the real commands. Then asks
 the one with controls for tempi, places, loudness curves and keys, listens with what describes tracks too, and has it
-mend gaps in held-out music with and without being told what is around them. It goes on where it was stopped.
+mend gaps in held-out music with and without being told what is around them. What the same ears make of the corpus
+stands beside it: of places and keys even real excerpts do not tell everything. It goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import soundfile
 import torch
 from rich.console import Console
 from torch import Tensor
@@ -77,6 +79,54 @@ def call(*words: object) -> None:
         raise UserError(f"{' '.join(map(str, words[:3]))}: failed")
 
 
+class PlaceEar:
+    """Tells the end of a track from its start.
+
+    What separates both is found in the corpus: the difference of the means of its tracks' starts and ends in the
+    statistics of mel bands, each in units of its deviation.
+    """
+
+    def __init__(self, tracks: Sequence[Track], seconds: float, rate: int) -> None:
+        self._statistics, self.seconds = MelStatistics(rate), seconds
+        edges = [[self._statistics(edge) for edge in self.edges(track)] for track in tracks]
+        start, end = (torch.stack([edge[place] for edge in edges]) for place in (0, 1))
+        deviation = torch.cat([start, end]).std(0).clamp(min=1e-6)
+        self._direction = (end.mean(0) - start.mean(0)) / deviation**2
+        self._middle = (start.mean(0) + end.mean(0)) / 2
+
+    def edges(self, track: Track) -> tuple[Tensor, Tensor]:
+        """A track's first and last seconds."""
+        last = max(track.seconds - self.seconds, 0.0)
+        return excerpt(track, 0.0, self.seconds), excerpt(track, last, self.seconds)
+
+    def is_end(self, clip: Tensor) -> bool:
+        """Whether a clip (C, N) sounds more like an end."""
+        return float((self._statistics(clip) - self._middle) @ self._direction) > 0
+
+    def of_corpus(self, tracks: Sequence[Track]) -> float:
+        """Share of the tracks' own starts and ends that are told right."""
+        told = [self.is_end(edge) == is_end for track in tracks for is_end, edge in enumerate(self.edges(track))]
+        return sum(told) / len(told)
+
+
+def excerpt(track: Track, start: float, seconds: float) -> Tensor:
+    """(C, N), so many seconds of a track."""
+    with soundfile.SoundFile(track.path) as file:
+        rate = file.samplerate
+    return audio.read(track.path, start=round(start * rate), frames=round(seconds * rate))[0]
+
+
+def key_of_corpus(tracks: Sequence[Track], seconds: float, rate: int) -> float:
+    """Share of excerpts, one of each track, that are heard in the tonic of their track's key, as clips have to be."""
+    right = known = 0
+    for track in tracks:
+        if "key" in track.all_facts:
+            heard = key_of(pitch_classes(excerpt(track, track.seconds / 3, seconds), rate))
+            known += 1
+            right += heard is not None and heard.name.split()[0] == track.all_facts["key"]["name"].split()[0]
+    return right / max(known, 1)
+
+
 class Listener:
     """Asks a model for clips of all games in turn, and hears whether they are as asked."""
 
@@ -104,28 +154,13 @@ class Listener:
             found.append(low * 2 ** (math.log2(beat.whole.bpm / low) % 1) if beat else 0.0)
         return rank_correlation(asked, found)
 
-    def place(self, tracks: Sequence[Track]) -> float:
-        """Share of clips told to be a start, or an end, that sound more like that than like the other.
-
-        What separates both is found in the corpus: the difference of the means of its tracks' starts and ends in the
-        statistics of mel bands, each in units of its deviation.
-        """
-        statistics, seconds = MelStatistics(self.rate), float(self.said["seconds"])
-        frames = round(seconds * self.rate)
-        edges: list[list[Tensor]] = [[], []]
-        for track in tracks:
-            last = max(round(track.seconds * self.rate) - frames, 0)
-            for edge, start in zip(edges, (0, last), strict=True):
-                edge.append(statistics(audio.read(track.path, start=start, frames=frames)[0]))
-        start, end = (torch.stack(edge) for edge in edges)
-        deviation = torch.cat([start, end]).std(0).clamp(min=1e-6)
-        direction, middle = (end.mean(0) - start.mean(0)) / deviation**2, (start.mean(0) + end.mean(0)) / 2
+    def place(self, ear: PlaceEar) -> float:
+        """Share of clips told to be a start, or an end, that sound more like that than like the other."""
         right = 0
         for seed in range(self.clips):
             game = next(self.games)
             for place in (0.0, 1.0):
-                heard = statistics(self.clip(seed, game, place=place))
-                right += (float((heard - middle) @ direction) > 0) == (place == 1.0)
+                right += ear.is_end(self.clip(seed, game, place=place)) == (place == 1.0)
         return right / (2 * self.clips)
 
     def loudness(self) -> float:
@@ -181,11 +216,14 @@ def listen(listener: Listener, dataset: DatasetFolder) -> dict[str, float]:
     seconds = float(listener.said["seconds"])
     held_out = [track for track in dataset.tracks("validation") if track.seconds > 1.5 * seconds]
     training = [track for track in dataset.tracks("train") if track.seconds > 2 * seconds]
+    ear = PlaceEar(training, seconds, listener.rate)
     return {
         "tempo_correlation": listener.tempo(),
-        "place_accuracy": listener.place(training),
+        "place_accuracy": listener.place(ear),
+        "place_accuracy_of_corpus": ear.of_corpus(held_out or training),
         "loudness_correlation": listener.loudness(),
         "key_accuracy": listener.key(),
+        "key_accuracy_of_corpus": key_of_corpus([*training, *held_out], seconds, listener.rate),
         "inpaint_ratio": listener.gaps(held_out or training),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +14,7 @@ from dualdiffusion.data.dataset_folder import Track
 from dualdiffusion.dsp.curves import interpolated
 from dualdiffusion.dsp.key import MAJOR, MINOR, TONICS
 from sampling.request import Request
-from tests.benchmarks.telling import Listener, rank_correlation
+from tests.benchmarks.telling import Listener, PlaceEar, key_of_corpus, rank_correlation
 from tests.dualdiffusion.dsp.test_beat import clicks, regular
 
 RATE, SECONDS = 8000, 8.0
@@ -82,7 +83,8 @@ def tracks(tmp_path_factory: pytest.TempPathFactory) -> list[Track]:
 def test_of_a_model_that_does_what_it_is_told_every_figure_is_as_good_as_can_be(tracks: list[Track]) -> None:
     listener = Listener(Model(), 6)
     assert listener.tempo() > 0.9
-    assert listener.place(tracks) == 1
+    ear = PlaceEar(tracks, SECONDS, RATE)
+    assert listener.place(ear) == ear.of_corpus(tracks) == 1
     assert listener.loudness() > 0.95
     assert listener.key() == 1
     assert listener.gaps(tracks) == pytest.approx(0.25), "half the error, squared"
@@ -91,10 +93,19 @@ def test_of_a_model_that_does_what_it_is_told_every_figure_is_as_good_as_can_be(
 def test_of_a_model_that_is_told_in_vain_every_figure_is_as_bad_as_chance(tracks: list[Track]) -> None:
     assert Listener(Model({"tempo": 120.0}), 6).tempo() == 0
     assert Listener(Model({}), 6).tempo() == 0, "no beat at all"
-    assert Listener(Model({"place": 1.0}), 6).place(tracks) == 0.5
+    assert Listener(Model({"place": 1.0}), 6).place(PlaceEar(tracks, SECONDS, RATE)) == 0.5
     assert abs(Listener(Model({}), 6).loudness()) < 0.5
     assert Listener(Model({"key": "C major"}), 12).key() == pytest.approx(1 / 12)
     assert Listener(Model({}), 2).gaps(tracks) == 1
+
+
+def test_excerpts_of_the_corpus_are_heard_in_the_key_of_their_track_or_not(tmp_path: Path) -> None:
+    found = []
+    for name, key in (("right", "D major"), ("wrong", "E minor"), ("unknown", None)):
+        write_flac(tmp_path / f"{name}.flac", 0.01 * scale("D major").repeat(2)[None].expand(2, -1), RATE)
+        facts = {} if key is None else {"key": {"name": key}}
+        found.append(SimpleNamespace(path=tmp_path / f"{name}.flac", seconds=2 * SECONDS, all_facts=facts))
+    assert key_of_corpus(found, SECONDS, RATE) == 0.5
 
 
 def test_rank_correlation_is_spearmans_and_equal_values_share_a_rank() -> None:

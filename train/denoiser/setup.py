@@ -59,7 +59,10 @@ def settled_denoiser(
 def recommended_by(init: ModelFolder | None) -> dict[str, Any]:
     """What the model that training starts from recommends to ask of it; nothing that only its own weights can do."""
     fields = {} if init is None else read_recommended(init).fields
-    return {name: value for name, value in fields.items() if not (name == "guidance" and value.get("weak_ema"))}
+    if (fields.get("guidance") or {}).get("weak_ema"):
+        # Weights that the new model does not have; the scale of the other guidance was chosen beside them.
+        fields = {name: value for name, value in fields.items() if name not in ("guidance", "cfg_scale")}
+    return fields
 
 
 def plan(config: UNetTrainer.Config, *, model: ModelFolder, labels: Labels, batch_size: int) -> Plan:

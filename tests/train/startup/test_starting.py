@@ -335,7 +335,8 @@ def test_a_new_model_recommends_what_the_one_that_it_started_from_does(
 ) -> None:
     shutil.copytree(model.path, tmp_path / "init")
     recommended = {"steps": 7, "sampler": "euler"}
-    write_json(tmp_path / "init/request.json", {**recommended, "guidance": {"weak_ema": "raw", "weak_scale": 2}})
+    guided = {"cfg_scale": 1.3, "guidance": {"weak_ema": "raw", "weak_scale": 2}}
+    write_json(tmp_path / "init/request.json", {**recommended, **guided})
     trainer_of(config_file(tmp_path, "unet", dataset, tmp_path / "init"))
     assert read_json(tmp_path / "new/request.json") == recommended  # without weights that it may not have
 
