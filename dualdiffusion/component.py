@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import PlainSerializer, PlainValidator, ValidationError
+from pydantic import JsonValue, PlainSerializer, PlainValidator, ValidationError
 
 from dualdiffusion.config import Config, InvalidPartError, nearest
 from dualdiffusion.errors import UserError
@@ -59,7 +59,7 @@ def type_name(part: type[Any]) -> str:
     return f"{part.__module__.rpartition('.')[2]}.{part.__name__}"
 
 
-def _is_component(value: Any, module: str) -> bool:
+def _is_component(value: object, module: str) -> bool:
     own_config = getattr(value, "Config", None)
     # Of this very file: what it imports is not offered under its name.
     return (
@@ -98,7 +98,7 @@ class Component:
         return {"type": self.name, **self.config.to_json()}
 
 
-def component_from_json(package: str, data: Any) -> Component:
+def component_from_json(package: str, data: JsonValue) -> Component:
     """Validates `{"type": ..., settings}` against the config of the named class.
 
     Raises:

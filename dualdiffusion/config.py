@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, field_validator
 
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import from_home, read_json
@@ -53,7 +53,7 @@ class Config(BaseModel):
         return self.model_dump(mode="json")
 
     @classmethod
-    def from_json(cls, data: Any) -> Self:
+    def from_json(cls, data: JsonValue) -> Self:
         """Validates JSON data strictly. Lists serve for tuples, and strings for paths, as JSON has neither.
 
         Raises:
@@ -85,7 +85,7 @@ def load_config(config: type[C], path: Path, overrides: Sequence[str] = ()) -> C
     return validate(config, data, str(path))
 
 
-def validate(config: type[C], data: Any, source: str) -> C:
+def validate(config: type[C], data: JsonValue, source: str) -> C:
     """Validates JSON data against `config`; `source` names where the data came from in errors.
 
     Raises:
@@ -119,7 +119,7 @@ def _installed(path: Path) -> Path:
     return came_with_us if path.parts[:1] == ("config",) and not path.exists() and came_with_us.exists() else path
 
 
-def _resolve_extends(value: Any, path: Path, seen: tuple[Path, ...]) -> Any:
+def _resolve_extends(value: JsonValue, path: Path, seen: tuple[Path, ...]) -> Any:
     if isinstance(value, list):
         return [_resolve_extends(item, path, seen) for item in value]
     if not isinstance(value, dict):
@@ -138,7 +138,7 @@ def _resolve_extends(value: Any, path: Path, seen: tuple[Path, ...]) -> Any:
     return merge(read_config(base_path, seen), own)
 
 
-def merge(base: Any, changes: Any) -> Any:
+def merge(base: JsonValue, changes: JsonValue) -> Any:
     """`base` with `changes` laid over it, object by object; lists and values are replaced whole.
 
     Where `changes` names another `type` of part, its object replaces the old one: settings of one part mean nothing
@@ -218,7 +218,7 @@ def _parse_value(text: str) -> Any:
         return text
 
 
-def _set_path(data: Any, keys: list[str], value: Any, override: str) -> None:
+def _set_path(data: JsonValue, keys: list[str], value: JsonValue, override: str) -> None:
     *parents, last = keys
     node = data
     for key in parents:
@@ -234,7 +234,7 @@ def _set_path(data: Any, keys: list[str], value: Any, override: str) -> None:
         node[_list_index(node, last, override)] = value
 
 
-def _list_index(node: Any, key: str, override: str) -> int:
+def _list_index(node: JsonValue, key: str, override: str) -> int:
     if not isinstance(node, list):
         raise UserError(f"--set {override}: {key}: the value above it is not an object or a list")
     if not (key.isdigit() and int(key) < len(node)):
@@ -319,7 +319,7 @@ def _not_text(data: str | bytes) -> str | None:
         return None
 
 
-def _not_unicode(value: Any, path: tuple[str, ...] = ()) -> str | None:
+def _not_unicode(value: object, path: tuple[str, ...] = ()) -> str | None:
     """The first text in JSON data that is none, with its key path; None where all is well.
 
     A file name or command line that is not UTF-8 comes as lone surrogates, which JSON cannot hold.
@@ -349,7 +349,7 @@ def _known_keys(config: type[BaseModel], location: tuple[int | str, ...]) -> lis
     return list(getattr(current, "model_fields", {}))
 
 
-def _config_in(annotation: Any) -> Any:
+def _config_in(annotation: object) -> Any:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for argument in getattr(annotation, "__args__", ()):
@@ -359,6 +359,6 @@ def _config_in(annotation: Any) -> Any:
     return None
 
 
-def _json_type(value: Any) -> str:
+def _json_type(value: object) -> str:
     names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")

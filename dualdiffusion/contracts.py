@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dualdiffusion.conditioning import Conditioning, Span
-from dualdiffusion.controls import AnyControl
+from dualdiffusion.controls import AnyControl, Asked
 from dualdiffusion.dsp.tiles import HeldAudio
 from dualdiffusion.randomness import SeededNoise
 
@@ -275,7 +275,7 @@ class ConditionerConfig(Protocol):
         """
         ...
 
-    def asked(self, value: Any, span: Span) -> Tensor:
+    def asked(self, value: Asked, span: Span) -> Tensor:
         """What a value that was asked for, one that its control takes, means for a clip, (n, span.columns)."""
         ...
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
+from pydantic import JsonValue
+
 from dualdiffusion.config import nearest
 from dualdiffusion.errors import UserError
 
@@ -71,7 +73,7 @@ class Control:
         return None if _inside(value, self) else f"must be {_range(self)}"
 
     @classmethod
-    def from_json(cls, data: Any) -> Control:
+    def from_json(cls, data: JsonValue) -> Control:
         """
         Raises:
             KeyError, TypeError, ValueError: not a control.
@@ -115,7 +117,7 @@ class MixControl:
         return {"kind": self.kind, "label": self.label, "names": list(self.names)}
 
     @classmethod
-    def from_json(cls, data: Any) -> MixControl:
+    def from_json(cls, data: JsonValue) -> MixControl:
         """
         Raises:
             KeyError, TypeError: not a control.
@@ -157,7 +159,7 @@ class CurveControl:
         return {"kind": self.kind, "label": self.label, "unit": self.unit, "low": self.low, "high": self.high}
 
     @classmethod
-    def from_json(cls, data: Any) -> CurveControl:
+    def from_json(cls, data: JsonValue) -> CurveControl:
         """
         Raises:
             KeyError, TypeError, ValueError: not a control.
@@ -187,7 +189,7 @@ class SourceControl:
         return {"kind": self.kind, "label": self.label}
 
     @classmethod
-    def from_json(cls, data: Any) -> SourceControl:
+    def from_json(cls, data: JsonValue) -> SourceControl:
         """
         Raises:
             KeyError, TypeError: not a control.
@@ -207,7 +209,7 @@ KINDS: dict[str, type[Control | MixControl | CurveControl | SourceControl]] = {
 }
 
 
-def control_from_json(data: Any) -> AnyControl:
+def control_from_json(data: JsonValue) -> AnyControl:
     """
     Raises:
         AttributeError, KeyError, TypeError, ValueError: not a control.

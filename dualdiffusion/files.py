@@ -106,7 +106,7 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Writes `value` as indented JSON, atomically. Names that are not UTF-8 survive as escapes."""
     write_text(path, json.dumps(value, indent=1) + "\n")
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import JsonValue
+
 from dualdiffusion.config import nearest
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import read_json, write_json
@@ -120,7 +122,7 @@ class Labels:
         return {"games": [{"id": game.id, "name": game.name, "tracks": game.tracks} for game in self.games]}
 
     @staticmethod
-    def from_json(data: Any, source: Path) -> Labels:
+    def from_json(data: JsonValue, source: Path) -> Labels:
         """Reads the `games` list of labels.json or dataset_info.json; other keys of a game are ignored.
 
         Raises:

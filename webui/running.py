@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 from types import FrameType
-from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
@@ -21,7 +20,7 @@ class PatientProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
 
     _waiting: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: Any) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has come, and is given time to say what it wants."""
         super().connection_made(transport)
         self._wait()

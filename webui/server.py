@@ -40,6 +40,7 @@ from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 from pydantic import Field
+from starlette.types import Scope
 
 from dualdiffusion.config import Config
 from sampling.without_effect import without_effect
@@ -286,7 +287,7 @@ async def _follow(connection: WebSocket, queue: asyncio.Queue[dict[str, Any] | N
 class _Static(StaticFiles):
     """Browsers ask each time whether a file has changed: an update must never mix old and new modules."""
 
-    async def get_response(self, path: str, scope: Any) -> Response:
+    async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
         if "Content-Type" in response.headers:
             response.headers["Content-Type"] = media_type(path)

@@ -73,7 +73,7 @@ class MelSpectrogram(Module):
 
         @model_validator(mode="before")
         @classmethod
-        def _refuse_retired(cls, data: Any) -> Any:
+        def _refuse_retired(cls, data: object) -> Any:
             found = [key for key in RETIRED if isinstance(data, dict) and key in data]
             if found:
                 raise ValueError(

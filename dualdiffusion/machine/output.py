@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import TextIO
 
 from dualdiffusion.machine import system
 
@@ -185,7 +185,7 @@ class Outlet:
 class _Printed(io.RawIOBase):
     """The lowest layer of a stream that prints to an outlet."""
 
-    def __init__(self, outlet: Outlet, descriptor: int, stream: Any) -> None:
+    def __init__(self, outlet: Outlet, descriptor: int, stream: TextIO) -> None:
         self._outlet, self._descriptor, self._terminal = outlet, descriptor, stream.isatty()
         self.name = stream.name
 
@@ -201,14 +201,14 @@ class _Printed(io.RawIOBase):
         """Whether it is, or was, a terminal."""
         return self._terminal
 
-    def write(self, data: Any) -> int:
+    def write(self, data: bytes) -> int:
         """Hands everything on."""
         data = bytes(data)
         self._outlet.write(self._descriptor, data)
         return len(data)
 
 
-def _guarded(stream: Any, outlet: Outlet, descriptor: int) -> io.TextIOWrapper:
+def _guarded(stream: TextIO, outlet: Outlet, descriptor: int) -> io.TextIOWrapper:
     """A text stream like another one, that prints to an outlet."""
     with contextlib.suppress(OSError):
         stream.flush()
@@ -226,7 +226,7 @@ def _guarded(stream: Any, outlet: Outlet, descriptor: int) -> io.TextIOWrapper:
     )
 
 
-def _descriptor(stream: Any) -> int | None:
+def _descriptor(stream: TextIO) -> int | None:
     try:
         return stream.fileno()
     except (OSError, ValueError, AttributeError):

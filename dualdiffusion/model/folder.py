@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import JsonValue
+
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import read_json, sha256_of, write_json
 from dualdiffusion.labels import Labels
@@ -160,7 +162,7 @@ class ModelFolder:
         return digest.hexdigest()[:16]
 
 
-def _is_unconditional(config: Any) -> bool:
+def _is_unconditional(config: JsonValue) -> bool:
     """Whether a denoiser's settings, with the parts that they hold, say that it is told no game, nor anything else.
 
     One that is told a tempo alone is still asked for games, as they say which tempo is usual.

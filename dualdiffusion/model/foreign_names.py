@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,7 +51,7 @@ class Foreign:
     weights: dict[str, Tensor]
 
 
-def from_nested(tensors: Tensors, source: Any) -> Foreign:
+def from_nested(tensors: Tensors, source: object) -> Foreign:
     """Of the state dict of a DiffusionAttnUnet1D, `timestep_embed.weight` and `net. ...`.
 
     Raises:
@@ -68,7 +67,7 @@ def from_nested(tensors: Tensors, source: Any) -> Foreign:
     return _described(found, depth + 1, source)
 
 
-def _nested_name(name: str, source: Any) -> str:
+def _nested_name(name: str, source: object) -> str:
     match = re.fullmatch(r"net\.([0-24-6])\.(.+)", name)
     if match:
         number = int(match[1])
@@ -86,7 +85,7 @@ def _nested_name(name: str, source: Any) -> str:
     raise _no_place(name, source)
 
 
-def from_diffusers(tensors: Tensors, source: Any, *, cosines_first: bool) -> Foreign:
+def from_diffusers(tensors: Tensors, source: object, *, cosines_first: bool) -> Foreign:
     """Of the state dict of a UNet1DModel.
 
     Args:
@@ -145,7 +144,7 @@ def _swap_features(found: dict[str, Tensor]) -> None:
             found[name] = torch.cat([x[:, : -2 * half], x[:, -half:], x[:, -2 * half : -half]], dim=1)
 
 
-def _described(found: dict[str, Tensor], levels: int, source: Any) -> Foreign:
+def _described(found: dict[str, Tensor], levels: int, source: object) -> Foreign:
     """The settings that the shapes of the tensors say."""
     try:
         widths = [len(found[f"encoder.{level}.2.conv_out.bias"]) for level in range(levels)]
@@ -171,18 +170,18 @@ def _count(tensors: Tensors, pattern: str) -> int:
     return 1 + max((int(match[1]) for name in tensors if (match := re.match(pattern, name))), default=-1)
 
 
-def _part(names: Mapping[str, str], part: str, name: str, source: Any) -> str:
+def _part(names: Mapping[str, str], part: str, name: str, source: object) -> str:
     if part not in names:
         raise _no_place(name, source)
     return names[part]
 
 
-def _check_filter(name: str, kernel: Tensor, source: Any) -> None:
+def _check_filter(name: str, kernel: Tensor, source: object) -> None:
     expected = torch.tensor([*reversed(CUBIC), *CUBIC])
     # Those on the way up may be stored doubled.
     if kernel.shape != expected.shape or not any(torch.allclose(kernel.float(), k * expected) for k in (1, 2)):
         raise UserError(f"{source}: {name} is no cubic filter of 8 columns; networks with others are not read")
 
 
-def _no_place(name: str, source: Any) -> UserError:
+def _no_place(name: str, source: object) -> UserError:
     return UserError(f"{source}: tensor {name!r} has no place in a Dance Diffusion network")

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import torch
+from pydantic import JsonValue
 from torch import Tensor, nn
 
 from dualdiffusion.component import Component
@@ -47,7 +48,7 @@ State = TypeVar("State", bound=Checkpointed)
 # In a config
 
 
-def find_label_dim(config: Any) -> int | None:
+def find_label_dim(config: JsonValue) -> int | None:
     """The first `label_dim` in a config's JSON data, also in the parts that it holds."""
     if not isinstance(config, dict):
         return None
@@ -56,7 +57,7 @@ def find_label_dim(config: Any) -> int | None:
     return next((found for value in config.values() if (found := find_label_dim(value)) is not None), None)
 
 
-def set_label_dim(config: Any, label_dim: int | None) -> Any:
+def set_label_dim(config: JsonValue, label_dim: int | None) -> Any:
     """A config's JSON data with every `label_dim` in it replaced, also in the parts that it holds."""
     if not isinstance(config, dict):
         return config

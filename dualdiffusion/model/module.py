@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import safetensors
 import torch
+from pydantic import JsonValue
 from torch import Tensor, nn
 
 from dualdiffusion.component import Component, component_from_json, type_name
@@ -92,7 +93,7 @@ def registered_type(cls: type[Any]) -> str:
     return f"{kind}/{type_name(cls)}"
 
 
-def registered_component(type: str, config: Any, source: Path) -> Component:
+def registered_component(type: str, config: JsonValue, source: Path) -> Component:
     """The class and validated config that a model folder's JSON names.
 
     Raises:
@@ -205,17 +206,17 @@ def describe(module: nn.Module) -> dict[str, int]:
     }
 
 
-def config_differences(old: Any, new: Any) -> list[str]:
+def config_differences(old: JsonValue, new: JsonValue) -> list[str]:
     """Key paths at which two JSON values differ, each as `key: old, now new`."""
     return [difference(*each) for each in differing_keys(old, new)]
 
 
-def difference(path: str, old: Any, new: Any) -> str:
+def difference(path: str, old: JsonValue, new: JsonValue) -> str:
     """`key: old, now new`."""
     return f"{path}: {json.dumps(old)}, now {json.dumps(new)}"
 
 
-def differing_keys(old: Any, new: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:
+def differing_keys(old: JsonValue, new: JsonValue, prefix: str = "") -> list[tuple[str, Any, Any]]:
     """Key paths at which two JSON values differ, each with both values."""
     if isinstance(old, dict) and isinstance(new, dict):
         keys = list(dict.fromkeys([*old, *new]))

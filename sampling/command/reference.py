@@ -92,7 +92,7 @@ def _table(config: type[Config], text: str, only: dict[str, str] | None = None) 
     yield f"{text}\n\n" + "\n".join(rows) + "\n"
 
 
-def _default(value: Any) -> str:
+def _default(value: object) -> str:
     if isinstance(value, Config):
         return ""  # described in a section of its own
     if isinstance(value, float) and math.isinf(value):
@@ -126,13 +126,13 @@ def _range(about: dict[str, Any]) -> str:
     return f" {' '.join(found)}" if found else ""
 
 
-def first_sentence(function: Any) -> str:
+def first_sentence(function: object) -> str:
     """The first paragraph of a docstring, in one line; where it leads over to a formula, only what is before that."""
     text = " ".join(inspect.getdoc(function).split("\n\n")[0].split())
     return text if text.endswith(".") else f"{text.split(':')[0]}."
 
 
-def meaning_of_option(function: Any, name: str) -> str:
+def meaning_of_option(function: object, name: str) -> str:
     """What a sampler's docstring, or that of all samplers, says of an option."""
     for text in (inspect.getdoc(function), inspect.cleandoc(samplers.__doc__)):
         for names, meaning in re.findall(r"^ {4}([\w, ]+): (.*(?:\n {8}.*)*)", text, re.MULTILINE):

@@ -53,7 +53,7 @@ def operate(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, A
     return result
 
 
-def _is_in_place(func: Any, args: tuple[Any, ...], result: object) -> bool:
+def _is_in_place(func: Callable[..., object], args: tuple[Any, ...], result: object) -> bool:
     """Whether it changed the contents of its first argument, a meta tensor or several, and gave nothing else."""
     first = args[0] if args else None
     several = isinstance(first, list | tuple)
@@ -62,7 +62,7 @@ def _is_in_place(func: Any, args: tuple[Any, ...], result: object) -> bool:
     return plain and all(isinstance(tensor, Tensor) and tensor.is_meta for tensor in tensors)
 
 
-def _own_layout(func: Any, args: tuple[Any, ...], result: object) -> object:
+def _own_layout(func: Callable[..., object], args: tuple[Any, ...], result: object) -> object:
     """The layout of a meta tensor that has a storage of its own, and all of it; _UNKNOWN for anything else."""
     if func._schema.is_mutable or not isinstance(result, Tensor) or not result.is_meta:
         return _UNKNOWN
@@ -78,7 +78,7 @@ def _layout(tensor: Tensor) -> tuple[torch.Size, tuple[int, ...], torch.dtype]:
     return tensor.shape, tensor.stride(), tensor.dtype
 
 
-def _described(value: Any) -> Hashable:
+def _described(value: object) -> Hashable:
     """All of a value that its operation's result depends on; types, too, as 1, 1.0 and True are equal."""
     if isinstance(value, Tensor):
         return *_layout(value), value.device.type

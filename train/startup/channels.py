@@ -26,6 +26,6 @@ def with_channels(part: Component, channels: int) -> Component:
     return Component(part.cls, part.config.model_copy(update=changes))
 
 
-def is_open(path: str, value: Any) -> bool:
+def is_open(path: str, value: object) -> bool:
     """Whether a config leaves a number of channels open at a key path."""
     return value is None and path.rpartition(".")[2] in OPEN

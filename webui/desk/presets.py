@@ -23,7 +23,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import FastAPI
 from fastapi.responses import Response
-from pydantic import Field, ValidationError
+from pydantic import Field, JsonValue, ValidationError
 
 from dualdiffusion.config import Config
 from dualdiffusion.errors import UserError, one_line
@@ -252,7 +252,7 @@ def _kept_aside(path: Path) -> Path:
     return copy
 
 
-def _usable(entries: Any) -> tuple[list[Preset], int]:
+def _usable(entries: JsonValue) -> tuple[list[Preset], int]:
     """The presets that can be used, each id once, and how many entries cannot."""
     found: dict[str, Preset] = {}
     wrong = 0

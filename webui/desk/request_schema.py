@@ -147,7 +147,7 @@ def _name_of(part: dict[str, Any]) -> str:
     return KINDS.get(part.get("type", ""), "object")
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> Any:
     """A default as JSON: parts as objects, and null for no limit."""
     if isinstance(value, Config):
         return value.to_json()

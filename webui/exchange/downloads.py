@@ -15,7 +15,7 @@ import secrets
 import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path, PurePath
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.responses import FileResponse, Response, StreamingResponse
@@ -181,7 +181,7 @@ class _Pipe(io.RawIOBase):
         """It is."""
         return True
 
-    def write(self, data: Any) -> int:
+    def write(self, data: bytes) -> int:
         """Holds what is written until it is taken."""
         self._held += data
         return len(data)

@@ -98,7 +98,7 @@ def _without_refused(
                 refused[name] = refusal.error
 
 
-def _known_games(mix: Any, field: str, known: list[str], dropped: dict[str, str]) -> dict[str, float]:
+def _known_games(mix: object, field: str, known: list[str], dropped: dict[str, str]) -> dict[str, float]:
     if not isinstance(mix, dict):
         dropped[field] = f"{field}: must be an object of games and weights"
         return {}
@@ -122,7 +122,7 @@ def _blamed(refusal: RefusedError, kept: dict[str, Any]) -> list[str]:
     return [name for name in dict.fromkeys(names) if name in kept]
 
 
-def finite(value: Any) -> Any:
+def finite(value: object) -> Any:
     """The value with null for numbers that JSON does not have, which would make an answer unreadable."""
     if isinstance(value, dict):
         return {str(name): finite(part) for name, part in value.items()}
@@ -131,7 +131,7 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def stored_request(text: Any) -> dict[str, Any]:
+def stored_request(text: object) -> dict[str, Any]:
     """The request in a row of the history as far as it can be read, with a mix of numbers in any case.
 
     Clips of the command line tell the path of their source, which is no page's business.

@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
+from pydantic import JsonValue
 
 from dualdiffusion import __version__
 from dualdiffusion.config import Config
@@ -66,7 +67,7 @@ PARAMETERS: dict[tuple[str, str], tuple[str, Any]] = {
 """What stands in addresses, by place and name: what it is, and an example."""
 
 
-def takes(kind: type[Config], example: Any) -> dict[str, Any]:
+def takes(kind: type[Config], example: JsonValue) -> dict[str, Any]:
     """What `openapi_extra` says of a route with such a body.
 
     Args:
@@ -75,7 +76,7 @@ def takes(kind: type[Config], example: Any) -> dict[str, Any]:
     return takes_json(kind.model_json_schema(ref_template=f"{SCHEMAS}{{model}}"), example)
 
 
-def takes_json(schema: dict[str, Any], example: Any) -> dict[str, Any]:
+def takes_json(schema: dict[str, Any], example: JsonValue) -> dict[str, Any]:
     """The same with a JSON schema, whose own parts stand in `$defs` and are named as in SCHEMAS."""
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}}
 
@@ -136,7 +137,7 @@ def _complete(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
         schemas |= content["schema"].pop("$defs", {})
 
 
-def _with(known: dict[str, Any], value: Any) -> Any:
+def _with(known: dict[str, Any], value: JsonValue) -> Any:
     """The value with what is known in place of the words for it."""
     if isinstance(value, dict):
         return {name: _with(known, part) for name, part in value.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from starlette.responses import Response
 
@@ -20,6 +19,6 @@ class RefusedError(Exception):
         return json_response({"error": self.error, "field": self.field}, self.status)
 
 
-def json_response(value: Any, status: int = 200) -> Response:
+def json_response(value: object, status: int = 200) -> Response:
     """JSON as pure ASCII: a lone surrogate, which a hostile request can contain, has no UTF-8 form."""
     return Response(json.dumps(value), status, {"Cache-Control": "no-store"}, media_type="application/json")

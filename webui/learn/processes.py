@@ -19,7 +19,7 @@ def mark_of(pid: int) -> dict[str, Any]:
         return {"pid": pid, "started": 0.0}
 
 
-def is_alive(mark: Any) -> bool:
+def is_alive(mark: object) -> bool:
     """Whether the very process runs that a mark was made of; None and nonsense are no process."""
     try:
         process = psutil.Process(int(mark["pid"]))
@@ -29,7 +29,7 @@ def is_alive(mark: Any) -> bool:
         return False
 
 
-def send(mark: Any, number: int) -> bool:
+def send(mark: object, number: int) -> bool:
     """Sends a signal, if the process is still there; returns whether it was."""
     if not is_alive(mark):
         return False
