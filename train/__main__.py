@@ -44,17 +44,13 @@ def add_ema(parser: argparse.ArgumentParser) -> None:
 
 def run_ema(arguments: argparse.Namespace) -> int:
     """Writes an EMA of another length."""
-    from dualdiffusion.files import write_json
     from dualdiffusion.model.shipped import find_model
-    from train.commands.ema import guided_by, write_ema
+    from train.commands.ema import write_ema
 
-    model, module, scale = find_model(arguments.model), arguments.module, arguments.guide
-    if scale is not None:
-        guided_by(model, module, "raw", scale)  # what is wrong with it is said before anything is written
-    path = write_ema(model, module, arguments.std, arguments.name, arguments.at)
+    model, guide = find_model(arguments.model), arguments.guide
+    path = write_ema(model, arguments.module, arguments.std, arguments.name, arguments.at, guide)
     print(f"{path}: written; choose it by the name {path.stem}")
-    if scale is not None:
-        write_json(model.request_path, guided_by(model, module, path.stem, scale))
+    if guide is not None:
         print(f"{model.request_path}: clips are now guided away from it, unless a request says otherwise")
     return 0
 

@@ -229,7 +229,7 @@ def show(rows: Sequence[dict[str, Any]], ratio: float, console: Console) -> None
     console.print(table)
     console.print(f"{', '.join(MUSIC)}: of the corpus'")
     for name, share in time_to_peer_loss(rows).items():
-        reached = "never" if share is None else f"after {share:.2f} of its time (a first validation counts whole)"
+        reached = "never" if share is None else f"after {share:.2f} of its time"
         console.print(f"{name} has the last loss of {PEER}: {reached}")
     console.print(f"hourglass below its top, on twice the length: {ratio:.2f} times the operations")
 

@@ -10,7 +10,7 @@ from typing import Any
 from dualdiffusion.config import validate
 from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.errors import UserError
-from dualdiffusion.files import read_json
+from dualdiffusion.files import read_json, write_json
 from dualdiffusion.model.folder import RAW, ModelFolder
 from dualdiffusion.model.module import Module, load_module, load_state, save_weights
 from sampling.recommended import check_recommended, read_recommended
@@ -20,22 +20,35 @@ from train.module_trainer import FinishMeasures
 from train.train_config import TrainConfig
 
 
-def write_ema(model: ModelFolder, module: str, std: float, name: str | None = None, at: int | None = None) -> Path:
+def write_ema(
+    model: ModelFolder,
+    module: str,
+    std: float,
+    name: str | None = None,
+    at: int | None = None,
+    guide: float | None = None,
+) -> Path:
     """Writes the EMA of relative width `std`, for sampling and the page to pick.
 
     Args:
         name: of the EMA; None: ema_<std>_posthoc, or ema_<std>_at_<at>. "ema_" is put before one that does not begin
             with it.
         at: samples seen where it ends, or the snapshot nearest to that: the network as it was then, such as one to
-            guide away from (autoguidance). None: the newest snapshot.
+            guide away from. None: the newest snapshot.
+        guide: has the model recommend to be guided away from these weights of its own, by this scale, in place of the
+            network that is told nothing (autoguidance: Karras et al. 2024, "Guiding a diffusion model with a bad
+            version of itself"); None: changes nothing of what it recommends.
 
     Returns:
         The file.
 
     Raises:
-        UserError: unknown module, no snapshots, a width that they do not cover, or a name that is no file name.
+        UserError: unknown module, no snapshots, a width that they do not cover, a name that is no file name,
+            guidance of another module than the denoiser, or a scale that is none.
     """
     model.module_entry(module)
+    if guide is not None and module != "unet":
+        raise UserError(f"--guide: it is the unet that is guided, not {module}")
     config_path = model.run_path(module) / "config.json"
     folder = model.run_path(module) / "ema_snapshots"
     if not config_path.exists():
@@ -47,26 +60,19 @@ def write_ema(model: ModelFolder, module: str, std: float, name: str | None = No
         at = snapshots.nearest(at)
     name = name or f"{ema_name(std)}_{'posthoc' if at is None else f'at_{at}'}"
     path = model.weights_path(module, _file_stem(name))
+    recommended = None if guide is None else _guided_by(model, path.stem, guide)  # wrong ones end it here
     network, finish = _trained(model, module, config)
     load_state(network, reconstruct(snapshots, std, network, config.seed, at), folder)
     normalize(network)
     finish()
     save_weights(path, network.state_dict())
+    if recommended is not None:
+        write_json(model.request_path, recommended)
     return path
 
 
-def guided_by(model: ModelFolder, module: str, ema: str, scale: float) -> dict[str, Any]:
-    """What the model is to recommend, to be guided away from weights of its own in place of the network that is told
-    nothing (autoguidance: Karras et al. 2024, "Guiding a diffusion model with a bad version of itself").
-
-    Args:
-        ema: name of these weights, which need not be there yet.
-
-    Raises:
-        UserError: another module than the denoiser, a damaged recommended request, or no scale of guidance.
-    """
-    if module != "unet":
-        raise UserError(f"--guide: it is the unet that is guided, not {module}")
+def _guided_by(model: ModelFolder, ema: str, scale: float) -> dict[str, Any]:
+    """What the model recommends, but guided away from its weights `ema`."""
     fields = read_recommended(model).fields
     guidance = {**fields.get("guidance", {}), "weak_ema": ema, "weak_scale": scale}
     return check_recommended({**fields, "cfg_scale": 1.0, "guidance": guidance}, f"--guide {scale:g}").fields
