@@ -120,6 +120,7 @@ def test_what_is_replaced_or_goes_leaves_its_focus_to_what_comes_after_it(visit:
     press(".model-item >> nth=1", ".model-item[aria-current=true] >> text=chiptune", "chiptune")
     page.keyboard.press("Escape")
     page.evaluate("document.querySelector('.card .edit').click()")
+    page.locator("#editor").wait_for()  # a key that is pressed on what is hidden is lost
     until(lambda: page.locator("#dock").get_attribute("aria-busy") == "false", "the clip is decoded")
     page.locator("[data-tool=anew]").press("Enter")
     press(".tool-pane > .chip", ".region-row", "Add a region here")
