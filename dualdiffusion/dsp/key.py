@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,6 +32,12 @@ class Key:
     clarity: float
 
 
+def keys_of_mode(key: str) -> tuple[str, ...]:
+    """The twelve keys of a key's mode."""
+    mode = key.split()[1]
+    return tuple(name for name in KEYS if name.endswith(mode))
+
+
 def transposed(name: str, semitones: int) -> str:
     """The key so many semitones higher."""
     mode, tonic = divmod(KEYS.index(name), len(TONICS))
@@ -54,13 +61,16 @@ def pitch_classes(clip: Tensor, sample_rate: int) -> Tensor:
     return loudness @ of_class / of_class.sum(dim=0).clamp(min=1)
 
 
-def key_of(classes: Tensor) -> Key | None:
-    """The key that pitch classes (12,) fit best; None in silence and in noise, where all are nearly alike."""
+def key_of(classes: Tensor, keys: Sequence[str] = KEYS) -> Key | None:
+    """The one of several keys, at least two, that pitch classes (12,) fit best.
+
+    None in silence and in noise, where all are nearly alike.
+    """
     mean = float(classes.mean())
     if not mean or float(classes.std()) < LEAST_CONTRAST * mean:
         return None
     major, minor = torch.tensor([MAJOR, MINOR])
     profiles = torch.stack([profile.roll(k) for profile in (major, minor) for k in range(len(TONICS))])
     fits = torch.corrcoef(torch.cat([classes[None], profiles.double()]))[0, 1:]
-    best, second = fits.topk(2).values.tolist()
-    return Key(KEYS[int(fits.argmax())], best - second)
+    (best, second), order = fits[[KEYS.index(name) for name in keys]].topk(2)
+    return Key(keys[int(order[0])], float(best - second))
