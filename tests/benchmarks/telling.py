@@ -189,7 +189,7 @@ class Listener:
         """Share of clips that are heard in the key asked for, of the twelve of its mode; chance is 1 in 12."""
         asked = [KEYS[seed * 7 % len(KEYS)] for seed in range(self.clips)]
         clips = (self.clip(seed, next(self.games), key=key) for seed, key in enumerate(asked))
-        return sum(is_in(clip, self.rate, key) for clip, key in zip(clips, asked)) / self.clips
+        return sum(is_in(clip, self.rate, key) for clip, key in zip(clips, asked, strict=True)) / self.clips
 
     def gaps(self, tracks: Sequence[Track]) -> float:
         """Squared error of mended latents when told what is around the gap, over that when not told."""
