@@ -259,6 +259,8 @@ class ConditionerConfig(Protocol):
     """Share of training samples that are not told it although it is known."""
     along_time: bool
     """Whether what is told differs from column to column; else it is the same in all of them."""
+    along_rows: bool
+    """Whether the conditioner gives something else for each latent row, (B, channels, f, t)."""
     of_latents: bool
     """Whether it tells what is known of the latents, row by row: see `regions.Known`, which has `told` and `drawn`."""
 
@@ -296,7 +298,10 @@ class Conditioner(Protocol):
         ...
 
     def __call__(self, values: Tensor, kept: Tensor) -> Tensor:
-        """Values (B, n, t) and whether they are told, (B,) -> (B, channels, t). Untold, it does not depend on them."""
+        """Values (B, n, t) and whether they are told, (B,) -> (B, channels, t); with `along_rows` (B, channels, f, t).
+
+        Untold, it does not depend on them.
+        """
         ...
 
 

@@ -33,6 +33,7 @@ class Beats(nn.Module):
         """Share of the samples that are not told it although it is known, beside those that are told nothing."""
 
         along_time: ClassVar[bool] = True
+        along_rows: ClassVar[bool] = False
         of_latents: ClassVar[bool] = False
 
         @property

@@ -37,6 +37,7 @@ class Curve(nn.Module):
         """Share of the samples that are not told it although it is known, beside those that are told nothing."""
 
         along_time: ClassVar[bool] = True
+        along_rows: ClassVar[bool] = False
         of_latents: ClassVar[bool] = False
 
         @model_validator(mode="after")

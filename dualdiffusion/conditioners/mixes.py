@@ -39,6 +39,7 @@ class Mix(nn.Module):
         """Share of the samples that are not told it although it is known, beside those that are told nothing."""
 
         along_time: ClassVar[bool] = False
+        along_rows: ClassVar[bool] = False
         of_latents: ClassVar[bool] = False
 
         def settled(self, tracks: Iterable[Mapping[str, Any]], before: ConditionerConfig | None = None) -> Self:

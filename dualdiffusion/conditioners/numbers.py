@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 import torch
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from dualdiffusion.conditioning import Span, check_range, marked
@@ -34,6 +34,9 @@ class Number(nn.Module):
         """The range; facts outside of it count as its nearer end."""
         logarithmic: bool = False
         """Ratios count, not differences, as with tempi; the range must be above 0."""
+        track_seconds: PositiveFloat = 60.0
+        """Length of the track of which a clip is a part, where a place is asked for: at 0 the clip begins with it, at 1
+        both end together."""
         waves: PositiveInt = 8
         """Cosines that tell it."""
         label: str = ""
@@ -44,6 +47,7 @@ class Number(nn.Module):
         """Share of the samples that are not told it although it is known, beside those that are told nothing."""
 
         along_time: ClassVar[bool] = False
+        along_rows: ClassVar[bool] = False
         of_latents: ClassVar[bool] = False
 
         @model_validator(mode="after")
@@ -78,7 +82,11 @@ class Number(nn.Module):
             return None if value is None else self.asked(value, span)
 
         def asked(self, value: float, span: Span) -> Tensor:
-            """The number, told of every column: (n, columns)."""
+            """The number, told of every column; of a place, what it is in each column: (n, columns)."""
+            if self.fact == PLACE and not span.circular:
+                length = span.length or span.seconds
+                start = value * max(self.track_seconds - length, 0.0)
+                return self._told((start + span.times()) / max(self.track_seconds, length))
             return self._told(torch.full((span.columns,), float(value), dtype=torch.float64))
 
         def _told(self, values: Tensor) -> Tensor:

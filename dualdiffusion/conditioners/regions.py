@@ -30,6 +30,7 @@ class Known(nn.Module):
         """Share of the samples that are not told it, beside those of which nothing is known."""
 
         along_time: ClassVar[bool] = True
+        along_rows: ClassVar[bool] = True
         of_latents: ClassVar[bool] = True
 
         @property

@@ -76,8 +76,8 @@ class Conditioned(Module):
                     if name not in self.conditioners:
                         hint = nearest(name, self.conditioners) or self.conditioners
                         raise ValueError(f"{route}: no conditioner {name!r}; there are: {', '.join(hint)}")
-                    if route != "input_concat_ids" and self.conditioners[name].config.of_latents:
-                        raise ValueError(f"{route}: {name!r} tells latents, which only input_concat_ids can")
+                    if route != "input_concat_ids" and self.conditioners[name].config.along_rows:
+                        raise ValueError(f"{route}: {name!r} tells each row its own, which only input_concat_ids can")
                 if len(set(ids)) < len(ids):
                     raise ValueError(f"{route}: names an id twice")
             used = {name for ids in self.routes.values() for name in ids}

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dualdiffusion.component import Component
 from dualdiffusion.conditioning import GAMES, Conditioning
+from dualdiffusion.contracts import Autoencoder, Format
 from dualdiffusion.data.audio_crops import Batch
 from dualdiffusion.diffusion.loss import denoising_loss
 from dualdiffusion.diffusion.preconditioning import Denoiser
@@ -23,7 +24,7 @@ from train.denoiser.latent_source import EncodedLatents
 from train.denoiser.telling import conditioners_of, settled
 from train.module_trainer import Plan
 from train.startup.autoencoder import check_autoencoder, check_fit, of_format
-from train.startup.channels import with_channels
+from train.startup.channels import bands_of_rows, with_channels
 from train.startup.setup import with_label_dim
 
 if TYPE_CHECKING:
@@ -34,13 +35,16 @@ def settled_denoiser(
     config: UNetTrainer.Config,
     labels: Labels,
     model: ModelFolder,
-    channels: int | None,
+    parts: tuple[Format, Autoencoder] | None,
     facts: Iterable[Mapping[str, Any]] = (),
 ) -> Component:
-    """With what hangs on the model and the dataset: the number of latent `channels`, if that is known, the number of
-    games, and the names that the facts of its tracks have.
+    """With what hangs on the model and the dataset: channels and rows of the latents, the number of games, and the
+    names that the facts of its tracks have.
 
     Names that the model's network has been told stay as they are.
+
+    Args:
+        parts: format and autoencoder; None where they are not known yet.
 
     Raises:
         UserError: a conditioner that has the name of the games.
@@ -52,7 +56,8 @@ def settled_denoiser(
             f"module_trainer.denoiser.backbone.conditioners: {GAMES!r} is the name of the labels; give it another name"
         )
     backbone = settled(with_label_dim(config.denoiser.backbone, labels), list(facts), known)
-    backbone = backbone if channels is None else with_channels(backbone, channels)
+    if parts is not None:
+        backbone = with_channels(backbone, parts[1].latent_channels, bands_of_rows(*parts))
     return Component(Denoiser, config.denoiser.model_copy(update={"backbone": backbone}))
 
 
@@ -72,15 +77,16 @@ def plan(config: UNetTrainer.Config, *, model: ModelFolder, labels: Labels, batc
     if config.vae is not None:
         check_autoencoder(*(parts[name].build() for name in ("format", "vae")))
     rows, columns = _latent_size(parts, config)
+    format = [parts["format"].build()] if "format" in parts else []
     with torch.device("meta"):
         vae = [parts["vae"].build()] if "vae" in parts else []
-        channels = vae[0].latent_channels if vae else None
-        denoiser = settled_denoiser(config, labels, model, channels).build()
+    settled_part = settled_denoiser(config, labels, model, (*format, *vae) if format and vae else None)
+    with torch.device("meta"):
+        denoiser = settled_part.build()
         multiple = denoiser.size_multiple
         columns = max(1, round(columns / multiple)) * multiple
         shape = (batch_size, denoiser.in_channels, rows, columns)
         sigma, position = torch.ones(batch_size), torch.zeros(rows)
-    format = [parts["format"].build()] if "format" in parts else []
     if format and vae:
         check_fit(denoiser, *format, *vae)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dualdiffusion.component import Component, part_of
-from dualdiffusion.contracts import Autoencoder
+from dualdiffusion.contracts import Autoencoder, Format
 from dualdiffusion.controls import read_controls
 from dualdiffusion.data.audio_crops import Batch, Crop
 from dualdiffusion.data.dataset_folder import DatasetFolder
@@ -133,7 +133,8 @@ class UNetTrainer:
         self.fingerprint = model.fingerprint("vae")
         self.vae = load_module(model, "vae")
         self.format = load_module(model, "format")
-        self.module: Denoiser = build_module(model, "unet", self._denoiser(self.vae), self.labels, seed, init)
+        part = self._denoiser(self.format, self.vae)
+        self.module: Denoiser = build_module(model, "unet", part, self.labels, seed, init)
         columns = self.format.frames_per_second * config.crop_seconds / self.vae.downsampling
         multiple = self.module.size_multiple
         check_fit(self.module, self.format, self.vae)
@@ -160,14 +161,15 @@ class UNetTrainer:
         format = self.config.format.build()
         vae = of_format(self.config.vae, format).build()
         check_autoencoder(format, vae)  # nothing is written before everything fits together
+        part = self._denoiser(format, vae)
         with torch.device("meta"):
-            denoiser = self._denoiser(vae).build()
+            denoiser = part.build()
         check_fit(denoiser, format, vae)
         make_autoencoder(self.model, self.config.format, self.config.vae, self.dataset, self.config.crop_seconds)
 
-    def _denoiser(self, vae: Autoencoder) -> Component:
+    def _denoiser(self, format: Format, vae: Autoencoder) -> Component:
         facts = (track.all_facts for track in self.dataset.tracks("train"))
-        return settled_denoiser(self.config, self.labels, self.model, vae.latent_channels, facts)
+        return settled_denoiser(self.config, self.labels, self.model, (format, vae), facts)
 
     def to(self, device: torch.device) -> None:
         """Moves what is not the trained module itself."""

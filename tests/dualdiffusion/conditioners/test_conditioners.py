@@ -11,6 +11,7 @@ import torch
 from dualdiffusion.component import Component
 from dualdiffusion.conditioners.beats import Beats
 from dualdiffusion.conditioners.curves import Curve
+from dualdiffusion.conditioners.keys import KeyRows
 from dualdiffusion.conditioners.mixes import Key, Mix
 from dualdiffusion.conditioners.numbers import Number
 from dualdiffusion.conditioners.regions import Known
@@ -27,6 +28,7 @@ from dualdiffusion.controls import (
     control_from_json,
     read_controls,
 )
+from dualdiffusion.dsp.key import A4, KEYS
 from dualdiffusion.errors import UserError
 from dualdiffusion.nn.blocks import LabelEmbedding
 from tests.dualdiffusion.test_contracts import parts
@@ -79,15 +81,17 @@ def test_a_conditioner_keeps_its_contract(part: Component) -> None:
     if not part.config.along_time:
         values = values[..., :1].expand_as(values)
     untold = conditioner(values, torch.zeros(2))
-    assert untold.shape == (2, conditioner.channels, 8)
+    assert untold.shape[:2] == (2, conditioner.channels)
+    assert untold.shape[-1] == 8
+    assert (untold.ndim == 4) == part.config.along_rows
     assert torch.equal(untold, conditioner(torch.zeros_like(values), torch.zeros(2)))
     assert not torch.equal(untold, conditioner(torch.zeros_like(values), torch.ones(2))), "told zeros are not untold"
 
 
 @pytest.mark.parametrize("part", ALL, ids=lambda part: part.name)
 def test_what_is_told_of_a_part_is_that_part_of_what_is_told_of_the_whole(part: Component) -> None:
-    whole = Span(0.5, 40, 0.064)
-    later = Span(0.5 + 10 * 0.064, 20, 0.064)
+    whole = Span(0.5, 40, 0.064, length=4.0)
+    later = Span(0.5 + 10 * 0.064, 20, 0.064, length=4.0)
     value = example(part.config.control({}), 97.0)
     for tell in (lambda span: part.config.fact_at(FACTS, span), lambda span: part.config.asked(value, span)):
         assert torch.allclose(tell(whole)[:, 10:30], tell(later), atol=1e-5)
@@ -258,3 +262,57 @@ def test_random_regions_leave_out_beginnings_ends_and_middles_and_tell_the_rest_
         for row in unknown[of]:
             assert int((row[1:] != row[:-1]).sum()) <= 2, "one region"
             assert all(not row.any() or row[edge] for edge in edges)
+
+
+# Keys along rows
+
+
+def test_each_row_is_told_which_of_its_bands_hold_the_keys_notes() -> None:
+    octaves = tuple(tuple(A4 * 2 ** (octave + step / 12) for step in range(12)) for octave in range(2))
+    notes = KeyRows(KeyRows.Config(row_bands=octaves))
+    told = notes(notes.config.asked("A major", Span(0.0, 3, 0.064))[None], torch.ones(1))
+    assert told.shape == (1, 13, 2, 3)
+    assert torch.allclose(told[..., 0, :], told[..., 1, :], atol=1e-5), "all octaves are alike"
+    tonic, above, fifth = told[0, [0, 1, 7], 0, 0].tolist()
+    assert tonic > fifth > 0 > above, "A and E are in A major, B flat is not"
+    assert bool((told[0, 12] == 1).all())
+
+
+def test_a_key_that_is_so_many_semitones_higher_has_all_its_notes_so_much_higher() -> None:
+    bands = tuple(A4 * 2 ** (step / 12) for step in range(13))
+    notes = KeyRows(KeyRows.Config(row_bands=(bands,)))
+    for mode in ("major", "minor"):
+        a, b_flat = (notes(notes.config.asked(f"{tonic} {mode}", SPAN)[None], torch.ones(1)) for tonic in ("A", "A#"))
+        assert torch.allclose(a[0, :12, 0], b_flat[0, 1:13, 0], atol=1e-6)
+
+
+def test_relative_keys_are_told_alike_and_distant_ones_the_opposite_way() -> None:
+    notes = KeyRows(KeyRows.Config())
+    told = {key: notes.fits[KEYS.index(key)].flatten() for key in ("C major", "A minor", "G major", "F# major")}
+
+    def like(other: str) -> float:
+        return float(torch.corrcoef(torch.stack([told["C major"], told[other]]))[0, 1])
+
+    assert like("A minor") > 0.5
+    assert like("G major") > 0.4
+    assert like("F# major") < -0.3
+    assert float(notes.fits.square().mean()) == pytest.approx(1), "inputs have unit variance"
+
+
+def test_without_frequencies_a_key_cannot_be_told_by_rows() -> None:
+    with pytest.raises(ValueError, match=r"row_bands: .*mixes\.Key"):
+        KeyRows(KeyRows.Config(row_bands=((0.0,),)))
+    with pytest.raises(ValueError, match=r"row_bands"):
+        KeyRows.Config(row_bands=((100.0, 200.0), (300.0,)))
+
+
+def test_a_place_is_asked_for_as_a_part_of_a_track_of_usual_length() -> None:
+    place = Number.Config(track_seconds=40.0)
+    span = Span(0.0, 10, 0.8, length=8.0)
+    start, end = (place.asked(value, span)[0] for value in (0.0, 1.0))
+    assert start.tolist() == pytest.approx([(k + 0.5) * 0.8 / 40 for k in range(10)])
+    assert (end - start).tolist() == pytest.approx([0.8] * 10)
+    longer = place.asked(0.5, Span(0.0, 10, 8.0, length=80.0))[0]
+    assert longer[[0, -1]].tolist() == pytest.approx([0.05, 0.95]), "a longer clip is the whole track"
+    loop = place.asked(0.3, Span(0.0, 10, 0.8, circular=True))
+    assert loop.unique().tolist() == pytest.approx([0.3]), "a loop has no beginning"

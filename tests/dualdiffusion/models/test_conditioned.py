@@ -194,7 +194,7 @@ def test_what_is_always_told_stays_told_in_every_pass_of_guidance() -> None:
         ({"global_cond_ids": ["tempi"]}, "global_cond_ids: no conditioner 'tempi'; there are: tempo"),
         (
             {"conditioners": {"tempo": {"type": "regions.Known"}}, "prepend_cond_ids": ["tempo"]},
-            "prepend_cond_ids: 'tempo' tells latents",
+            "prepend_cond_ids: 'tempo' tells each row its own",
         ),
         ({"input_concat_ids": ["temp"]}, "no conditioner 'temp'; there are: tempo"),
         ({"input_concat_ids": []}, "'tempo' has no route"),
