@@ -15,7 +15,7 @@ from dualdiffusion.diffusion.preconditioning import Denoiser
 from dualdiffusion.errors import UserError
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.module import save_module
-from train.startup.channels import OPEN, with_channels
+from train.startup.channels import OPEN, ROW_BANDS, with_channels
 from train.startup.setup import stored_part
 
 MEASURED_CROPS = 64
@@ -109,6 +109,13 @@ def check_fit(denoiser: Denoiser, format: Format, vae: Autoencoder) -> None:
                 f"but the VAE has {vae.latent_channels} latent channels; leave it out"
             )
     rows = format.rows // vae.downsampling
+    for name, told in denoiser.told.items():
+        bands = getattr(told, ROW_BANDS, None)
+        if bands is not None and len(bands) != rows:
+            raise UserError(
+                f"module_trainer.denoiser.backbone.conditioners.{name}.{ROW_BANDS}: has {len(bands)} rows, but the VAE "
+                f"gives {rows}; leave it out"
+            )
     if rows == 1 and denoiser.row_multiple > 1:
         raise UserError(
             f"module_trainer.denoiser.backbone.type: works on a frequency axis, which {type(format).__name__} lacks; "

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from dualdiffusion.component import component_from_json
 from dualdiffusion.config import load_config
@@ -13,8 +14,9 @@ from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import read_json, read_jsonl, write_jsonl
 from dualdiffusion.model.folder import ModelFolder
-from dualdiffusion.model.module import save_module
+from dualdiffusion.model.module import load_module, save_module
 from tests import tiny
+from train.denoiser.setup import settled_denoiser
 from train.module_trainers.unet import UNetTrainer
 from train.startup.channels import with_channels
 from train.startup.initial_weights import Source
@@ -60,6 +62,25 @@ def test_a_unet_has_the_channels_of_its_vae_and_so_have_its_conditioners(wide: M
     assert trainer_for(wide, dataset, told()).module.in_channels == CHANNELS  # the same settings: it goes on
     given = component_from_json("dualdiffusion.diffusion", {"type": "preconditioning.Denoiser", "backbone": told()})
     assert Source(wide, wide, None).part("unet", given, "module_trainer.denoiser") is given  # it may start from it too
+
+
+def test_a_key_by_rows_has_the_bands_of_its_format(wide: ModelFolder, dataset: Path) -> None:
+    backbone = {**told(), "conditioners": {"known": {"type": "keys.KeyRows"}}}
+    # No track has a key: the conditioner is looked at before that is told.
+    with pytest.raises(UserError, match="told known, but no track has facts of it"):
+        trainer_for(wide, dataset, backbone)
+    given = component_from_json(
+        "train.module_trainers", {"type": "unet.UNetTrainer", "denoiser": {"backbone": backbone}}
+    )
+    format, vae = (load_module(wide, name) for name in ("format", "vae"))
+    part = settled_denoiser(given.config, wide.labels(), wide, (format, vae))
+    key = part.build().told["known"]
+    rows = format.rows // vae.downsampling
+    assert torch.allclose(torch.tensor(key.row_bands).flatten(), format.centers().float(), rtol=1e-4)
+    assert len(key.row_bands) == rows
+    few = {**told(), "conditioners": {"known": {"type": "keys.KeyRows", "row_bands": [[100.0, 200.0]]}}}
+    with pytest.raises(UserError, match=rf"known\.row_bands: has 1 rows, but the VAE gives {rows}; leave it out"):
+        trainer_for(wide, dataset, few)
 
 
 @pytest.mark.parametrize(
