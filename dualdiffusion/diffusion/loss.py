@@ -57,6 +57,7 @@ def denoising_loss(
     position: Tensor | None = None,
     weighting: Weighting = "edm",
     distance: Distance = squared,
+    counted: Tensor | None = None,
 ) -> DenoisingLoss:
     """How far the denoiser is from the clean latents (Karras et al. 2023, equation 14 with 15).
 
@@ -67,9 +68,13 @@ def denoising_loss(
         position: what the backbone is told about rows, or None.
         weighting: of the noise levels; see `weight_beside_edm`.
         distance: what is trained on; `weighted` of the result is the squared one in any case.
+        counted: how much each number counts, of the latents' shape or one that broadcasts to it, with mean 1 in each
+            sample; None: all alike. Of latents that the network is told, there is nothing to learn.
     """
     denoised = denoiser(add_noise(latents, noise, sigma), sigma, conditioning, position=position)
     difference, weight = denoised - latents, edm_weight(sigma, denoiser.config.sigma_data)
+    if counted is not None:
+        difference = difference * counted.sqrt()
     objective = distance(difference, weight)
     weighted = objective if distance is squared else squared(difference.detach(), weight)
     # Minimised over u, objective / exp(u) + u is smallest at u = ln(objective): each level is divided by what it costs.

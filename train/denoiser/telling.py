@@ -7,6 +7,8 @@ import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from torch import Tensor
+
 from dualdiffusion.component import Component
 from dualdiffusion.conditioning import Conditioning, Span, one_hot
 from dualdiffusion.contracts import ConditionerConfig, Denoiser
@@ -98,3 +100,18 @@ def told_of(batch: Batch, denoiser: Denoiser, label_dropout: float, random: Step
         values[name] = config.drawn(batch.data, random.rand(), random.rand(), random.rand())
         kept[name] = (random.rand() >= config.dropout).to(told)
     return Conditioning(labels, told if labels is not None else None, values, kept, frozenset(drawn))
+
+
+def unknown(conditioning: Conditioning) -> Tensor | None:
+    """How much each latent counts in the loss, (B, 1, F, T) with mean 1: those that are told do not, all others alike.
+
+    None where none are told. Counted alike, the many columns that are told would hide the few that are to be mended.
+    """
+    left = None
+    for name in conditioning.always:
+        told = conditioning.values[name][:, -1:] * conditioning.kept[name][:, None, None, None]
+        left = (1 - told) if left is None else left * (1 - told)
+    if left is None:
+        return None
+    # Where less than a column is left, it does not count more than a whole one.
+    return left / left.mean(dim=(1, 2, 3), keepdim=True).clamp(min=1 / left.shape[-1])

@@ -33,7 +33,7 @@ from train.denoiser.latent_source import EncodedLatents, LatentsConfig, LatentSo
 from train.denoiser.loss_by_level import by_noise_level
 from train.denoiser.noise_levels import TrainingLevels
 from train.denoiser.setup import plan, recommended_by, settled_denoiser
-from train.denoiser.telling import controls_of, told_of
+from train.denoiser.telling import controls_of, told_of, unknown
 from train.losses.denoising import DenoisingDistance, Squared
 from train.module_trainer import Demo, Plan, StepOutput
 from train.startup.autoencoder import check_autoencoder, check_fit, is_trained, make_autoencoder, of_format
@@ -207,6 +207,7 @@ class UNetTrainer:
             position=self.position,
             weighting=self.config.weighting,
             distance=self.distance,
+            counted=unknown(conditioning),
         )
         minimised = loss.learned if self.config.learned_log_variance else loss.variance_detached
         metrics = {

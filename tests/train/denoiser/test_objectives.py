@@ -59,6 +59,16 @@ def test_snr_weighting_is_the_plain_loss_of_the_noise_that_the_estimate_implies(
     assert torch.allclose(loss.factor * loss.weighted, plain, rtol=1e-4)  # float32: a difference of noisy latents
 
 
+def test_what_does_not_count_has_no_part_in_the_loss_which_is_the_mean_over_the_rest() -> None:
+    denoiser, (latents, noise) = tiny.make_denoiser(), pair()
+    assert torch.equal(loss_of(denoiser, counted=torch.ones(5, 1, 1, 8)).weighted, loss_of(denoiser).weighted)
+    last = torch.tensor([0.0] * 6 + [4.0] * 2).expand(5, 1, 1, 8)
+    denoised = denoiser(latents + LEVELS[:, None, None, None] * noise, LEVELS, Conditioning())
+    error = (denoised - latents)[..., 6:].square().flatten(1).mean(1)
+    found = loss_of(denoiser, counted=last).weighted
+    assert torch.allclose(found, edm_weight(LEVELS, 1.0) * error, rtol=1e-4)
+
+
 def gradient(denoiser: Denoiser, loss: Tensor) -> Tensor:
     parameter = next(p for name, p in denoiser.named_parameters() if "out" in name and p.ndim == 4)
     return torch.autograd.grad(loss, parameter, retain_graph=True)[0]

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from dualdiffusion import audio
 from dualdiffusion.conditioners.beats import Beats
+from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.config import load_config
 from dualdiffusion.controls import read_controls
 from dualdiffusion.data.audio_crops import Batch, collate
@@ -33,7 +34,7 @@ from tests import tiny
 from tests.benchmarks.telling import RUNS, Listener, overrides
 from tests.dualdiffusion.dsp.test_beat import clicks, regular
 from tests.train.test_training import assert_equal, digest, fresh_model, train_until
-from train.denoiser.telling import told_of
+from train.denoiser.telling import told_of, unknown
 from train.module_trainers.unet import UNetTrainer
 from train.train_config import TrainConfig
 
@@ -169,6 +170,16 @@ def trainer_for(path: Path, **changes: object) -> UNetTrainer:
     settings = config.module_trainer.config.model_copy(update=changes)
     dataset = DatasetFolder(config.dataset)
     return config.module_trainer.cls(settings, model=ModelFolder(config.model), dataset=dataset, seed=0)
+
+
+def test_in_the_loss_what_is_told_of_the_latents_does_not_count_and_the_rest_counts_the_more() -> None:
+    mask = torch.tensor([[1.0, 1.0, 0.0, 1.0], [1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]])
+    values = {"known": torch.cat([torch.randn(3, 4, 2, 4), mask[:, None, None].expand(-1, 1, 2, -1)], dim=1)}
+    kept = {"known": torch.tensor([1.0, 0.0, 1.0])}
+    counted = unknown(Conditioning(values=values, kept=kept, always=frozenset(["known"])))
+    assert counted.shape == (3, 1, 2, 4)
+    assert counted[:, 0, 0].tolist() == [[0, 0, 4, 0], [1, 1, 1, 1], [0, 0, 0, 0]]
+    assert unknown(Conditioning()) is None
 
 
 def test_the_model_folder_lists_the_control_with_what_is_usual(trained: ModelFolder) -> None:
