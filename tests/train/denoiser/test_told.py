@@ -182,6 +182,21 @@ def test_in_the_loss_what_is_told_of_the_latents_does_not_count_and_the_rest_cou
     assert unknown(Conditioning()) is None
 
 
+def test_a_training_step_counts_what_is_not_told_alone(
+    model: ModelFolder, described: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = trainer_for(config_for(tmp_path / "c.json", fresh_model(model, tmp_path / "m", "unet"), described))
+    batch = collate([trainer.validation_data()[index] for index in range(2)])
+
+    def loss() -> torch.Tensor:
+        return trainer.step(batch, generator=StepRandom(0, first=0, batch_size=2, indices=[0, 1])).loss.detach()
+
+    found = loss()
+    assert torch.equal(found, loss()), "the same samples know the same"
+    monkeypatch.setattr("train.module_trainers.unet.unknown", lambda conditioning: None)
+    assert not torch.equal(found, loss())
+
+
 def test_the_model_folder_lists_the_control_with_what_is_usual(trained: ModelFolder) -> None:
     control = read_controls(trained.module_entry("unet"), "index")["tempo"]
     assert set(control.usual) == {"Castle", "Cave"}
