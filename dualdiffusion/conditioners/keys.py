@@ -10,7 +10,6 @@ from pydantic import field_validator
 from torch import Tensor
 
 from dualdiffusion.conditioners.mixes import Key
-from dualdiffusion.config import nearest
 from dualdiffusion.dsp.frequency_scale import mel_centers
 from dualdiffusion.dsp.key import A4, KEYS, MAJOR, MINOR, TONICS
 
@@ -37,14 +36,6 @@ class KeyRows(Key):
         the autoencoder that it is trained with."""
 
         along_rows: ClassVar[bool] = True
-
-        @field_validator("names")
-        @classmethod
-        def _are_keys(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
-            wrong = [name for name in names or () if name not in KEYS]
-            if wrong:
-                raise ValueError(f"{wrong[0]!r} is no key; nearest: {', '.join(nearest(wrong[0], KEYS)) or KEYS[0]}")
-            return names
 
         @field_validator("row_bands")
         @classmethod

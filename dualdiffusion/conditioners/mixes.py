@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from dualdiffusion.conditioning import Span
-from dualdiffusion.config import Config
+from dualdiffusion.config import Config, nearest
 from dualdiffusion.contracts import ConditionerConfig
 from dualdiffusion.controls import MixControl
 from dualdiffusion.dsp.key import KEYS, transposed
@@ -111,6 +111,14 @@ class Key(Mix):
         fact: str = "key"
         names: tuple[str, ...] | None = KEYS
         label: str = "Key"
+
+        @field_validator("names")
+        @classmethod
+        def _are_keys(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+            wrong = [name for name in names or () if name not in KEYS]
+            if wrong:
+                raise ValueError(f"{wrong[0]!r} is no key; nearest: {', '.join(nearest(wrong[0], KEYS)) or KEYS[0]}")
+            return names
 
         def names_of(self, facts: Mapping[str, Any], span: Span | None = None) -> list[str]:
             """The key, if it is clear; none where a part is played between two keys."""

@@ -304,8 +304,12 @@ def test_without_frequencies_a_key_cannot_be_told_by_rows() -> None:
         KeyRows(KeyRows.Config(row_bands=((0.0,),)))
     with pytest.raises(ValueError, match=r"row_bands"):
         KeyRows.Config(row_bands=((100.0, 200.0), (300.0,)))
-    with pytest.raises(ValueError, match=r"'B minr' is no key; nearest: B minor"):
-        KeyRows.Config(names=("A minor", "B minr"))
+
+
+def test_names_that_are_no_keys_are_refused_with_the_nearest() -> None:
+    for conditioner in (Key, KeyRows):
+        with pytest.raises(ValueError, match=r"'B minr' is no key; nearest: B minor"):
+            conditioner.Config(names=("A minor", "B minr"))
 
 
 def test_a_place_is_asked_for_as_a_part_of_a_track_of_usual_length() -> None:
