@@ -138,6 +138,15 @@ class _AnyStep:
     class Config(Config):
         """Settings of the step."""
 
+    @classmethod
+    def needs(cls, config: Config) -> dict[str, JsonData]:
+        """What settings of earlier steps must be, by their names; what a config there leaves open becomes that.
+
+        Raises:
+            UserError: what says it, a model, is missing or damaged.
+        """
+        return {}
+
     def __init__(self, config: Config, *, paths: Paths) -> None:
         self.config, self.paths = config, paths
 

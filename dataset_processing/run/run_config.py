@@ -54,6 +54,31 @@ def select_steps(config: RunConfig, names: Sequence[str] | None) -> list[str]:
     return [name for name in known if names is None or name in names]
 
 
+def settled(config: RunConfig, selected: Sequence[str]) -> RunConfig:
+    """The config where what steps leave open is what later ones need, see `_AnyStep.needs`.
+
+    Raises:
+        UserError: a setting is not what a selected step needs, which would then refuse every track.
+    """
+    parts, needed, of_step = list(config.steps), {}, {}
+    for at, part in reversed(list(enumerate(config.steps))):
+        if hasattr(part.config, "settled"):
+            part = parts[at] = Component(part.cls, part.config.settled(needed))
+        for key, later in of_step.items():
+            if (found := getattr(part.config, key, needed[key])) != needed[key]:
+                raise UserError(
+                    f"steps.{at}.{key}: is {found}, but the model of the step {later} needs {needed[key]}; leave "
+                    f"{key} out, and it is that"
+                )
+        try:
+            needs = part.cls.needs(part.config)
+        except UserError:
+            continue  # a model that is missing costs nothing but what it would make, and that step says so
+        needed |= needs
+        of_step |= dict.fromkeys(needs, step_name(part)) if step_name(part) in selected else {}
+    return config.model_copy(update={"steps": tuple(parts)})
+
+
 def check_folders(config: RunConfig) -> None:
     """Raises UserError for a source that is missing or empty, and for folders that lie in each other."""
     source, dataset = config.source.resolve(), config.dataset.resolve()

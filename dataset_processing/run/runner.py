@@ -9,14 +9,14 @@ from pathlib import Path
 from dataset_processing.duplicates.acoustic_fingerprint import FINGERPRINTS
 from dataset_processing.run.flow import Flow
 from dataset_processing.run.result import Ranks, Result, View
-from dataset_processing.run.run_config import RunConfig, check_folders
+from dataset_processing.run.run_config import RunConfig, check_folders, settled
 from dualdiffusion.files import folder_lock, sweep
 
 
 def plan(config: RunConfig, selected: Sequence[str]) -> Result:
     """What `run` would do, without writing anything."""
     check_folders(config)
-    return Flow(config, selected, Ranks(), None).plan()
+    return Flow(settled(config, selected), selected, Ranks(), None).plan()
 
 
 def run(
@@ -39,11 +39,12 @@ def run(
         prune: remove tracks whose files are gone, also where they are much of a game.
 
     Raises:
-        UserError: folders that cannot be used, a dataset in use, a selected step whose predecessors are not done, or
-            much of a game gone without `prune`.
+        UserError: folders that cannot be used, settings that do not fit the model of a later step, a dataset in use, a
+            selected step whose predecessors are not done, or much of a game gone without `prune`.
     """
     ranks = ranks or Ranks()
     check_folders(config)
+    config = settled(config, selected)
     with ExitStack() as stack:
         if ranks.rank == 0:
             stack.enter_context(folder_lock(config.dataset, wait=wait))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Literal, Self
 
 import numpy as np
 import soxr
@@ -14,13 +14,15 @@ from pydantic import Field, field_validator
 
 import dualdiffusion.config
 from dataset_processing.meters import AudioMeter
-from dataset_processing.step import JsonData, Record, Step
+from dataset_processing.step import JsonData, Paths, Record, Step
 from dualdiffusion.audio import LoudnessMeter, TruePeakMeter, flac_writer, mixing_matrix, write_tags
 from dualdiffusion.audio.decode import AudioError, AudioFile, Take, open_audio, rechunk
 from dualdiffusion.files import atomic_path, sha256_of
 
 _IN_MEMORY = 1 << 28  # bytes of converted audio held before it goes to the disk: about 17 minutes
 _MIN_DC = 0.005
+_LEFT_OPEN = {"sample_rate": 32000, "channels": 2}
+"""Settings that may be null, and what they are where no later step needs anything else."""
 _MAX_ODD_RATE = 65535
 """Hz; RFC 9639, section 9.1.2: frames tell rates in Hz by 16 bits, and in tens of Hz."""
 
@@ -31,10 +33,10 @@ class Convert(Step):
     class Config(dualdiffusion.config.Config):
         """Settings of Convert."""
 
-        sample_rate: int = Field(32000, ge=4000, le=192000)
-        """Of the dataset (Hz)."""
-        channels: Literal[1, 2] = 2
-        """Of the dataset."""
+        sample_rate: int | None = Field(None, ge=4000, le=192000)
+        """Of the dataset (Hz); null: that of the VAE with which a later step encodes it, 32000 without one."""
+        channels: Literal[1, 2] | None = None
+        """Of the dataset; null: as many as that VAE takes, 2 without one."""
         loudness_lufs: float | None = Field(-20.0, ge=-60, le=0)
         """Integrated loudness (ITU-R BS.1770) that tracks are brought to; null keeps theirs."""
         ceiling_dbfs: float = Field(-1.0, ge=-20, le=0)
@@ -46,10 +48,21 @@ class Convert(Step):
 
         @field_validator("sample_rate")
         @classmethod
-        def _held_by_flac(cls, rate: int) -> int:
-            if rate > _MAX_ODD_RATE and rate % 10:
+        def _held_by_flac(cls, rate: int | None) -> int | None:
+            if rate and rate > _MAX_ODD_RATE and rate % 10:
                 raise ValueError(f"FLAC holds rates above {_MAX_ODD_RATE} in steps of 10, so not {rate}")
             return rate
+
+        def settled(self, needed: Mapping[str, JsonData]) -> Self:
+            """The same with what is left open as later steps need it."""
+            return self.model_copy(
+                update={
+                    name: needed.get(name, value) for name, value in _LEFT_OPEN.items() if getattr(self, name) is None
+                }
+            )
+
+    def __init__(self, config: Config, *, paths: Paths) -> None:
+        super().__init__(config.settled({}), paths=paths)
 
     def run(self, record: Record) -> Record:
         """Writes the track as FLAC; refused where it can no longer be decoded, or has changed since it was scanned."""

@@ -22,7 +22,7 @@ from dualdiffusion.data.latent_crops import LatentsHeader, latents_writer
 from dualdiffusion.errors import UserError, one_line
 from dualdiffusion.files import sha256_of
 from dualdiffusion.machine.threads import usable_cores
-from dualdiffusion.model.module import load_module
+from dualdiffusion.model.module import load_module, module_component
 from dualdiffusion.model.shipped import find_model
 
 
@@ -57,6 +57,12 @@ class Encode(CollectiveStep):
         """Of the VAE's arithmetic; null: bfloat16 on a CUDA GPU, float32 elsewhere. Spectrograms are always float32."""
         device: str | None = None
         """cpu, cuda, ...; null: a GPU where there is one."""
+
+    @classmethod
+    def needs(cls, config: Config) -> dict[str, Any]:
+        """The sample rate and channels of the model's format."""
+        format = module_component(find_model(config.model), "format").config
+        return {"sample_rate": format.sample_rate, "channels": format.num_channels}
 
     @cached_property
     def fingerprint(self) -> str:

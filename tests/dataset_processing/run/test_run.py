@@ -11,12 +11,13 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from dataset_processing.run import runner
 from dataset_processing.run.result import Ranks, StepCount
-from dataset_processing.run.run_config import select_steps, step_name
+from dataset_processing.run.run_config import RunConfig, select_steps, settled, step_name
 from dataset_processing.step import CollectiveStep, Record
 from dualdiffusion.component import Component
 from dualdiffusion.errors import UserError
@@ -257,6 +258,45 @@ def test_a_missing_model_costs_nothing_but_the_latents(tmp_path):
         run(broken)
     assert len(read_jsonl(plain.dataset / "train.jsonl")) == 4
     assert done(run(broken, ["scan", "convert", "filter", "split"])) == {}
+
+
+class Needs(Mark):
+    """Stands for encode with a model of 16 kHz."""
+
+    optional = True
+
+    @classmethod
+    def needs(cls, config) -> dict[str, int]:
+        return {"sample_rate": 16000, "channels": 1}
+
+
+def before(step: type, **convert: int | None) -> RunConfig:
+    """The usual steps and another one behind them."""
+    config = make_config(Path("source"), Path("dataset"), convert={"sample_rate": None, **convert})
+    return config.model_copy(update={"steps": (*config.steps, Component(step, step.Config()))})
+
+
+def settings_of_convert(config: RunConfig, selected: list[str]) -> tuple[int, int]:
+    convert = settled(config, selected).steps[1].config
+    return convert.sample_rate, convert.channels
+
+
+def test_what_convert_leaves_open_is_what_the_models_format_takes():
+    assert settings_of_convert(before(Needs), ["convert", step_name(before(Needs).steps[-1])]) == (16000, 1)
+    assert settings_of_convert(before(Needs), ["convert"]) == (16000, 1)
+    assert settings_of_convert(before(Mark), ["convert"]) == (32000, 2)
+    assert settings_of_convert(before(Broken), ["convert"]) == (32000, 2)
+
+
+def test_another_rate_than_the_models_is_told_before_a_track_is_lost(config):
+    run(config)
+    kept = contents(config.dataset)
+    conflict = config.model_copy(update={"steps": before(Needs, sample_rate=32000).steps})
+    with pytest.raises(UserError, match=r"steps.1.sample_rate: is 32000, but .* needs 16000; leave sample_rate out"):
+        run(conflict)
+    assert contents(config.dataset) == kept
+    # Where that step is not asked for, its model may be another one yet.
+    assert settings_of_convert(conflict, ["scan", "convert"]) == (32000, 1)
 
 
 class Refuse(Mark):

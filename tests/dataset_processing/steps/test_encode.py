@@ -213,7 +213,7 @@ def write_config(folder: Path, model: ModelFolder) -> None:
         "processes": 1,
         "steps": [
             {"type": "scan.Scan"},
-            {"type": "convert.Convert", "sample_rate": RATE},
+            {"type": "convert.Convert"},  # at the rate of the model
             {"type": "filter.Filter"},
             {"type": "split.Split"},
             {"type": "encode.Encode", "model": str(model.path), "offsets": 2, "mirror": True, "device": "cpu"},
