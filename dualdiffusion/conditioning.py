@@ -87,7 +87,6 @@ class Conditioning:
         values: what conditioners are told, by their id: (B, n, t), one column for each of the latents, or (B, n, f, t).
             An id that is missing is untold.
         kept: by id, (B,) 1 where it is told, 0 where it is not; an id of `values` that is missing here is told.
-        always: ids of `values` that stay told where guidance asks what the network makes of less.
 
     Set by `conditioned.Conditioned`, the routes by which a backbone takes in what is told:
         concat: (B, n, t) or (B, n, f, t), beside its input.
@@ -100,7 +99,6 @@ class Conditioning:
     labels_kept: Tensor | None = None
     values: Mapping[str, Tensor] = field(default_factory=dict)
     kept: Mapping[str, Tensor] = field(default_factory=dict)
-    always: frozenset[str] = frozenset()
     concat: Tensor | None = None
     vector: Tensor | None = None
     cross: Tokens | None = None
@@ -118,8 +116,7 @@ class Conditioning:
     @property
     def ids(self) -> tuple[str, ...]:
         """What guidance may leave untold: `GAMES`, where there are labels, and the ids of the values."""
-        told = (name for name in self.values if name not in self.always)
-        return (*((GAMES,) if self.labels is not None else ()), *told)
+        return (*((GAMES,) if self.labels is not None else ()), *self.values)
 
     def without(self, ids: Iterable[str]) -> Conditioning:
         """The same shapes with some of `ids` untold."""
@@ -179,11 +176,10 @@ def concatenate(a: Conditioning, b: Conditioning) -> Conditioning:
 
     values = {name: torch.cat([a.values[name], b.values[name]]) for name in a.values if name in b.values}
     told = {name: torch.cat([_told(a, name), _told(b, name)]) for name in values}
-    always = a.always & b.always
     if a.labels is None or b.labels is None:
-        return Conditioning(values=values, kept=told, always=always)
+        return Conditioning(values=values, kept=told)
     labels = torch.cat([a.labels, b.labels])
-    return Conditioning(labels, torch.cat([kept(a), kept(b)]), values, told, always)
+    return Conditioning(labels, torch.cat([kept(a), kept(b)]), values, told)
 
 
 def _told(conditioning: Conditioning, name: str) -> Tensor:

@@ -238,9 +238,7 @@ class Generator:
 
     def _check_scales(self, guidance: Guidance) -> None:
         denoiser = self.unet(self._ema)
-        always = [name for name, config in denoiser.told.items() if config.of_latents]
-        guided_ids = [name for name in denoiser.told if name not in always]
-        check_scales(guidance, [*([GAMES] if denoiser.label_dim else []), *guided_ids], always)
+        check_scales(guidance, [*([GAMES] if denoiser.label_dim else []), *denoiser.told])
 
     def _batches(self, requests: Sequence[Request]) -> Iterator[list[Request]]:
         """Requests that are sampled together."""

@@ -94,21 +94,16 @@ class Guidance(Config):
         return self.interval is None or self.interval[0] < sigma <= self.interval[1]
 
 
-def check_scales(guidance: Guidance, told: Iterable[str], always: Iterable[str] = ()) -> None:
+def check_scales(guidance: Guidance, told: Iterable[str]) -> None:
     """
     Args:
         told: what a model can be told: `games`, and the names of its controls.
-        always: what it is told in all passes, which no scale pushes.
 
     Raises:
-        UserError: `scales` names something else, or pushes what is always told.
+        UserError: `scales` names something else.
     """
-    known, always = list(told), set(always)
-    for name, scale in guidance.scales.items():
-        if name in always:
-            if scale != 1:
-                raise UserError(f"guidance.scales.{name}: is told in all passes, so that only 1 is true; leave it out")
-            continue
+    known = list(told)
+    for name in guidance.scales:
         if name not in known:
             has = ", ".join(nearest(name, known) or known) or "nothing"
             raise UserError(f"guidance.scales.{name}: this model is not told {name}; it is told: {has}")

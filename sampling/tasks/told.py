@@ -22,14 +22,10 @@ SEEDS = 1 << 63  # `mix_seed` gives numbers below it
 
 @dataclass(frozen=True)
 class Told:
-    """What some clips are told, over all columns of their canvas, by id: values (B, n, T) or (B, n, F, T), kept (B,).
-
-    What is known of the source, `always`, is told in all passes of guidance.
-    """
+    """What some clips are told over all columns of their canvas, by id: values (B, n, T) or (B, n, F, T), kept (B,)."""
 
     values: Mapping[str, Tensor]
     kept: Mapping[str, Tensor]
-    always: frozenset[str] = frozenset()
 
     def beside(self, conditioning: Conditioning, columns: Sequence[Tensor]) -> Conditioning:
         """The games of some windows of all clips, and what is told there.
@@ -42,7 +38,7 @@ class Told:
             return conditioning
         values = {name: torch.cat([v[..., seen] for seen in columns]) for name, v in self.values.items()}
         kept = {name: k.repeat(len(columns)) for name, k in self.kept.items()}
-        return replace(conditioning, values=values, kept=kept, always=self.always)
+        return replace(conditioning, values=values, kept=kept)
 
     def knowing(
         self,
@@ -64,7 +60,7 @@ class Told:
         for name in ids:
             values[name] = told[name].told(latents, known[None]).cpu().expand(len(requests), -1, -1, -1)
             kept[name] = torch.tensor([float(r.controls.get(name, 0) is not None) for r in requests])
-        return Told(values, kept, frozenset(ids))
+        return Told(values, kept)
 
 
 def tell(

@@ -39,6 +39,8 @@ ROOT = Path(__file__).resolve().parents[2]
 RUNS = {"told": "config/experiments/unet_tiny_telling.json", "games alone": "config/train/unet_tiny.json"}
 TEMPI = (88.0, 168.0)  # within an octave, into which what is found is folded
 GAP_SECONDS = 1.0
+KNOWN = {"known": 2.5}
+"""Guidance by what is around a gap, as the model recommends it."""
 QUARTERS = 4
 PITCH_SHIFTS = (-4, -2, 2, 4)
 """Semitones, beside 0. A few tracks have few keys; so shifted, those of each game have nearly all."""
@@ -198,8 +200,12 @@ class Listener:
         clips = (self.clip(seed, next(self.games), key=key) for seed, key in enumerate(asked))
         return sum(is_in(clip, self.rate, key) for clip, key in zip(clips, asked, strict=True)) / self.clips
 
-    def gaps(self, tracks: Sequence[Track]) -> float:
-        """Squared error of mended latents when told what is around the gap, over that when not told."""
+    def gaps(self, tracks: Sequence[Track], scales: dict[str, float] | None = None) -> float:
+        """Squared error of mended latents when told what is around the gap, over that when not told.
+
+        Args:
+            scales: of guidance, where it is told.
+        """
         seconds = float(self.said["seconds"])
         length = min(GAP_SECONDS, seconds / 2)
         gap = [(seconds - length) / 2, (seconds + length) / 2]
@@ -208,8 +214,10 @@ class Listener:
             source = {"path": str(track.path), "start": track.seconds / 3, "seconds": seconds}
             asked = {**self.said, "games": {track.game: 1.0}, "seed": seed}
             truth = self._latents({**asked, "source": {**source, "strength": 0.0}})
-            for name, controls in (("told", {}), ("untold", {"known": None})):
-                made = self._latents({**asked, "source": source, "inpaint": [gap], "controls": controls})
+            asked |= {"source": source, "inpaint": [gap]}
+            told, untold = {"guidance": {"scales": scales or {}}}, {"controls": {"known": None}}
+            for name, said in (("told", told), ("untold", untold)):
+                made = self._latents({**asked, **said})
                 errors[name] += float((made - truth).square().sum())
         return errors["told"] / max(errors["untold"], 1e-12)
 
@@ -238,7 +246,8 @@ def listen(listener: Listener, dataset: DatasetFolder) -> dict[str, float]:
         "loudness_correlation": listener.loudness(),
         "key_accuracy": listener.key(),
         "key_accuracy_of_corpus": key_of_corpus([*training, *held_out], seconds, listener.rate),
-        "inpaint_ratio": listener.gaps(held_out or training),
+        "inpaint_ratio": listener.gaps(held_out or training, KNOWN),
+        "inpaint_ratio_guided_as_all": listener.gaps(held_out or training),
     }
 
 

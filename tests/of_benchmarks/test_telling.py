@@ -96,7 +96,7 @@ def test_of_a_model_that_is_told_in_vain_every_figure_is_as_bad_as_chance(tracks
     assert Listener(Model({"place": 1.0}), 6).place(PlaceEar(tracks, SECONDS, RATE)) == 0, "all alike"
     assert abs(Listener(Model({}), 6).loudness()) < 0.5
     assert Listener(Model({"key": "C major"}), 24).key() == pytest.approx(2 / 24), "C major, and A minor"
-    assert Listener(Model({}), 2).gaps(tracks) == 1
+    assert Listener(Model({}), 2).gaps(tracks, {"known": 2.5}) == 1
 
 
 def test_excerpts_of_the_corpus_are_heard_in_the_key_of_their_track_or_not(tmp_path: Path) -> None:

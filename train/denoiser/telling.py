@@ -99,18 +99,22 @@ def told_of(batch: Batch, denoiser: Denoiser, label_dropout: float, random: Step
         config = denoiser.told[name]
         values[name] = config.drawn(batch.data, random.rand(), random.rand(), random.rand())
         kept[name] = (random.rand() >= config.dropout).to(told)
-    return Conditioning(labels, told if labels is not None else None, values, kept, frozenset(drawn))
+    return Conditioning(labels, told if labels is not None else None, values, kept)
 
 
-def unknown(conditioning: Conditioning) -> Tensor | None:
+def unknown(conditioning: Conditioning, told: Mapping[str, ConditionerConfig]) -> Tensor | None:
     """How much each latent counts in the loss, (B, 1, F, T) with mean 1: those that are told do not, all others alike.
 
     None where none are told. Counted alike, the many columns that are told would hide the few that are to be mended.
+
+    Args:
+        told: the conditioners, by id.
     """
     left = None
-    for name in conditioning.always:
-        told = conditioning.values[name][:, -1:] * conditioning.kept[name][:, None, None, None]
-        left = (1 - told) if left is None else left * (1 - told)
+    for name in conditioning.values:
+        if told[name].of_latents:
+            known = conditioning.values[name][:, -1:] * conditioning.kept[name][:, None, None, None]
+            left = (1 - known) if left is None else left * (1 - known)
     if left is None:
         return None
     # Where less than a column is left, it does not count more than a whole one.

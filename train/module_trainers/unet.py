@@ -207,7 +207,7 @@ class UNetTrainer:
             position=self.position,
             weighting=self.config.weighting,
             distance=self.distance,
-            counted=unknown(conditioning),
+            counted=unknown(conditioning, self.module.told),
         )
         minimised = loss.learned if self.config.learned_log_variance else loss.variance_detached
         metrics = {

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from dualdiffusion import audio
 from dualdiffusion.conditioners.beats import Beats
+from dualdiffusion.conditioners.regions import Known
 from dualdiffusion.conditioning import Conditioning
 from dualdiffusion.config import load_config
 from dualdiffusion.controls import read_controls
@@ -161,8 +162,7 @@ def test_what_is_known_of_a_sample_is_drawn_at_random_and_told_whatever_else_is_
     assert 0.2 < float(mask.mean()) < 0.8
     assert told.kept["known"].all()
     assert not told.labels_kept.all()
-    assert told.always == {"known"}
-    assert "known" not in told.ids
+    assert told.ids == ("games", "known")
 
 
 def trainer_for(path: Path, **changes: object) -> UNetTrainer:
@@ -176,10 +176,10 @@ def test_in_the_loss_what_is_told_of_the_latents_does_not_count_and_the_rest_cou
     mask = torch.tensor([[1.0, 1.0, 0.0, 1.0], [1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]])
     values = {"known": torch.cat([torch.randn(3, 4, 2, 4), mask[:, None, None].expand(-1, 1, 2, -1)], dim=1)}
     kept = {"known": torch.tensor([1.0, 0.0, 1.0])}
-    counted = unknown(Conditioning(values=values, kept=kept, always=frozenset(["known"])))
+    counted = unknown(Conditioning(values=values, kept=kept), {"known": Known.Config()})
     assert counted.shape == (3, 1, 2, 4)
     assert counted[:, 0, 0].tolist() == [[0, 0, 4, 0], [1, 1, 1, 1], [0, 0, 0, 0]]
-    assert unknown(Conditioning()) is None
+    assert unknown(Conditioning(), {}) is None
 
 
 def test_a_training_step_counts_what_is_not_told_alone(
@@ -193,7 +193,7 @@ def test_a_training_step_counts_what_is_not_told_alone(
 
     found = loss()
     assert torch.equal(found, loss()), "the same samples know the same"
-    monkeypatch.setattr("train.module_trainers.unet.unknown", lambda conditioning: None)
+    monkeypatch.setattr("train.module_trainers.unet.unknown", lambda conditioning, told: None)
     assert not torch.equal(found, loss())
 
 
@@ -254,14 +254,16 @@ def test_what_is_kept_of_a_source_is_told_and_stays_exact(trained: ModelFolder, 
     audio.write_flac(source, clicks(regular(104, 0.2, 2), 2, tiny.SAMPLE_RATE), tiny.SAMPLE_RATE)
     asked = {"games": {"Circuit": 1.0}, "steps": 3, "phase_iterations": 1, "source": {"path": str(source)}}
     asked |= {"inpaint": [[0.5, 1.5]]}
-    told, untold = (
-        generator.generate(Request.from_json({**asked, **more})).latents for more in ({}, {"controls": {"known": None}})
+    told, untold, pushed = (
+        generator.generate(Request.from_json({**asked, **more})).latents
+        for more in ({}, {"controls": {"known": None}}, {"guidance": {"scales": {"known": 4.0}}})
     )
-    same = (told == untold).flatten(0, 1).all(0)
-    inside = torch.zeros(len(same), dtype=torch.bool)
+    inside = torch.zeros(told.shape[-1], dtype=torch.bool)
     inside[int(0.5 / COLUMN) : int(1.5 / COLUMN) + 1] = True
-    assert same[~inside].all(), "what is kept is exact with both"
-    assert not same[inside].any(), "what is made listens to it"
+    for other in (untold, pushed):
+        same = (told == other).flatten(0, 1).all(0)
+        assert same[~inside].all(), "what is kept is exact with all"
+        assert not same[inside].any(), "what is made listens to it, as much as one asks for"
 
 
 def test_demos_are_requests_and_each_is_what_the_command_makes_of_it(
@@ -319,7 +321,7 @@ def test_a_clip_from_audio_goes_on_in_the_beat_of_its_source(trained: ModelFolde
         ("controls.tempi=100", "controls.tempi: this model has no such control; it has: tempo"),
         ("controls.tempo=20", "controls.tempo: must be from 55 to 205 BPM, not 20"),
         ("controls.tempo=fast", "controls.tempo"),
-        ("guidance.scales.known=3", "guidance.scales.known: is told in all passes"),
+        ("guidance.scales.known=101", "guidance.scales.known"),
         ("guidance.scales.tempi=1", "guidance.scales.tempi: this model is not told tempi; it is told: tempo"),
     ],
 )
