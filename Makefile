@@ -57,7 +57,9 @@ $(CHIPTUNE)/.ready: $(VENV)/.ready $(CONFIGS)
 	$(BIN)/accelerate launch train.py config/train/vae_chiptune.json --wait
 	$(BIN)/accelerate launch train.py config/train/vae_chiptune_decoder.json --wait
 	$(BIN)/python -m dataset_processing run config/dataset/chiptune.json --wait
-	$(BIN)/accelerate launch train.py config/train/unet_chiptune.json --wait
+	$(BIN)/accelerate launch train.py config/train/unet_chiptune.json --wait \
+	    --set model=$(CHIPTUNE)-unet module_trainer.autoencoder=$(CHIPTUNE)
+	$(BIN)/accelerate launch train.py config/train/unet_chiptune_further.json --wait
 	$(BIN)/python -m tests.benchmarks.music --model $(CHIPTUNE) --json $(CHIPTUNE)/measures.json
 	$(BIN)/python -m dualdiffusion export $(CHIPTUNE) $(CHIPTUNE_OUT) --command "make chiptune" --hardware "$(HARDWARE)" \
 	    --data "the built-in corpus: python -m dataset_processing synth datasets/chiptune-synth $(CHIPTUNE_CORPUS)" \

@@ -77,8 +77,25 @@ def print_result(console: Console, result: Result, dataset: str) -> None:
         f"{summary['kept']} tracks kept ({summary['hours']:.2f} h), {summary['refused']} refused, "
         f"{summary['not_audio']} files that are not audio; see {dataset}/report.html",
     )
+    _print_not_held_out(console, result.records)
     if result.waiting_for:
         print_line(console, f"the dataset's manifests are written when {result.waiting_for} has run too")
+
+
+def _print_not_held_out(console: Console, records: Sequence[Record]) -> None:
+    """The games of which nothing is held out though they have several tracks, as a share of few tracks may be none."""
+    splits: dict[str, list[str]] = {}
+    for record in records:
+        if record.kept and "split" in record.fields:
+            splits.setdefault(record.game, []).append(record.fields["split"])
+    games = sorted(game for game, of in splits.items() if len(of) > 1 and "validation" not in of)
+    if games:
+        some = ", ".join(report.shown(game) for game in games[:3]) + (", ..." if len(games) > 3 else "")
+        print_line(
+            console,
+            f"no track is held out of {len(games)} of {len(splits)} games ({some}), so how well those are learned will "
+            "not be told; validation_tracks=1 of the split step holds one of each out",
+        )
 
 
 def _print_faults(console: Console, records: Sequence[Record]) -> None:

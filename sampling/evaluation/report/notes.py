@@ -31,7 +31,10 @@ def _amounts(result: dict[str, Any]) -> list[str]:
         )
     if result["left_out"]:
         names = ", ".join(result["left_out"][:5]) + (", ..." if len(result["left_out"]) > 5 else "")
-        notes.append(f"left out, as a split has no track of them that is long enough: {names}")
+        notes.append(
+            f"left out, as a split has no track of them that is long enough: {names}; with validation_tracks=1 of "
+            "the split step, the dataset holds one of each out"
+        )
     return notes
 
 

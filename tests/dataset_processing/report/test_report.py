@@ -433,3 +433,16 @@ def test_metadata_is_valid_text_whatever_the_sources_are_called(tmp_path):
     assert json.dumps(row, ensure_ascii=False).encode()
     assert (row["game"], row["source_file"]) == ("g é", "g é/café.wav")
     assert (tmp_path / "dataset" / row["file_name"]).is_file()
+
+
+def test_games_of_several_tracks_that_no_held_out_track_can_judge_are_named():
+    def track(game: str, name: str, split: str) -> Record:
+        return kept(f"{game}/{name}.ogg", game).adding(fields={"split": split})
+
+    records = [track("Cave", "a", "train"), track("Cave", "b", "train"), track("Alone", "a", "train")]
+    records += [track("Castle", "a", "train"), track("Castle", "b", "validation")]
+    told = [line for line in terminal_text(records) if "held out" in line]
+    assert len(told) == 1
+    assert told[0].startswith("no track is held out of 1 of 3 games (Cave), ")
+    assert "validation_tracks=1" in told[0]
+    assert not [line for line in terminal_text([*records, track("Cave", "c", "validation")]) if "held out" in line]
