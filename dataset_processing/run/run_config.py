@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from dataset_processing.step import JsonData
 from dualdiffusion.component import Component, part_of, type_name
 from dualdiffusion.config import Config, nearest
 from dualdiffusion.errors import UserError
@@ -73,10 +76,21 @@ def settled(config: RunConfig, selected: Sequence[str]) -> RunConfig:
         try:
             needs = part.cls.needs(part.config)
         except UserError:
-            continue  # a model that is missing costs nothing but what it would make, and that step says so
+            # A model that is missing costs nothing but what it would make, and that step says so: what is there stays.
+            needed |= _of_tracks(config.dataset)
+            continue
         needed |= needs
         of_step |= dict.fromkeys(needs, step_name(part)) if step_name(part) in selected else {}
     return config.model_copy(update={"steps": tuple(parts)})
+
+
+def _of_tracks(dataset: Path) -> dict[str, JsonData]:
+    """The sample rate and channels of the tracks that a dataset has; nothing where there are none."""
+    for name in ("train.jsonl", "validation.jsonl"):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError), open(dataset / name, "rb") as lines:
+            track = json.loads(next(lines, b""))
+            return {key: track[key] for key in ("sample_rate", "channels")}
+    return {}
 
 
 def check_folders(config: RunConfig) -> None:

@@ -250,6 +250,10 @@ class Broken(Mark):
     def identity(self):
         raise UserError("models/demo: no such folder")
 
+    @classmethod
+    def needs(cls, config):
+        raise UserError("models/demo: no such folder")
+
 
 def test_a_missing_model_costs_nothing_but_the_latents(tmp_path):
     plain = make_config(make_source(tmp_path / "source"), tmp_path / "dataset")
@@ -286,6 +290,15 @@ def test_what_convert_leaves_open_is_what_the_models_format_takes():
     assert settings_of_convert(before(Needs), ["convert"]) == (16000, 1)
     assert settings_of_convert(before(Mark), ["convert"]) == (32000, 2)
     assert settings_of_convert(before(Broken), ["convert"]) == (32000, 2)
+
+
+def test_without_the_model_convert_leaves_what_a_dataset_has(config):
+    run(config)
+    mistyped = config.model_copy(update={"steps": before(Broken).steps})
+    assert settings_of_convert(mistyped, ["convert"]) == (16000, 2)
+    with pytest.raises(UserError, match="models/demo"):
+        run(mistyped)
+    assert done(run(config)) == {}
 
 
 def test_another_rate_than_the_models_is_told_before_a_track_is_lost(config):
