@@ -86,10 +86,9 @@ def settled(config: RunConfig, selected: Sequence[str]) -> RunConfig:
 
 def _of_tracks(dataset: Path) -> dict[str, JsonData]:
     """The sample rate and channels of the tracks that a dataset has; nothing where there are none."""
-    for name in ("train.jsonl", "validation.jsonl"):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError), open(dataset / name, "rb") as lines:
-            track = json.loads(next(lines, b""))
-            return {key: track[key] for key in ("sample_rate", "channels")}
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError), open(dataset / "metadata.jsonl", "rb") as lines:
+        track = json.loads(next(lines, b""))
+        return {key: track[key] for key in ("sample_rate", "channels")}
     return {}
 
 
