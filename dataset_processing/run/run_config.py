@@ -63,11 +63,14 @@ def settled(config: RunConfig, selected: Sequence[str]) -> RunConfig:
     Raises:
         UserError: a setting is not what a selected step needs, which would then refuse every track.
     """
-    parts, needed, of_step = list(config.steps), {}, {}
+    parts = list(config.steps)
+    needed: dict[str, JsonData] = {}
+    needed_by: dict[str, str] = {}  # setting -> the step that needs it, of selected steps alone
+    # From the last step to the first, as what a step needs is needed of those before it.
     for at, part in reversed(list(enumerate(config.steps))):
         if hasattr(part.config, "settled"):
             part = parts[at] = Component(part.cls, part.config.settled(needed))
-        for key, later in of_step.items():
+        for key, later in needed_by.items():
             if (found := getattr(part.config, key, needed[key])) != needed[key]:
                 raise UserError(
                     f"steps.{at}.{key}: is {found}, but the model of the step {later} needs {needed[key]}; leave "
@@ -80,7 +83,8 @@ def settled(config: RunConfig, selected: Sequence[str]) -> RunConfig:
             needed |= _of_tracks(config.dataset)
             continue
         needed |= needs
-        of_step |= dict.fromkeys(needs, step_name(part)) if step_name(part) in selected else {}
+        if step_name(part) in selected:
+            needed_by |= dict.fromkeys(needs, step_name(part))
     return config.model_copy(update={"steps": tuple(parts)})
 
 
