@@ -79,7 +79,7 @@ def excerpts(folder: Path, count: int, seed: int) -> Iterator[tuple[str, Tensor]
             found += 1
             yield path.name, excerpt
     if found < count:
-        raise UserError(f"{folder}: only {found} tracks of at least {SECONDS:g} s that sound; ask for fewer --excerpts")
+        raise UserError(f"{folder}: only {found} tracks of at least {SECONDS:g} s that sound; ask for fewer")
 
 
 def varied(found: list[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
@@ -267,6 +267,17 @@ def means(table: Figures) -> dict[str, dict[str, float]]:
     return {way: {key: mean(values) for key, values in columns.items()} for way, columns in table.items()}
 
 
+def by_excerpt(table: Figures, names: list[str]) -> dict[str, dict[str, float]]:
+    """Name -> way_measure -> value: what a mean hides."""
+    ways = table.items()
+    found = [{way: {key: values[i] for key, values in keys.items()} for way, keys in ways} for i in range(len(names))]
+    return {name: _flat(figures) for name, figures in zip(names, found, strict=True)}
+
+
+def _flat(figures: dict[str, dict[str, float]]) -> dict[str, float]:
+    return {f"{way}_{key}": value for way, keys in figures.items() for key, value in keys.items()}
+
+
 def worst(table: Figures, names: list[str]) -> list[str]:
     """Of each of our ways and each figure, the excerpt that is worst beside the reference, in a line."""
     lines = []
@@ -323,10 +334,7 @@ def main() -> int:
         for line in worst(table, [name for name, _ in chosen]):
             console.print(line, markup=False, soft_wrap=True)
     if options.json:
-        figures = means(table)
-        write_json(
-            options.json, {f"{way}_{key}": value for way, keys in figures.items() for key, value in keys.items()}
-        )
+        write_json(options.json, _flat(means(table)) | {"excerpts": by_excerpt(table, [name for name, _ in chosen])})
     return 0
 
 
