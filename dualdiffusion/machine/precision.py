@@ -47,7 +47,7 @@ def choose_precision(device_type: str, speedup: Callable[[], float] | None = Non
 
 
 def may_be_half(device_type: str) -> bool:
-    """The answer of `choose_precision` without trying: for predictions."""
+    """The answer of `choose_precision` without trying: for predictions, and for single products of matrices."""
     return choose_precision(device_type, lambda: WORTH).half
 
 

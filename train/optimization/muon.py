@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dualdiffusion.machine.precision import may_be_half
+
 # Of the odd polynomial a s + b s^3 + c s^5, which moves every singular value s of (0, 1] towards 1 when it is applied
 # again and again: fast rather than exact, it leaves them between 0.7 and 1.2 (Jordan et al. 2024).
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -106,14 +108,18 @@ def batches_of_one_shape(parameters: list[Tensor]) -> Iterator[list[Tensor]]:
 
 
 def orthogonalised(matrices: Tensor) -> Tensor:
-    """The matrices (B, M, N) with all their singular values near 1, by a Newton-Schulz iteration; zeros stay zeros."""
+    """The matrices (B, M, N) with all their singular values near 1, by a Newton-Schulz iteration; zeros stay zeros.
+
+    In bfloat16 where the device multiplies it fast: what that rounds is far less than what the iteration leaves open.
+    """
     a, b, c = COEFFICIENTS
     wide = matrices.shape[1] <= matrices.shape[2]
     x = matrices if wide else matrices.mT
     # No singular value is above the Frobenius norm.
     x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=1e-12)
+    x = x.bfloat16() if may_be_half(x.device.type) else x
     for _ in range(ITERATIONS):
         square = x @ x.mT
         polynomial = torch.baddbmm(square, square, square, beta=b, alpha=c)
         x = torch.baddbmm(x, polynomial, x, beta=a)
-    return x if wide else x.mT
+    return (x if wide else x.mT).to(matrices.dtype)
