@@ -162,8 +162,12 @@ class MPConv(nn.Module):
         skip, modulation = (None if other is None else other.to(x.dtype) for other in (skip, modulation))
         scale = scale / SILU_MAGNITUDE if silu else scale
         edges = None
-        if self.even_edges:  # which take the scale along, so that the weights need no scaled copy
-            edges, scale = edge_gain(x, self.weight.shape[-1]) * scale, 1.0
+        # What is multiplied with anyway takes the scale along, so that the weights need no scaled copy.
+        if self.even_edges:
+            # Of x's type: of two types, the CPU would copy the whole image, twice.
+            edges, scale = (edge_gain(x, self.weight.shape[-1]) * scale).to(x.dtype), 1.0
+        elif modulation is not None and not silu:
+            modulation, scale = modulation * scale, 1.0
         y = RecomputedConv.apply(x, skip, modulation, self.weight, edges, scale, self.groups, silu)
         return y * gain if isinstance(gain, Tensor) or gain != 1 else y
 
@@ -181,7 +185,8 @@ def project_gradients(module: nn.Module) -> None:
     """Removes the part of each MPConv's gradient that only changes the length of a filter. Call before each update."""
     for layer in module.modules():
         if isinstance(layer, MPConv) and layer.weight.grad is not None:
-            weight, grad = layer.weight.flatten(1), layer.weight.grad.flatten(1)
-            # The component of the gradient along the filter itself.
-            radial = torch.linalg.vecdot(weight, grad) / torch.linalg.vecdot(weight, weight)
-            layer.weight.grad.addcmul_(layer.weight, radial.view(-1, *[1] * (layer.weight.ndim - 1)), value=-1)
+            weight, grad, axes = layer.weight, layer.weight.grad, tuple(range(1, layer.weight.ndim))
+            # The component of the gradient along the filter itself. (With channels innermost, flatten would copy.)
+            length = torch.linalg.vector_norm(weight, dim=axes, keepdim=True)
+            radial = (weight * grad).sum(axes, keepdim=True) / length.square()
+            grad.addcmul_(weight, radial, value=-1)

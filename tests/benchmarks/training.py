@@ -135,7 +135,7 @@ def build(name: str, case: Case, device: str) -> nn.Module:
     torch.manual_seed(0)
     with torch.device(device):
         network = build_peer(ours.config, width) if width else build_ours(case.preset)
-    return network.to(memory_format=torch.channels_last) if device == "cuda" else network
+    return network.to(memory_format=torch.channels_last)  # as the trainer does, on whatever device
 
 
 def forward_of(name: str, network: nn.Module, case: Case, device: str) -> Callable[[], Tensor]:
