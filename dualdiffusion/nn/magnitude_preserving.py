@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -77,14 +78,32 @@ def edge_gain(x: Tensor, kernel: int) -> Tensor:
     There, only some of the kernel's taps meet input: the variance is their share of all taps, and the gain the inverse
     root of it. On the two rows of a UNet's coarsest level every output is an edge, and would lose a third.
     """
+    asked = (*x.shape[-2:], kernel, x.device, torch.promote_types(x.dtype, torch.float32))
+    if torch.compiler.is_compiling():  # it becomes a part of what is compiled
+        return _edge_gain(*asked)
+    gain = _edge_gains.get(asked)
+    if gain is None:
+        with torch.inference_mode(False):  # else training could not use what sampling has made
+            gain = _edge_gain(*asked)
+        if type(gain) is Tensor:  # not a stand-in for one, as where a network is traced
+            if len(_edge_gains) >= MOST_EDGE_GAINS:
+                _edge_gains.clear()
+            _edge_gains[asked] = gain
+    return gain
 
+
+def _edge_gain(rows: int, columns: int, kernel: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     def along(size: int) -> Tensor:
-        place = torch.arange(size, device=x.device)
+        place = torch.arange(size, device=device)
         before, after = place.clamp(max=kernel // 2), (size - 1 - place).clamp(max=kernel // 2)
         return (kernel / (before + after + 1)).sqrt()
 
-    gain = (along(x.shape[-2])[:, None] * along(x.shape[-1]))[None, None]
-    return gain.to(torch.promote_types(x.dtype, torch.float32))
+    return (along(rows)[:, None] * along(columns))[None, None].to(dtype)
+
+
+_edge_gains: dict[tuple[Any, ...], Tensor] = {}
+"""Those of the sizes used last: to make one takes a dozen small operations, a tenth of a small network's time."""
+MOST_EDGE_GAINS = 64
 
 
 class MPFourier(nn.Module):

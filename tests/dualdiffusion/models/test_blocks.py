@@ -112,6 +112,18 @@ def test_a_convolution_with_even_edges_has_the_same_variance_at_each_place(rows:
     assert torch.allclose(plain(x)[..., 2, 2], layer(x)[..., 2, 2], atol=1e-6)  # inside, nothing changes
 
 
+def test_training_takes_over_the_gains_of_edges_that_sampling_has_made() -> None:
+    layer, x = MPConv(4, 4, (3, 3), even_edges=True), torch.randn(2, 4, 3, 37)  # a size that no other test has
+    with torch.inference_mode():
+        sampled = layer(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = layer(x)
+    trained = layer(x)
+    trained.square().sum().backward()
+    assert torch.equal(trained, sampled) and bool(layer.weight.grad.any())
+    assert half.dtype is torch.bfloat16 and rms(half - sampled) < 0.01 * rms(sampled)
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("training", [True, False])
 def test_the_block_keeps_its_magnitude_with_dropout_on_and_off(training: bool) -> None:
