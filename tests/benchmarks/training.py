@@ -13,7 +13,7 @@ On a GPU: the base preset, in bfloat16 and compiled, batch 12 of latents 4 x 32 
 float32, and once more in bfloat16 where the CPU has that, batch 2 of 4 x 32 x 128, eager unless --compile. Peak memory
 is measured in a process for each network, over two steps: on a GPU by its allocator; on a CPU as bytes of tensors alive
 (what memory_ratio compares), and as growth of the process. The share of the peak is of a matrix product in the same run
-and of the same precision.
+and of the same precision. Speed alone is not what counts: the time to the same loss is told by backbones.py.
 """
 
 from __future__ import annotations
