@@ -161,7 +161,9 @@ def _check_settings(model: ModelFolder, name: str, part: Component) -> None:
     changed = differing_keys({"type": stored["type"], **stored["config"]}, wanted)
     differences = [difference(*each) for each in changed if not is_open(each[0], each[1])]
     if differences:
+        last = model.run_path(name) / "config.json"  # presets change: with it, what was begun by an older one goes on
+        old = f"train on by the old settings (train.py {last})" if last.is_file() else "give the old settings"
         raise UserError(
             f"{path}: the model has other settings than the config ({'; '.join(differences[:3])}); choose another "
-            "folder (--set model=...) or give the old settings"
+            f"folder (--set model=...) or {old}"
         )

@@ -212,7 +212,11 @@ def test_a_model_of_another_objective_is_trained_stored_and_sampled_as_any(
     assert bool(generator.generate(request).audio.isfinite().all())
     data["module_trainer"]["denoiser"]["predictor"] = {"type": "predictors.EDM"}
     config.write_text(json.dumps({**data, "total_samples": 16}))
-    tiny.assert_one_line_error(tiny.run("train.py", config), "predictor.type", "choose another folder")
+    begun = folder.run_path("unet") / "config.json"
+    refused = tiny.run("train.py", config)
+    tiny.assert_one_line_error(refused, "predictor.type", "choose another folder", f"train.py {begun}")
+    result = tiny.run("train.py", begun, "--set", "total_samples=16")
+    assert result.returncode == 0 and "going on" in result.stdout, result.stderr
 
 
 def test_twenty_steps_of_velocity_are_twenty_of_edm_with_the_networks_sign_turned() -> None:
