@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError
 from dualdiffusion.config import Config
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import read_json, write_json
+from dualdiffusion.model.folder import ModelFolder
 from webui.learn.presets import Preset
 
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,38}[A-Za-z0-9])?")
@@ -119,7 +120,10 @@ class Generator:
             case "check":
                 return [python, "-m", "train", "preflight", preset.vae, preset.unet, "--set", *places]
             case "vae" | "unet":
-                config = preset.vae if stage == "vae" else preset.unet
+                begun = ModelFolder(self.model).run_path(stage) / "config.json"
+                preset_config = preset.vae if stage == "vae" else preset.unet
+                # Presets change from version to version: what was begun by an older one goes on by that.
+                config = str(begun) if begun.is_file() else preset_config
                 size = (micro_batches or {}).get(stage)
                 sizes = [f"micro_batch_size={size}"] if size else []
                 return [python, "train.py", config, "--set", *places, *sizes]

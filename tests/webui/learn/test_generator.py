@@ -93,6 +93,16 @@ def test_the_commands_are_those_of_the_guide(generator: Generator) -> None:
     assert words["check"][:3] == ["-m", "train", "preflight"]
 
 
+def test_a_training_that_was_begun_goes_on_by_its_own_settings_whatever_the_preset_says_now(
+    generator: Generator,
+) -> None:
+    begun = generator.model / "runs" / "unet" / "config.json"
+    begun.parent.mkdir(parents=True)
+    begun.write_text("{}")
+    assert generator.command("unet")[1:3] == ["train.py", str(begun)]
+    assert generator.command("vae")[2] == "config/train/vae_from_chiptune.json"
+
+
 def test_a_micro_batch_that_fits_goes_into_the_command(generator: Generator) -> None:
     assert generator.command("unet", {"unet": 2})[-1] == "micro_batch_size=2"
     assert "micro_batch_size=" not in shlex.join(generator.command("vae", {"unet": 2}))
