@@ -3,9 +3,9 @@
     python -m tests.benchmarks.training [--preset base] [--batch 12] [--columns 512] [--compile] [--json OUT]
 
 Needs diffusers: pip install -r tests/benchmarks/requirements.txt (with pip's --target DIR it can stay out of the
-environment: then --peers DIR). The peer has as many levels, with the same multiples of its first width, as many layers
-per level, attention with heads of the same width at the same levels, and class labels; its first width is the multiple
-of 4 that gives our parameter count most nearly, and everything else is its default. Both get the same input, and do
+environment: then --peers DIR). The peer has as many levels, whose widths grow as ours do, as many layers per level,
+attention with heads of the same width at the same levels, and class labels; its first width is the multiple of 4 that
+gives our parameter count most nearly, and everything else is its default. Both get the same input, and do
 the same: forward, mean squared error, backward, AdamW; ours also what keeps its weights normalised. Steps take turns,
 and medians count.
 
@@ -91,20 +91,21 @@ def build_ours(preset: str) -> UNet:
 
 
 def build_peer(config: UNet.Config, first_width: int) -> nn.Module:
-    """diffusers' UNet of our depth and multiples of `first_width`."""
+    """diffusers' UNet of our depth, whose widths grow from `first_width` as ours do, in steps of 4 channels."""
     from diffusers import UNet2DModel
 
+    widths = [4 * round(first_width * multiple / config.channel_mult[0] / 4) for multiple in config.channel_mult]
     levels = range(len(config.channel_mult))
     kinds = ["Attn" if level in config.attn_levels else "" for level in levels]
     return UNet2DModel(
         in_channels=config.in_channels,
         out_channels=config.in_channels,
-        block_out_channels=tuple(first_width * multiple for multiple in config.channel_mult),
+        block_out_channels=tuple(widths),
         layers_per_block=config.num_layers_per_block,
         down_block_types=tuple(f"{kind}DownBlock2D" for kind in kinds),
         up_block_types=tuple(f"{kind}UpBlock2D" for kind in reversed(kinds)),
         attention_head_dim=config.channels_per_head,
-        norm_num_groups=max(groups for groups in (4, 8, 16, 32) if first_width % groups == 0),
+        norm_num_groups=max(groups for groups in (4, 8, 16, 32) if all(width % groups == 0 for width in widths)),
         num_class_embeds=GAMES + 1,
     )
 
