@@ -8,7 +8,8 @@ DIR is a folder of music; without it the built-in corpus is composed and used. T
 - fast and best: the format with its default settings and with 260 iterations;
 - torchaudio: InverseMelScale and GriffinLim, 200 iterations, the reference's FFT size.
 
-With several seeds the excerpts of all are measured, and the worst one of each figure is told beside the means.
+With several seeds the excerpts of all are measured, and the worst one of each figure is told beside the means. The JSON
+file has the means, and below `excerpts` the figures of each.
 `--varied` also takes each excerpt as from a source of 22 kHz and of 16 kHz, and mixed with the one before it. `--skip`
 leaves ways out: reference and torchaudio take most of the time.
 
