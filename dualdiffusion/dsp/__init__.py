@@ -1,6 +1,7 @@
 """Signal processing that formats are made of.
 
 band_transform.py   Magnitudes of a short-time Fourier transform, summed to bands; also at a part of the sample rate
+banded.py           Products with banded matrices, such as filters of neighbouring bins
 beat.py             The beat of a track: evenly spaced moments at which notes begin, found in its onset curve
 circular.py         Sound without beginning and end: what lies before the first sample is the last one
 curves.py           How a track's loudness and brightness move along time

@@ -11,6 +11,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from dualdiffusion.dsp.banded import Banded
 from dualdiffusion.dsp.circular import fold, wrap
 from dualdiffusion.dsp.stft import istft, overlap_add, overlap_normalisation, stft
 
@@ -38,6 +39,16 @@ class BandTransform:
     def samples(self) -> int:
         """L."""
         return (self.frames - 1) * self.hop_length + len(self.window)
+
+    @cached_property
+    def to_bands(self) -> Banded:
+        """Sums up bins (..., K) to bands (..., M)."""
+        return Banded(self.filters)
+
+    @cached_property
+    def to_bins(self) -> Banded:
+        """Spreads bands (..., M) over bins (..., K): means, weighted by each band's share in the bin."""
+        return Banded(self.spread.T)
 
     @cached_property
     def normalisation(self) -> Tensor:

@@ -31,7 +31,7 @@ def initial_audio(bands: Tensor, transform: BandTransform, phase: Tensor, known:
         known: complex (C or 1, T, fewer bins), which the lowest bins are set to.
     """
     levels = bands / transform.filters.sum(dim=1).clamp(min=EMPTY)
-    magnitudes = levels @ transform.spread
+    magnitudes = transform.to_bins(levels)
     spectra = torch.polar(magnitudes, phase[..., : magnitudes.shape[-1]].expand(len(bands), -1, -1))
     if known is not None:
         spectra[..., : known.shape[-1]] = known
@@ -47,11 +47,10 @@ def impose_bands(spectra: Tensor, bands: Tensor, transform: BandTransform) -> Te
     """
     parts = torch.view_as_real(spectra)
     magnitudes = parts[..., 0].square().addcmul_(parts[..., 1], parts[..., 1]).sqrt_()
-    present = torch.nn.functional.linear(magnitudes, transform.filters, bands.new_full((bands.shape[-1],), EMPTY))
+    present = transform.to_bands(magnitudes).add_(EMPTY)
     # Where next to nothing is present, the ratio would blow up what is only rounding.
     ratios = torch.div(bands, present, out=present).clamp_(max=MAX_GAIN)
-    parts.mul_((ratios @ transform.spread)[..., None])
-    return spectra
+    return spectra.mul_(transform.to_bins(ratios))
 
 
 def alternate_projections(

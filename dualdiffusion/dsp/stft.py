@@ -73,7 +73,9 @@ def overlap_add(frames: Tensor, hop_length: int, window: Tensor) -> Tensor:
     *lead, count, n_fft = frames.shape
     overlap = n_fft // hop_length
     # In a buffer with empty frames at both ends, the pieces that meet in a hop lie at equal distances: one sum does it.
-    buffer = frames.new_zeros(*lead, count + 2 * (overlap - 1), n_fft)
+    buffer = frames.new_empty(*lead, count + 2 * (overlap - 1), n_fft)
+    buffer[..., : overlap - 1, :] = 0
+    buffer[..., overlap - 1 + count :, :] = 0
     torch.mul(frames, window, out=buffer[..., overlap - 1 : overlap - 1 + count, :])
     pieces = buffer.as_strided(
         (*lead, count + overlap - 1, overlap, hop_length),
