@@ -39,7 +39,7 @@ from dualdiffusion.models.hourglass import Hourglass
 from dualdiffusion.pictures.chart import Line, line_chart
 from sampling.evaluation import command
 from sampling.evaluation.music.figures import OF_CORPUS
-from tests.benchmarks.learning import EMA, ROOT, add_training_options, mean_curve, model_folder, train_with
+from tests.benchmarks.learning import EMA, ROOT, add_training_options, mean_curve, model_folder, time_to, train_with
 from tests.benchmarks.memory import measure as measured_bytes
 from tests.benchmarks.objectives import evaluated, keep_to
 from tests.benchmarks.steps import RealSteps
@@ -176,25 +176,14 @@ def row(name: str, of_seeds: Sequence[dict[str, Any]], costs: dict[str, float]) 
     }
 
 
-def time_to(loss: float, of: dict[str, Any]) -> float | None:
-    """Seconds of training after which a backbone has this loss, between two validations in proportion; None: never."""
-    before: tuple[int, float] | None = None
-    for samples, there in of["curve"].items():
-        if there <= loss:
-            share = 1.0 if before is None else (before[1] - loss) / (before[1] - there)
-            first = samples if before is None else before[0] + share * (samples - before[0])
-            return first * of["seconds_per_sample"]
-        before = (samples, there)
-    return None
-
-
 def time_to_peer_loss(rows: Sequence[dict[str, Any]]) -> dict[str, float | None]:
     """Of each backbone of ours: the time in which it has the loss that the peer ends with, over the peer's time."""
     peer = next((of for of in rows if of["backbone"] == PEER), None)
     if peer is None:
         return {}
     whole = max(peer["curve"]) * peer["seconds_per_sample"]
-    times = {of["backbone"]: time_to(peer["validation"], of) for of in rows if of["backbone"] not in OUTSIDERS}
+    ours = [of for of in rows if of["backbone"] not in OUTSIDERS]
+    times = {of["backbone"]: time_to(peer["validation"], of["curve"], of["seconds_per_sample"]) for of in ours}
     return {name: None if taken is None else taken / whole for name, taken in times.items()}
 
 

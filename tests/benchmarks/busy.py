@@ -41,7 +41,7 @@ from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.module import save_module
 from sampling.generator import Generator
 from sampling.request import Request
-from tests.benchmarks.training import Case, make_step
+from tests.benchmarks.training.step import Case, make_step
 
 ROOT = Path(__file__).resolve().parents[2]
 TASKS = ("sampling", "training")

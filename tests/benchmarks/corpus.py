@@ -1,7 +1,8 @@
-"""The built-in corpus as a dataset to judge a model by, when no other is named: composed and prepared by the commands.
+"""The built-in corpus as a dataset, when no other is named: composed and prepared by the commands.
 
-Its training tracks are composed from the seed that models are trained on, and its validation tracks from another one:
-music in the same styles that no model has heard, whatever tracks of the first its training held out.
+To judge a model by, its training tracks are composed from the seed that models are trained on, and its validation
+tracks from another one: music in the same styles that no model has heard, whatever tracks of the first its training
+held out. To train on, it has latents too.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dualdiffusion.files import read_json, read_jsonl, write_json, write_jsonl
 ROOT = Path(__file__).resolve().parent.parent.parent
 CONFIG = ROOT / "config" / "dataset" / "demo.json"
 STEPS = "scan,convert,filter,split"
+WITH_LATENTS = ROOT / "config" / "dataset" / "chiptune.json"
 HELD_OUT_TRACKS = 2
 
 
@@ -61,6 +63,26 @@ def built_in_dataset(
         write_jsonl(folder / f"{split}.jsonl", _records(dataset, split))
     write_json(folder / "dataset_info.json", read_json(DatasetFolder(folder / "train").info_path))
     return folder
+
+
+def latents_dataset(
+    model: str | Path, work: Path, *, games: int = 8, tracks: int = 12, track_seconds: float = 40.0
+) -> Path:
+    """A dataset with latents below `work`, to train on; what lies there from an earlier call is not made again.
+
+    Args:
+        model: model folder with the VAE, or the name of a shipped one.
+        tracks: of each game, one of them for validation.
+
+    Raises:
+        UserError: a command failed; its own message is above.
+    """
+    music, dataset = work.resolve() / "music", work.resolve() / "dataset"
+    _run("synth", music, "--games", games, "--tracks", tracks, "--seconds", track_seconds)
+    # By their places in the config's list: what splits, and what encodes.
+    changes = (f"source={music}", f"dataset={dataset}", "steps.3.validation_tracks=1", f"steps.4.model={model}")
+    _run("run", WITH_LATENTS, "--set", *changes)
+    return dataset
 
 
 def _records(dataset: Path, split: str) -> list[dict[str, Any]]:

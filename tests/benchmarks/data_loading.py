@@ -38,7 +38,8 @@ from dualdiffusion.data.dataset_folder import DatasetFolder, Track, latents_file
 from dualdiffusion.data.latent_crops import LatentCrops, LatentsHeader, write_latents
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_json
-from tests.benchmarks.training import PRESETS, Case, make_step, seconds_of
+from tests.benchmarks.training.networks import PRESETS
+from tests.benchmarks.training.step import Case, make_step, seconds_of
 from train.data.loader import build_loader
 
 SECONDS = 180.0

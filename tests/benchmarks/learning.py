@@ -103,6 +103,18 @@ def mean_curve(of_seeds: Sequence[Curve]) -> Curve:
     return {samples: statistics.fmean(curve[samples] for curve in of_seeds) for samples in sorted(shared)}
 
 
+def time_to(loss: float, curve: Curve, seconds_per_sample: float) -> float | None:
+    """Seconds of training after which a curve has this loss, between two validations in proportion; None: never."""
+    before: tuple[int, float] | None = None
+    for samples, there in curve.items():
+        if there <= loss:
+            share = 1.0 if before is None else (before[1] - loss) / (before[1] - there)
+            first = samples if before is None else before[0] + share * (samples - before[0])
+            return first * seconds_per_sample
+        before = (samples, there)
+    return None
+
+
 def summary(results: dict[str, dict[str, list[Curve]]]) -> dict[str, Any]:
     """For each run and kind of weights: the mean curve, and the last loss of each seed."""
     return {

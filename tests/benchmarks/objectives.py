@@ -39,7 +39,6 @@ from sampling.request import Request
 from tests.benchmarks import objectives_peer
 from tests.benchmarks.learning import EMA, ROOT, add_training_options, mean_curve, model_folder, train_with
 from tests.benchmarks.music import EMBEDDING
-from tests.benchmarks.training import find_diffusers
 from tests.gaussian import PREDICTORS, largest_error
 from train.train_config import TrainConfig
 
@@ -215,7 +214,6 @@ def make_parser() -> CommandParser:
     parser.add_argument("--only", action="append", choices=list(OBJECTIVES), help="this one; may be given again")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="PNG (default: objectives.png in the folder)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
-    parser.add_argument("--peers", help="folder in which diffusers is installed, where it is not the environment")
     add_set_option(parser)
     return parser
 
@@ -259,8 +257,6 @@ def check(options: Any) -> None:
     validate(Request, {**fields, "games": {model.labels().names[0]: 1.0}, "seconds": options.seconds}, "--set")
     settings = Settings(options.clips, options.seconds, fields, seed=0, embeddings=(), games=None, draws=0)
     choose(model, dataset, command.sample_rate(model), settings)
-    if options.peers:
-        find_diffusers(options.peers)
 
 
 def keep_to(options: Any) -> None:

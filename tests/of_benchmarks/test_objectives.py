@@ -118,14 +118,11 @@ def test_the_command_trains_measures_and_draws_each_objective_and_nothing_twice(
         (("--dataset", "nowhere"), "nowhere"),
         (("--model", "nowhere"), "nowhere"),
         (("--seconds", 100), "100 s"),
-        (("--peers", "nowhere"), "diffusers"),
     ],
 )
 def test_what_is_wrong_is_one_line_before_anything_is_trained(
     model: ModelFolder, dataset: Path, tmp_path: Path, words: tuple, named: str
 ) -> None:
-    if words[0] == "--peers" and importlib.util.find_spec("diffusers") is not None:
-        pytest.skip("diffusers is installed here")
     with pytest.raises(UserError) as error:
         read_options(["--model", model.path, "--dataset", dataset, *FAST[:4], "--work", tmp_path / "work", *words])
     assert named in str(error.value) and "\n" not in str(error.value)

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
 
 from dualdiffusion.conditioning import Conditioning
+from dualdiffusion.errors import UserError
+from dualdiffusion.files import write_json
+from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.models.unet_edm2 import UNet
 from dualdiffusion.nn import blocks, magnitude_preserving
 from dualdiffusion.nn.magnitude_preserving import MPConv, edge_gain, project_gradients
 from dualdiffusion.nn.recomputation import EPSILON, RecomputedConv, UnitMagnitude
 from tests import tiny
-from tests.benchmarks import training
-from tests.benchmarks.training import Case
+from tests.benchmarks.learning import EMA, curves, time_to
+from tests.benchmarks.training import equal_time, networks, step
+from tests.benchmarks.training.equal_time import Race
+from tests.benchmarks.training.step import Case
+from tests.train.test_backbones import BACKBONES
 
 CONFIG = UNet.Config(
     model_channels=16, channel_mult=(1, 2, 2), attn_levels=(2,), channels_per_head=16, mlp_groups=4, label_dim=3
@@ -156,22 +164,72 @@ def test_a_decoder_block_keeps_less_for_its_backward_pass_than_elementary_operat
 def test_flops_and_parameters_are_counted_without_computing_anything() -> None:
     case = Case("tiny", batch=2, columns=16, device="cpu", compile=False)
     double = Case("tiny", batch=4, columns=16, device="cpu", compile=False)
-    flops = training.step_flops("ours", case)
-    assert training.step_flops("ours", double) == pytest.approx(2 * flops, rel=0.01)
-    network = training.build("ours", case, "meta")
-    assert training.parameters(network) == sum(p.numel() for p in training.build_ours("tiny").parameters())
+    flops = step.step_flops("ours", case)
+    assert step.step_flops("ours", double) == pytest.approx(2 * flops, rel=0.01)
+    network = step.build("ours", case, "meta")
+    assert networks.parameters(network) == sum(p.numel() for p in networks.build_ours("tiny").parameters())
 
 
 def test_without_diffusers_the_benchmark_is_one_line_with_the_command_that_installs_it(tmp_path: Path) -> None:
-    if training.importlib.util.find_spec("diffusers") is not None:
+    if networks.importlib.util.find_spec("diffusers") is not None:
         pytest.skip("diffusers is installed here")
-    result = tiny.run("-m", "tests.benchmarks.training", "--peers", tmp_path)
+    result = tiny.run("-m", "tests.benchmarks.training", "--work", tmp_path / "work")
+    assert not (tmp_path / "work").exists()
     tiny.assert_one_line_error(result, "diffusers", "pip install -r tests/benchmarks/requirements.txt")
 
 
 def test_the_peer_has_as_many_parameters_as_ours_within_two_percent() -> None:
     pytest.importorskip("diffusers")
-    ours = training.build_ours("small")
-    width = training.peer_width(ours.config, training.parameters(ours))
-    peer = training.build_peer(ours.config, width)
-    assert training.parameters(peer) == pytest.approx(training.parameters(ours), rel=0.02)
+    ours = networks.build_ours("small")
+    width = networks.peer_width(ours.config, networks.parameters(ours))
+    peer = networks.build_peer(ours.config, width)
+    assert networks.parameters(peer) == pytest.approx(networks.parameters(ours), rel=0.02)
+
+
+def race(model: ModelFolder, dataset: Path, work: Path) -> Race:
+    """A race of a few updates."""
+    return Race("tiny", 1.0, 1, model.path, dataset, work, batch=4, crop_seconds=1.0, points=2, validation_samples=4)
+
+
+@pytest.mark.benchmarks
+def test_both_networks_are_trained_for_equal_times_and_nothing_twice(
+    model: ModelFolder, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    wanted = race(model, dataset, tmp_path / "work")
+    # In the place of diffusers' network, which need not be installed, one of ours.
+    monkeypatch.setattr(equal_time, "networks", lambda race: {"ours": tiny.UNET, "peer": BACKBONES["dit"]})
+    monkeypatch.setattr(equal_time, "RATES", {"ours": (0.01, 0.02), "peer": (0.001, 0.002)})
+    costs = {"ours": 0.25, "peer": 0.125}
+    found = {name: {"seconds_per_sample": cost, "parameters": 1000} for name, cost in costs.items()}
+    write_json(wanted.work / "costs.json", found)
+    result = equal_time.run(wanted)
+    rows = result["learning"]
+    assert {name: row["samples"] for name, row in rows.items()} == {"ours": 4, "peer": 8}  # of one second
+    for name, row in rows.items():
+        assert list(map(float, row["tries"])) == list(equal_time.RATES[name])
+        assert row["rate"] == float(min(row["tries"], key=row["tries"].get))
+        folder = wanted.work / f"{name}-{row['rate']:g}-{row['samples']}-seed0"
+        assert row["curve"] == curves(ModelFolder(folder).run_path("unet") / "metrics.csv")[EMA]
+        assert row["validation"] == row["by_seed"][0] == row["curve"][row["samples"]]
+    reached = time_to(rows["peer"]["validation"], rows["ours"]["curve"], 0.25)
+    assert result["time_to_peer_loss_ratio"] == reached  # of the peer's one second
+    equal_time.draw(rows, "tiny", tmp_path / "drawn.png")
+    assert Image.open(tmp_path / "drawn.png").size[0] > 500
+    capfd.readouterr()
+    assert equal_time.run(wanted) == result
+    assert capfd.readouterr().out.count("nothing to do") == 2 * (2 + 1)
+    with pytest.raises(UserError, match=r"--work .*: trained with batch 4, not 8; name another folder"):
+        equal_time.run(replace(wanted, batch=8))
+
+
+def test_updates_of_both_networks_are_timed_in_turns_and_only_once(
+    model: ModelFolder, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = race(model, dataset, tmp_path)
+    monkeypatch.setattr(equal_time, "networks", lambda race: {"ours": tiny.UNET, "peer": BACKBONES["dit"]})
+    monkeypatch.setattr(equal_time, "TIMED", 1)
+    configs = equal_time.write_configs(wanted)
+    found = equal_time.costs(wanted, configs)
+    assert all(of["seconds_per_sample"] > 0 for of in found.values())
+    assert found["ours"]["parameters"] != found["peer"]["parameters"]
+    assert equal_time.costs(wanted, {}) == found

@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from tests.benchmarks.corpus import latents_dataset
 from tests.benchmarks.gpu.context import Context
 
 ORDER, LIMIT = 6, 130
@@ -27,11 +28,7 @@ SECONDS = 75
 def measure(context: Context) -> None:
     """Corpus, dataset with latents, training; the curve is noted while it grows."""
     games, tracks, seconds = (4, 8, 40) if context.on_gpu else (1, 3, 20)
-    music, dataset = context.folder / "music", context.folder / "dataset"
-    _run("-m", "dataset_processing", "synth", music, "--games", games, "--tracks", tracks, "--seconds", seconds)
-    config = ROOT / "config" / "dataset" / "chiptune.json"
-    changes = (f"source={music}", f"dataset={dataset}", "steps.4.model=chiptune", "steps.3.validation_tracks=1")
-    _run("-m", "dataset_processing", "run", config, "--set", *changes)
+    dataset = latents_dataset("chiptune", context.folder, games=games, tracks=tracks, track_seconds=seconds)
     model = context.folder / "model"
     settings = [
         f"model={model}",
@@ -50,10 +47,6 @@ def measure(context: Context) -> None:
     process.send_signal(signal.SIGTERM)
     process.wait(30)
     _note_curve(context, model, time.perf_counter() - started)
-
-
-def _run(*words: object) -> None:
-    subprocess.run([sys.executable, *map(str, words)], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 
 def _note_curve(context: Context, model: Path, seconds: float) -> None:
