@@ -25,6 +25,7 @@ import torch
 from rich.console import Console
 
 from dualdiffusion.command_line import CommandParser, positive_int, run_command
+from dualdiffusion.data.dataset_folder import DatasetFolder
 from dualdiffusion.errors import UserError
 from dualdiffusion.files import write_json
 from dualdiffusion.machine.precision import bfloat16_unit
@@ -73,6 +74,7 @@ def read_race(options: Any, device: str) -> Race:
     model, work = find_model(options.model), options.work.resolve()
     model.module_entry("vae")
     dataset = options.dataset.resolve() if options.dataset else latents_dataset(model.path, work / "corpus")
+    DatasetFolder(dataset).labels()
     options.picture = options.picture or work / "training.png"
     return Race(
         preset=options.preset or preset,

@@ -36,7 +36,7 @@ from train.train_config import TrainConfig
 
 DEFAULTS = {"cpu": ("tiny", 8, 4.096), "cuda": ("base", 32, 8.192)}
 """Preset, batch and seconds of a crop."""
-RATES = {"ours": (0.04, 0.08, 0.16), "peer": (0.002, 0.004, 0.008)}
+RATES = {"ours": (0.08, 0.16, 0.32), "peer": (0.004, 0.008, 0.016)}
 """Learning rates that are tried."""
 SEED_OF_TRIES = 100
 WARM_UP, TIMED = 3, 60
@@ -102,8 +102,9 @@ def write_configs(race: Race) -> dict[str, Path]:
         "checkpoint": {"every_samples": 1_000_000_000},
         "demo_every_samples": None,
     }
-    # Vectors and the learned variance of the peer have the rates of its tiny preset.
-    optimizers = {"ours": {}, "peer": read_config(ROOT / "config" / "train" / "diffusers_tiny.json")["optimizer"]}
+    # What is no layer of the networks has the same rates in both, those of their tiny presets.
+    presets = {"ours": "unet_tiny", "peer": "diffusers_tiny"}
+    optimizers = {name: read_config(ROOT / "config/train" / f"{preset}.json") for name, preset in presets.items()}
     paths = {}
     for name, network in networks(race).items():
         trainer = {"denoiser": {"backbone": network}, "crop_seconds": race.crop_seconds, "autoencoder": str(race.model)}
@@ -111,7 +112,7 @@ def write_configs(race: Race) -> dict[str, Path]:
             "description": f"{NAMES[name]}, against time",
             "model": str(race.work / name),
             "module_trainer": trainer,
-            "optimizer": {**optimizers[name], "type": "Muon"},
+            "optimizer": {**optimizers[name]["optimizer"], "type": "Muon"},
         }
         paths[name] = race.work / f"{name}.json"
         write_json(paths[name], {**shared, **own})

@@ -114,7 +114,8 @@ def make_step(name: str, case: Case, *, as_trained: bool = False) -> Callable[[]
     loss = forward_of(name, network, case, case.device)
     if as_trained and name == "ours":
         config = load_config(TrainConfig, ROOT / "config" / "train" / f"unet_{case.preset}.json")
-        optimizer = config.optimizer.build_for(network)
+        # Without its parts: they are of the denoiser around the network, which is not measured.
+        optimizer = config.optimizer.model_copy(update={"parts": {}}).build_for(network)
     else:
         optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
 
