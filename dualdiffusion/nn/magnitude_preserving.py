@@ -85,7 +85,9 @@ def edge_gain(x: Tensor, kernel: int) -> Tensor:
     if gain is None:
         with torch.inference_mode(False):  # else training could not use what sampling has made
             gain = _edge_gain(*asked)
-        if type(gain) is Tensor:  # not a stand-in for one, as where a network is traced
+        # Not a stand-in for one, as where a network is traced, and none without values: what a step needs is counted by
+        # them, and must not hang on what was counted before.
+        if type(gain) is Tensor and not gain.is_meta:
             if len(_edge_gains) >= MOST_EDGE_GAINS:
                 _edge_gains.clear()
             _edge_gains[asked] = gain
