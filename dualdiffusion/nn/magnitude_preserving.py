@@ -85,8 +85,8 @@ def edge_gain(x: Tensor, kernel: int) -> Tensor:
     if gain is None:
         with torch.inference_mode(False):  # else training could not use what sampling has made
             gain = _edge_gain(*asked)
-        # Not a stand-in for one, as where a network is traced, and none without values: what a step needs is counted by
-        # them, and must not hang on what was counted before.
+        # Kept where it has values alone: a stand-in belongs to the tracing that made it, and one on the meta device,
+        # where the memory of a step is predicted, would make a second prediction differ from the first.
         if type(gain) is Tensor and not gain.is_meta:
             if len(_edge_gains) >= MOST_EDGE_GAINS:
                 _edge_gains.clear()
