@@ -39,9 +39,18 @@ from dualdiffusion.models.hourglass import Hourglass
 from dualdiffusion.pictures.chart import Line, line_chart
 from sampling.evaluation import command
 from sampling.evaluation.music.figures import OF_CORPUS
-from tests.benchmarks.learning import EMA, ROOT, add_training_options, mean_curve, model_folder, time_to, train_with
+from tests.benchmarks.learning import (
+    EMA,
+    ROOT,
+    add_training_options,
+    keep_to,
+    mean_curve,
+    model_folder,
+    time_to,
+    train_with,
+)
 from tests.benchmarks.memory import measure as measured_bytes
-from tests.benchmarks.objectives import evaluated, keep_to
+from tests.benchmarks.objectives import OF_A_FOLDER, evaluated
 from tests.benchmarks.steps import RealSteps
 from train.memory.preflight import make_plan
 from train.train_config import TrainConfig
@@ -274,7 +283,7 @@ def read_options(words: Sequence[object] | None = None) -> Any:
 def main() -> int:
     """Trains and measures what is missing, prints the table, draws the picture."""
     options = read_options()
-    keep_to(options)
+    keep_to(options.work, "objectives.json", {name: getattr(options, name) for name in OF_A_FOLDER})
     rows, ratio = measure(options), length_ratio()
     draw(rows, options.picture)
     console = Console()

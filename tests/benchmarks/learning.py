@@ -20,7 +20,7 @@ from rich.table import Table
 
 from dualdiffusion.command_line import CommandParser, positive_int, run_command
 from dualdiffusion.errors import UserError
-from dualdiffusion.files import write_json
+from dualdiffusion.files import read_json, write_json
 from dualdiffusion.model.folder import ModelFolder
 from dualdiffusion.model.shipped import find_model
 from dualdiffusion.pictures.chart import Line, line_chart
@@ -113,6 +113,22 @@ def time_to(loss: float, curve: Curve, seconds_per_sample: float) -> float | Non
             return first * seconds_per_sample
         before = (samples, there)
     return None
+
+
+def keep_to(work: Path, name: str, asked: dict[str, object]) -> None:
+    """Notes in the folder of the trainings, in `name`, what they are of.
+
+    Raises:
+        UserError: those that are there are of something else, and would be taken for these.
+    """
+    asked = {key: str(value) for key, value in asked.items()}
+    for key, known in (read_json(work / name) if (work / name).exists() else {}).items():
+        if known != asked[key]:
+            option = f"--{key.replace('_', '-')}"
+            raise UserError(
+                f"--work {work}: its trainings are of {option} {known}, not of {asked[key]}; name another folder"
+            )
+    write_json(work / name, asked)
 
 
 def summary(results: dict[str, dict[str, list[Curve]]]) -> dict[str, Any]:

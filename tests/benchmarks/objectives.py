@@ -37,7 +37,7 @@ from sampling.evaluation.measures import GENERATED, THROUGH_VAE
 from sampling.recommended import Asked, read_recommended
 from sampling.request import Request
 from tests.benchmarks import objectives_peer
-from tests.benchmarks.learning import EMA, ROOT, add_training_options, mean_curve, model_folder, train_with
+from tests.benchmarks.learning import EMA, ROOT, add_training_options, keep_to, mean_curve, model_folder, train_with
 from tests.benchmarks.music import EMBEDDING
 from tests.gaussian import PREDICTORS, largest_error
 from train.train_config import TrainConfig
@@ -91,6 +91,8 @@ QUICK = {
     "work": Path("models/objectives-quick"),
 }
 """What `--quick` says of the options that are not given."""
+OF_A_FOLDER = ("model", "dataset", "config", "points", "validation_samples")
+"""Options that all trainings of a folder share."""
 FEW_RESAMPLES = 20  # of the bootstrap: no interval is shown
 # Velocity with EDM's density and weighting is not among them: it is EDM with the other sign.
 OBJECTIVES: dict[str, Objective] = {
@@ -259,28 +261,10 @@ def check(options: Any) -> None:
     choose(model, dataset, command.sample_rate(model), settings)
 
 
-def keep_to(options: Any) -> None:
-    """Notes in the folder of the trainings what they are of.
-
-    Raises:
-        UserError: those that are there are of something else, and would be taken for these.
-    """
-    path = options.work / "objectives.json"
-    names = ("model", "dataset", "config", "points", "validation_samples")
-    asked = {name: str(getattr(options, name)) for name in names}
-    for name, known in (read_json(path) if path.exists() else {}).items():
-        if known != asked[name]:
-            raise UserError(
-                f"--work {options.work}: its trainings are of --{name.replace('_', '-')} {known}, not of "
-                f"{asked[name]}; name another folder"
-            )
-    write_json(path, asked)
-
-
 def main() -> int:
     """Trains and measures what is missing, prints the table, draws the picture."""
     options = read_options()
-    keep_to(options)
+    keep_to(options.work, "objectives.json", {name: getattr(options, name) for name in OF_A_FOLDER})
     beside = {
         "max_error_closed_form": max(map(largest_error, PREDICTORS)),
         "max_difference_to_diffusers": objectives_peer.largest_difference(),

@@ -218,7 +218,7 @@ def test_both_networks_are_trained_for_equal_times_and_nothing_twice(
     capfd.readouterr()
     assert equal_time.run(wanted) == result
     assert capfd.readouterr().out.count("nothing to do") == 2 * (2 + 1)
-    with pytest.raises(UserError, match=r"--work .*: trained with batch 4, not 8; name another folder"):
+    with pytest.raises(UserError, match=r"--work .*: its trainings are of --batch 4, not of 8; name another folder"):
         equal_time.run(replace(wanted, batch=8))
 
 

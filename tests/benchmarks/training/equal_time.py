@@ -23,13 +23,12 @@ from torch import nn
 
 from dualdiffusion.component import component_from_json
 from dualdiffusion.config import load_config, read_config
-from dualdiffusion.errors import UserError
 from dualdiffusion.files import atomic_path, read_json, write_json
 from dualdiffusion.model.module import load_module
 from dualdiffusion.model.shipped import find_model
 from dualdiffusion.models.unet_edm2 import UNet
 from dualdiffusion.pictures.chart import Line, line_chart
-from tests.benchmarks.learning import EMA, mean_curve, time_to, train_with
+from tests.benchmarks.learning import EMA, keep_to, mean_curve, time_to, train_with
 from tests.benchmarks.steps import RealSteps
 from tests.benchmarks.training.networks import NETWORKS, ROOT, nearest_width, parameters, peer_settings
 from train.train_config import TrainConfig
@@ -150,26 +149,6 @@ def costs(race: Race, configs: dict[str, Path]) -> dict[str, dict[str, float]]:
     return found
 
 
-def race_settings(race: Race) -> dict[str, Any]:
-    """What a folder's trainings are of."""
-    return {name: value if isinstance(value, int | float) else str(value) for name, value in vars(race).items()}
-
-
-def keep_to(race: Race) -> None:
-    """Notes in the folder of the trainings what they are of.
-
-    Raises:
-        UserError: those that are there are of something else, and would be taken for these.
-    """
-    path, asked = race.work / "race.json", race_settings(race)
-    known = read_json(path) if path.exists() else {}
-    for name, value in known.items():
-        if name != "seeds" and asked[name] != value:
-            text = f"trained with {name} {value}, not {asked[name]}"
-            raise UserError(f"--work {race.work}: {text}; name another folder, or delete it")
-    write_json(path, asked)
-
-
 def run(race: Race) -> dict[str, Any]:
     """Trains what is missing; the figures, with "time_to_peer_loss_ratio".
 
@@ -177,7 +156,8 @@ def run(race: Race) -> dict[str, Any]:
         UserError: the folder has trainings of something else, or a training failed.
     """
     race.work.mkdir(parents=True, exist_ok=True)
-    keep_to(race)
+    # More seeds may be asked for later.
+    keep_to(race.work, "race.json", {name: value for name, value in vars(race).items() if name != "seeds"})
     configs = write_configs(race)
     cost = costs(race, configs)
     rows = {name: _learn(name, configs[name], race, cost[name]) for name in NETWORKS}
