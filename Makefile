@@ -31,6 +31,10 @@ demo: $(VENV)/.ready $(if $(filter $(DEMO),$(MODEL)),demo-model)
 # The whole way from audio to a tiny model.
 demo-model: $(DEMO)/.ready
 
+# What was begun when the tiny network had 32, 64 and 96 channels goes on, and plays, with those.
+OLDER := $(shell grep -ls '"model_channels": 32,' $(DEMO)/unet/unet.json)
+UNET_DEMO := $(or $(if $(OLDER),$(wildcard $(DEMO)/runs/unet/config.json)),config/train/unet_demo.json)
+
 # Each command finds what it did before and goes on from there; --wait lets a command that outlived a killed `make`
 # finish first.
 $(DEMO)/.ready: $(VENV)/.ready $(CONFIGS)
@@ -38,7 +42,7 @@ $(DEMO)/.ready: $(VENV)/.ready $(CONFIGS)
 	$(BIN)/python -m dataset_processing run config/dataset/demo.json --steps scan,convert,filter,split --wait
 	$(BIN)/accelerate launch train.py config/train/vae_demo.json --wait
 	$(BIN)/python -m dataset_processing run config/dataset/demo.json --wait
-	$(BIN)/accelerate launch train.py config/train/unet_demo.json --wait
+	$(BIN)/accelerate launch train.py $(UNET_DEMO) --wait
 	$(BIN)/python -m sampling --model $(DEMO) --each-game --seconds 10 --out outputs
 	touch $@
 

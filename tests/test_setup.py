@@ -16,6 +16,7 @@ from types import ModuleType
 
 import pytest
 
+from dualdiffusion.files import write_json
 from tests.tiny import ROOT
 
 REQUIREMENTS = "# pins\ntorch==2.11.0\ntorchaudio==2.11.0\naccelerate==1.0\nnumpy==2.4.6\n"
@@ -196,6 +197,28 @@ def test_the_demo_needs_no_test_packages_and_plays_the_model_in_the_box() -> Non
         text=True,
     )
     assert "unet_demo.json" in own.stdout and own.stdout.splitlines()[-1].endswith("--model models/demo --port 7860")
+
+
+@pytest.mark.parametrize(("channels", "goes_on"), [(32, True), (16, False)])
+def test_a_demo_begun_with_the_tiny_network_of_before_goes_on_by_its_own_settings(
+    channels: int, goes_on: bool, tmp_path: Path
+) -> None:
+    run = tmp_path / "runs" / "unet" / "config.json"
+    for path, data in (
+        (tmp_path / "unet" / "unet.json", {"config": {"backbone": {"model_channels": channels, "other": 1}}}),
+        (run, {}),
+    ):
+        path.parent.mkdir(parents=True)
+        write_json(path, data)
+
+    def config() -> str:
+        words = ["make", "--no-print-directory", "-n", "-B", "demo-model", f"DEMO={tmp_path}"]
+        result = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+        return re.findall(r"train.py (\S+unet\S+) ", result.stdout)[0]
+
+    assert config() == (str(run) if goes_on else "config/train/unet_demo.json")
+    run.unlink()
+    assert config() == "config/train/unet_demo.json"
 
 
 @pytest.mark.parametrize("refused", [errno.ENOSYS, errno.ENOLCK, None])
