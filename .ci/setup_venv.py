@@ -16,6 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 import venv
@@ -39,6 +40,7 @@ LEFT_OUT = ("triton", "nvidia-cuda-nvrtc", "nvidia-cusolver", "nvidia-nvtx", "cu
 # Installed without asking for what they require, as they require torch, and torch all of it.
 ON_TORCH = ("torch", "torchaudio", "accelerate")
 SCRIPTS = "Scripts" if os.name == "nt" else "bin"
+WHOLE_GB, WITHOUT_GPU_GB, MORE_GB = 11, 7, 1  # of disk, with what is downloaded; the first is a guess
 WITHOUT_GPU = "# without GPU\n"  # the last line of FOLDER/.ready then; before it, the text of REQUIREMENTS
 
 
@@ -98,7 +100,7 @@ class Environment:
         venv.create(self.folder, with_pip=True, clear=True)
         code = self._whole(requirements) if whole else self._without_gpu(requirements)
         if code:
-            print("error: the packages could not be installed; see pip's message above", file=sys.stderr)
+            self._tell_failure(WHOLE_GB if whole else WITHOUT_GPU_GB)
             return code
         write(self.ready, text if whole else text + WITHOUT_GPU)
         print(f"made {self.folder} in {time.monotonic() - started:.0f} s", flush=True)
@@ -129,11 +131,22 @@ class Environment:
         write(self.half, "")  # killed from here on, the environment is made again
         code = self._pip(["-r", str(requirements)]).wait()
         if code:
-            print("error: the packages could not be installed; see pip's message above", file=sys.stderr)
+            self._tell_failure(MORE_GB)
             return code
         write(self.more, text)
         self.half.unlink()
         return 0
+
+    def _tell_failure(self, needed_gb: int) -> None:
+        """One line, which names a full disk: pip removes its downloads when it fails, so one finds room there after."""
+        print("error: the packages could not be installed; see pip's message above", end="", file=sys.stderr)
+        for path in (self.folder, Path(tempfile.gettempdir())):
+            free_gb = shutil.disk_usage(path).free / 1e9
+            if free_gb < needed_gb:
+                room = f"{free_gb:.1f} GB are free at {path}, and they take up to {needed_gb} GB"
+                print(f" ({room}: make room, and give the command again)", end="", file=sys.stderr)
+                break
+        print(file=sys.stderr)
 
     def _whole(self, requirements: Path) -> int:
         print("a few GB, about two minutes", flush=True)

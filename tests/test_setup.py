@@ -121,6 +121,18 @@ def test_what_does_not_work_with_less_is_installed_whole(setup: Setup) -> None:
     assert setup.installed[-1] == ["-r", "requirements.txt"]
 
 
+@pytest.mark.parametrize(("free_gb", "told"), [(1.7, True), (50, False)])
+def test_a_failure_on_a_full_disk_says_where_room_is_needed(
+    free_gb: float, told: bool, setup: Setup, capsys: pytest.CaptureFixture[str]
+) -> None:
+    setup.fails = lambda arguments: True
+    setup.patch.setattr(setup.script.shutil, "disk_usage", lambda path: types.SimpleNamespace(free=free_gb * 1e9))
+    assert setup() == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("error: the packages could not be installed")
+    assert ("1.7 GB are free at .venv, and they take up to 7 GB" in line) == told
+
+
 def test_a_failure_leaves_nothing_that_is_taken_for_ready(setup: Setup, capsys: pytest.CaptureFixture[str]) -> None:
     setup.fails = lambda arguments: True
     assert setup() == 1
