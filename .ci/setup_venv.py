@@ -138,7 +138,10 @@ class Environment:
         return 0
 
     def _tell_failure(self, needed_gb: int) -> None:
-        """One line, which names a full disk: pip removes its downloads when it fails, so one finds room there after."""
+        """Says in one line that installing failed and, where a disk has less room than the packages take, which disk.
+
+        How much is free tells little of how full it was: a pip that fails removes what it has downloaded.
+        """
         print("error: the packages could not be installed; see pip's message above", end="", file=sys.stderr)
         for path in (self.folder, Path(tempfile.gettempdir())):
             free_gb = shutil.disk_usage(path).free / 1e9
